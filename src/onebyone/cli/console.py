@@ -1,0 +1,52 @@
+"""What the commands print, and where: results on stdout, all else on stderr."""
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+WIDTH = 100
+"""Columns of a table where there is no terminal that has a width of its own."""
+
+Item = TypeVar("Item")
+
+
+def stdout() -> Console:
+    """Return the console that results go to."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+
+
+def stderr() -> Console:
+    """Return the console that progress and errors go to."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def print_error(message: str) -> None:
+    """Print one line on stderr that says what went wrong."""
+    print(f"onebyone: {message}", file=sys.stderr)  # noqa: T201
+
+
+def progress(items: Iterable[Item], description: str) -> Iterable[Item]:
+    """Show a progress bar on stderr while the items are gone through, if a person is watching."""
+    return track(
+        items, description, console=stderr(), transient=True, disable=not sys.stderr.isatty()
+    )
+
+
+def bar(share: float, width: int = 20) -> str:
+    """Draw a share, 0 to 1, as a bar of eighths of a character.
+
+    Example:
+        >>> bar(0.5, width=4), bar(0.3, width=4)
+        ('██', '█▏')
+    """
+    eighths = round(share * width * 8)
+    return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]

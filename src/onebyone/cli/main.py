@@ -1,0 +1,70 @@
+"""The program: its subcommands, and how it ends."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from onebyone import __version__
+from onebyone.cli.console import print_error
+from onebyone.cli.demo import demo
+from onebyone.cli.models import models
+from onebyone.cli.predict import predict
+from onebyone.errors import OneByOneError
+
+WRONG_USE = 2
+INTERRUPTED = 130
+"""What shells report for a program that Ctrl-C ended: 128 + SIGINT."""
+
+app = typer.Typer(
+    name="onebyone",
+    help="What the 1x1 convolutions of a CNN do, cost and could do without.",
+    pretty_exceptions_enable=False,
+)
+app.command()(models)
+app.command()(predict)
+app.command()(demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"onebyone {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """What the 1x1 convolutions of a CNN do, cost and could do without."""
+
+
+def main() -> None:
+    """Run the program and end it: status 0 for success, 2 and one line for a wrong use."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        status = app(arguments or ["--help"], prog_name="onebyone", standalone_mode=False)
+        sys.stdout.flush()
+    except OneByOneError as error:
+        print_error(str(error))
+        return WRONG_USE
+    except typer.TyperException as error:
+        message = error.format_message()
+        print_error(message if message.endswith(".") else f"{message}.")
+        return WRONG_USE
+    except typer.Abort:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status or 0

@@ -1,0 +1,89 @@
+"""`onebyone predict`: the classes of photos."""
+
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from onebyone.cli.console import bar, print_error, print_json, progress, stdout
+from onebyone.errors import PhotoError
+from onebyone.models import Prediction, default_weights, load_model, open_photo
+from onebyone.models import predict as predict_photo
+
+BAR_WIDTH = 20
+
+
+class Engine(StrEnum):
+    """What runs the network."""
+
+    TORCH = "torch"
+
+
+def predict(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, or a checkpoint.",
+        ),
+    ],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos to classify.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="'imagenet', a file (.safetensors, .pth) or a hub repository (owner/name); "
+            "by default the model's own."
+        ),
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.TORCH,
+    top: Annotated[int, typer.Option(min=1, help="Classes to name for each photo.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> int:
+    """Name the most probable classes of photos.
+
+    Photos that cannot be read are named on stderr, one line each; the others are still classified,
+    and the exit status is 2.
+    """
+    network, card = load_model(model, weights=weights or default_weights(model))
+    predictions: list[tuple[str, Prediction]] = []
+    for photo in progress(photos, "classifying"):
+        try:
+            predictions.append((photo, predict_photo(network, card, open_photo(photo), top=top)))
+        except PhotoError as error:
+            print_error(str(error))
+    if predictions and as_json:
+        print_json(
+            {
+                "model": model,
+                "engine": engine.value,
+                "predictions": [_row(photo, prediction) for photo, prediction in predictions],
+            }
+        )
+    elif predictions:
+        stdout().print(_table(predictions))
+    return 0 if len(predictions) == len(photos) else 2
+
+
+def _row(photo: str, prediction: Prediction) -> dict[str, Any]:
+    return {"image": photo, "top": [asdict(score) for score in prediction.top]}
+
+
+def _table(predictions: list[tuple[str, Prediction]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("photo", style="bold", overflow="fold")
+    table.add_column("class", overflow="fold")
+    table.add_column("probability", justify="right", no_wrap=True)
+    table.add_column("", min_width=BAR_WIDTH, no_wrap=True)
+    for photo, prediction in predictions:
+        for i, score in enumerate(prediction.top):
+            table.add_row(
+                escape(photo) if i == 0 else "",
+                f"{escape(score.label)} [dim]{score.index}[/]",
+                f"{score.probability:.1%}",
+                f"[cyan]{bar(score.probability, BAR_WIDTH)}[/]",
+                end_section=i == len(prediction.top) - 1,
+            )
+    return table

@@ -1,0 +1,67 @@
+"""What can go wrong, as a tree.
+
+OneByOneError                  everything below; the command line prints its text and exits with 2
+├── ShapeError                 (ValueError) sizes that do not fit together
+├── UnknownNameError           (LookupError) no model, weights or step of that name
+├── MissingPackageError        an optional package is needed; the text has the pip line
+├── ModelError                 a package or a user's file that does not give a network
+├── WeightsError               weights or a checkpoint that cannot be read, or do not fit
+└── PhotoError                 a photo that cannot be read, or would be read wrongly
+
+A message says what was wanted, what came, where, and what to do. Each error takes that one message.
+"""
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+
+class OneByOneError(Exception):
+    """Stand at the root of all errors that a user can cause, and cure."""
+
+
+class ShapeError(OneByOneError, ValueError):
+    """Report sizes that do not fit together."""
+
+
+class UnknownNameError(OneByOneError, LookupError):
+    """Report a name that stands for nothing."""
+
+
+class MissingPackageError(OneByOneError):
+    """Report an optional package that is not installed, or that does not import."""
+
+
+class ModelError(OneByOneError):
+    """Report a package or a user's file that does not give a network."""
+
+
+class WeightsError(OneByOneError):
+    """Report weights or a checkpoint that cannot be read, or that do not fit the network."""
+
+
+class PhotoError(OneByOneError):
+    """Report a photo that cannot be read, or that would be read wrongly."""
+
+
+@contextmanager
+def located(place: str) -> Generator[None]:
+    """Prefix an `OneByOneError` raised inside with the place that it concerns."""
+    try:
+        yield
+    except OneByOneError as error:
+        error.args = (f"{place}: {error}",)
+        raise
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the half-sentence that suggests the known names nearest to `name`, or nothing.
+
+    Example:
+        >>> did_you_mean("resnet52", ["resnet50", "resnet152", "googlenet"])
+        "; did you mean 'resnet50' or 'resnet152'?"
+        >>> did_you_mean("vgg", ["resnet50"])
+        ''
+    """
+    nearest = get_close_matches(name, known, n=3, cutoff=0.7)
+    return f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""

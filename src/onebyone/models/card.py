@@ -1,0 +1,28 @@
+"""How to use a network: what travels with its weights."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from onebyone.models.preprocess import Preprocess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """Say how to feed a network, how to read its scores, and where its weights come from.
+
+    Attributes:
+        model: The name that the network is called by, such as "resnet50" or "timm:dla34".
+        preprocess: How a photo becomes the network's input.
+        classes: A name for each score; empty if nobody has named them.
+        weights: Where the weights come from; None for a random start.
+        license: Licence of the weights, if known.
+        steps: What was done to the network since it was built, oldest first. Each step is a JSON
+            object whose "kind" names the function that does it again (see `checkpoint.STEP_KINDS`).
+    """
+
+    model: str
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    classes: tuple[str, ...] = ()
+    weights: str | None = None
+    license: str | None = None
+    steps: tuple[dict[str, Any], ...] = ()

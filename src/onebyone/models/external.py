@@ -1,0 +1,170 @@
+"""Networks that other packages, or a user's own file, define."""
+
+import importlib.util
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from onebyone.errors import (
+    MissingPackageError,
+    ModelError,
+    OneByOneError,
+    UnknownNameError,
+    did_you_mean,
+)
+from onebyone.models.card import ModelCard
+from onebyone.models.network import Network
+from onebyone.models.preprocess import Preprocess
+from onebyone.models.timm_config import classes_from_timm, preprocess_from_timm
+
+
+def from_timm(name: str, *, pretrained: bool) -> tuple[nn.Module, ModelCard]:
+    """Build a network of timm's.
+
+    Args:
+        name: What timm calls it, such as "dla34" or "resnet50.tv2_in1k".
+        pretrained: Whether timm loads its weights from the hub; else it starts at random.
+
+    Raises:
+        MissingPackageError: If timm is not installed, or does not import.
+        UnknownNameError: If timm has no network of that name.
+        ModelError: If timm cannot build it, or cannot get its weights.
+        WeightsError: If its photos are prepared in a way that we do not have.
+    """
+    timm = _import("timm")
+    _check_name(name.partition(".")[0], timm.list_models(), "timm")
+    with _failing_as(f"timm:{name}"):
+        network = timm.create_model(name, pretrained=pretrained)
+    return network, _card_from_timm(network.pretrained_cfg, f"timm:{name}", pretrained=pretrained)
+
+
+def from_torchvision(name: str, *, pretrained: bool) -> tuple[nn.Module, ModelCard]:
+    """Build a classifier of torchvision's; arguments and errors as `from_timm`."""
+    models = _import("torchvision").models
+    _check_name(name, models.list_models(module=models), "torchvision")
+    with _failing_as(f"torchvision:{name}"):
+        weights = models.get_model_weights(name).DEFAULT
+        network = models.get_model(name, weights=weights if pretrained else None)
+    transforms = weights.transforms()
+    preprocess = Preprocess(
+        input_size=transforms.crop_size[0],
+        resize_size=transforms.resize_size[0],
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+        interpolation=transforms.interpolation.value,
+    )
+    card = ModelCard(model=f"torchvision:{name}", preprocess=preprocess)
+    if pretrained:
+        card = replace(card, classes=tuple(weights.meta["categories"]), weights=weights.url)
+    return network, card
+
+
+def from_file(path: Path, factory: str) -> tuple[nn.Module, ModelCard]:
+    """Build the network that a function in a user's Python file returns.
+
+    The card is the network's own `card`, or what its `pretrained_cfg` (timm's) says; failing both,
+    photos are prepared in ImageNet's usual way, at 224 pixels.
+
+    Side effects:
+        Runs the file. While it runs, its folder is searched for imports first.
+
+    Raises:
+        ModelError: If there is no such file, it fails, or its function returns no network.
+        UnknownNameError: If the file has nothing of that name.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: a Python file was wanted, and there is no such file")
+    with _searched_first(path.parent), _failing_as(str(path)):
+        spec = importlib.util.spec_from_file_location(f"onebyone_file_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses and pickling look a class's module up there
+        spec.loader.exec_module(module)
+        make = getattr(module, factory, None)
+        if make is None:
+            raise UnknownNameError(
+                f"nothing named {factory!r} in {path}{did_you_mean(factory, vars(module))}"
+            )
+        network = make()
+    if not isinstance(network, nn.Module):
+        raise ModelError(
+            f"{path}:{factory} was to return a torch.nn.Module, and returned a "
+            f"{type(network).__name__}"
+        )
+    return network, _card_of(network, f"{path}:{factory}")
+
+
+def _card_of(network: nn.Module, name: str) -> ModelCard:
+    if isinstance(network, Network):
+        return replace(network.card, model=name)
+    if isinstance(config := getattr(network, "pretrained_cfg", None), dict):
+        return _card_from_timm(config, name, pretrained=False)
+    return ModelCard(model=name)
+
+
+def _card_from_timm(config: dict[str, Any], name: str, *, pretrained: bool) -> ModelCard:
+    card = ModelCard(model=name, preprocess=preprocess_from_timm(config))
+    if not pretrained:
+        return card
+    return replace(
+        card,
+        classes=classes_from_timm(config),
+        weights=config.get("hf_hub_id"),
+        license=config.get("license"),
+    )
+
+
+def _import(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise MissingPackageError(
+                f"{package} needs {error.name}, which is not installed: pip install {error.name}"
+            ) from error
+        raise MissingPackageError(
+            f"models named {package}:... need {package}, which is not installed: "
+            f"pip install {package}"
+        ) from error
+    except Exception as error:  # a torchvision that was built for another torch, for one
+        raise MissingPackageError(
+            f"{package} is installed and does not import ({_summary(error)}); "
+            "install the release that was built for your torch"
+        ) from error
+
+
+def _check_name(name: str, known: Iterable[str], package: str) -> None:
+    known = list(known)
+    if name not in known:
+        raise UnknownNameError(f"{package} has no model {name!r}{did_you_mean(name, known)}")
+
+
+@contextmanager
+def _failing_as(place: str) -> Generator[None]:
+    """Turn whatever other people's code raises into one line that names the place."""
+    try:
+        yield
+    except OneByOneError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{place} failed with {_summary(error)}") from error
+
+
+@contextmanager
+def _searched_first(folder: Path) -> Generator[None]:
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder.resolve()))
+
+
+def _summary(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

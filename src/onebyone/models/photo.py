@@ -1,0 +1,92 @@
+"""Opening a user's photo: as it looks in a viewer, or not at all."""
+
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from onebyone.errors import PhotoError
+
+MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
+"""Pillow's pixel formats of 8 bits and less, whose colours need no profile to be understood."""
+
+MAX_ASPECT = 100
+"""Longer over shorter side. Scaling the shorter side up makes memory grow with this number."""
+
+
+def open_photo(path: str | Path) -> Image.Image:
+    """Return a photo in RGB, the right way up.
+
+    EXIF orientation is applied. Transparent parts become white. What could only be read wrongly or
+    in part is refused: more than 8 bits a channel, CMYK and other colour spaces, several frames.
+
+    Raises:
+        PhotoError: If the file is missing, damaged, no photo, or of a refused kind.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from half the size on that it refuses.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                _check_kind(image, path)
+                return _flatten(ImageOps.exif_transpose(image))
+    except PhotoError:
+        raise
+    except UnidentifiedImageError as error:
+        raise PhotoError(
+            f"{path} is no photo that can be read; a JPEG, PNG, WebP, BMP, TIFF or GIF was wanted"
+        ) from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise PhotoError(
+            f"{path} unpacks to more than {limit} million pixels, which no photo has; "
+            "scale it down first"
+        ) from error
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        raise PhotoError(
+            f"{path} is damaged or cut short ({str(error).splitlines()[0]}); get the file again"
+        ) from error
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise PhotoError(f"{path}: a photo was wanted, and there is no such file")
+    if path.is_dir():
+        raise PhotoError(f"{path} is a folder; a photo was wanted: name files, as in {path}/*.jpg")
+    if path.stat().st_size == 0:
+        raise PhotoError(f"{path} is empty (0 bytes); a photo was wanted: get the file again")
+
+
+def _check_kind(image: ImageFile.ImageFile, path: Path) -> None:
+    # An MPO is a JPEG that a phone or camera added a preview or a depth map to.
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise PhotoError(
+            f"{path} has {frames} frames, and one photo was wanted; save the frame that you mean "
+            "as a PNG"
+        )
+    if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
+        raise PhotoError(
+            f"{path} has more than 8 bits a channel ({image.mode}), and 8 were wanted; save it as "
+            "an 8-bit PNG or a JPEG"
+        )
+    if image.mode not in MODES:
+        raise PhotoError(
+            f"{path} is in the colour space {image.mode}, and RGB or grey was wanted; save it so"
+        )
+    width, height = image.size
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise PhotoError(
+            f"{path} is {width} x {height} pixels, a stripe; a photo was wanted whose longer side "
+            f"is at most {MAX_ASPECT} times the shorter: crop it"
+        )
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")

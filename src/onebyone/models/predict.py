@@ -1,0 +1,91 @@
+"""From photos to named classes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from onebyone.errors import ModelError
+from onebyone.models.card import ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """One class that a photo may show.
+
+    Attributes:
+        index: Number of the class, from 0.
+        label: Its name; "class 7" if nobody has named it.
+        probability: The network's probability for it.
+    """
+
+    index: int
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a network sees in one photo.
+
+    Attributes:
+        top: The most probable classes, the best first.
+        seconds: Time that the network took, without reading and preparing the photo.
+    """
+
+    top: tuple[ClassScore, ...]
+    seconds: float
+
+
+@torch.inference_mode()
+def predict(
+    network: Callable[[Tensor], Any], card: ModelCard, photo: Image.Image, *, top: int = 5
+) -> Prediction:
+    """Name the most probable classes of one photo.
+
+    Args:
+        network: Turns `(1, 3, H, W)` into scores `(1, classes)`; in evaluation mode.
+        card: How to prepare the photo, and what the classes are called.
+        photo: The photo, in RGB (see `open_photo`).
+        top: How many classes to name; fewer come if the network has fewer.
+
+    Raises:
+        ModelError: If the network does not turn one photo into one row of scores.
+    """
+    batch = card.preprocess(photo)[None]
+    start = time.perf_counter()
+    scores = _scores(network, batch)
+    seconds = time.perf_counter() - start
+    best = scores.float().softmax(0).topk(min(top, len(scores)))
+    return Prediction(
+        tuple(
+            ClassScore(index, _label(card, index), probability)
+            for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ),
+        seconds,
+    )
+
+
+def _scores(network: Callable[[Tensor], Any], batch: Tensor) -> Tensor:
+    try:
+        output = network(batch)
+    except RuntimeError as error:
+        raise ModelError(
+            f"the network fails on an input of shape {tuple(batch.shape)}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1:
+        came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ModelError(
+            f"scores of shape (1, classes) were wanted for one photo, and {came} came; "
+            "a classifier was wanted"
+        )
+    return output[0]
+
+
+def _label(card: ModelCard, index: int) -> str:
+    return card.classes[index] if index < len(card.classes) else f"class {index}"

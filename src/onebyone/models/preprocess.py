@@ -1,0 +1,66 @@
+"""How a photo becomes a network's input."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from onebyone.errors import ShapeError
+
+RGB = tuple[float, float, float]
+
+IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
+IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
+HALF: RGB = (0.5, 0.5, 0.5)
+
+Interpolation = Literal["bilinear", "bicubic"]
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """Resize a photo's shorter side, cut out the middle square, and normalise its channels.
+
+    The numbers belong to a set of weights: others give worse scores, and no error.
+
+    Attributes:
+        input_size: Side of the square that the network sees, in pixels.
+        resize_size: Length of the photo's shorter side before the cut, in pixels.
+        mean: Mean of each channel, red, green, blue, on a scale of 0 to 1.
+        std: Deviation of each channel, likewise.
+        interpolation: Filter of the resizing.
+
+    Raises:
+        ShapeError: If the square does not fit into the resized photo.
+    """
+
+    input_size: int = 224
+    resize_size: int = 256
+    mean: RGB = IMAGENET_MEAN
+    std: RGB = IMAGENET_STD
+    interpolation: Interpolation = "bicubic"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.input_size <= self.resize_size:
+            raise ShapeError(
+                f"`input_size` (={self.input_size}) must be in 1..{self.resize_size}, "
+                "the `resize_size` that it is cut from"
+            )
+
+    def __call__(self, photo: Image.Image) -> Tensor:
+        """Return an RGB photo as the network's input, `(3, input_size, input_size)`, float32."""
+        width, height = photo.size
+        shorter = min(width, height)
+        size = (width * self.resize_size // shorter, height * self.resize_size // shorter)
+        if size != photo.size:
+            photo = photo.resize(size, _FILTERS[self.interpolation])
+        left = round((size[0] - self.input_size) / 2)
+        top = round((size[1] - self.input_size) / 2)
+        square = photo.crop((left, top, left + self.input_size, top + self.input_size))
+        pixels = torch.from_numpy(np.array(square, dtype=np.float32)).permute(2, 0, 1) / 255
+        mean, std = (torch.tensor(rgb).view(3, 1, 1) for rgb in (self.mean, self.std))
+        return ((pixels - mean) / std).contiguous()

@@ -1,0 +1,143 @@
+"""From what a user calls weights to a file, and to what travels with it."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from onebyone.errors import UnknownNameError, WeightsError, located
+from onebyone.models.card import ModelCard
+from onebyone.models.checkpoint import is_checkpoint, read_checkpoint
+from onebyone.models.imagenet import imagenet_classes
+from onebyone.models.network import NetworkConfig
+from onebyone.models.registry import KNOWN_FILES, ModelSpec
+from onebyone.models.sources import HubFile, check_sha256
+from onebyone.models.timm_config import classes_from_timm, preprocess_from_timm
+from onebyone.models.weight_files import check_file, is_weight_file
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """Weights that were found, with what they need and what they bring along.
+
+    Attributes:
+        path: The file that they are in.
+        config: What the network must be built from.
+        card: How to use the network with them.
+    """
+
+    path: Path
+    config: NetworkConfig
+    card: ModelCard
+
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find_pretrained(spec: ModelSpec, weights: str | Path) -> Pretrained:
+    """Find the weights that a user names for a network of the zoo.
+
+    Args:
+        spec: The network.
+        weights: "imagenet" for its default weights, a file, or a hub repository ("owner/name").
+
+    Raises:
+        UnknownNameError: If it is none of these, or the network has no default weights.
+        MissingPackageError: If the weights come in a package that is not installed.
+        WeightsError: If they cannot be had, are damaged, or are of another architecture.
+    """
+    text = str(weights)
+    if text == "imagenet":
+        return _default(spec)
+    if Path(text).exists() or is_weight_file(text):
+        return _from_file(spec, Path(text))
+    if _HUB_ID.fullmatch(text):
+        return _from_hub(spec, text)
+    raise UnknownNameError(
+        f"no weights {text!r}; 'imagenet', a file (.safetensors, .pth) or a hub repository "
+        "(owner/name) was wanted"
+    )
+
+
+def _default(spec: ModelSpec) -> Pretrained:
+    if spec.weights is None:
+        raise UnknownNameError(
+            f"nobody has published ImageNet weights for {spec.name!r}; pass a file of weights"
+        )
+    card = ModelCard(
+        model=spec.name,
+        preprocess=spec.weights.preprocess,
+        classes=imagenet_classes(),
+        weights=spec.weights.source.address,
+        license=spec.weights.license,
+    )
+    return Pretrained(spec.weights.source.fetch(), spec.config, card)
+
+
+def _from_hub(spec: ModelSpec, repo_id: str) -> Pretrained:
+    # The small file first: weights that cannot fit are refused before they are downloaded.
+    description = _read_json(HubFile(repo_id, "config.json").fetch())
+    with located(f"hub repository {repo_id!r}"):
+        config, card = _described(spec, description)
+    card = replace(card, weights=repo_id)
+    return Pretrained(HubFile(repo_id).fetch(), config, card)
+
+
+def _from_file(spec: ModelSpec, path: Path) -> Pretrained:
+    """Recognise a file by its content, its name, or the config.json beside it, in this order.
+
+    A file that is none of these is taken for weights with the conventions of the zoo's row.
+    """
+    check_file(path, "a file of weights")
+    if is_checkpoint(path):
+        return _from_checkpoint(spec, path)
+    config, card = spec.config, ModelCard(model=spec.name, preprocess=spec.preprocess)
+    if known := KNOWN_FILES.get(path.name):
+        if not isinstance(known.source, HubFile):  # the hub's client checks its files itself
+            check_sha256(path, known.source.sha256)
+        card = replace(card, preprocess=known.preprocess, license=known.license)
+    elif path.name == "model.safetensors" and path.with_name("config.json").is_file():
+        with located(str(path)):
+            config, card = _described(spec, _read_json(path.with_name("config.json")))
+    card = replace(card, weights=str(path), classes=card.classes or imagenet_classes())
+    return Pretrained(path, config, card)
+
+
+def _from_checkpoint(spec: ModelSpec, path: Path) -> Pretrained:
+    checkpoint = read_checkpoint(path)
+    if type(checkpoint.config) is not type(spec.config) or checkpoint.card.steps:
+        raise WeightsError(
+            f"{path} holds a network that is not {spec.name} as the zoo has it; load the file as "
+            f"the model itself: onebyone.load({str(path)!r}), or `onebyone predict {path} ...`"
+        )
+    card = replace(checkpoint.card, model=spec.name, weights=str(path))
+    return Pretrained(path, checkpoint.config, card)
+
+
+def _described(spec: ModelSpec, description: Mapping[str, Any]) -> tuple[NetworkConfig, ModelCard]:
+    """Return the configuration and the card that a timm config.json stands for."""
+    architecture = str(description.get("architecture"))
+    if architecture not in spec.architectures:
+        wanted = " or ".join(map(repr, spec.architectures)) or "none: give a file"
+        raise WeightsError(
+            f"its weights are of the architecture {architecture!r}; for {spec.name} {wanted} "
+            "was wanted"
+        )
+    pretrained = {**description, **description.get("pretrained_cfg", {})}
+    card = ModelCard(
+        model=spec.name,
+        preprocess=preprocess_from_timm(pretrained),
+        classes=classes_from_timm(pretrained),
+        license=pretrained.get("license"),
+    )
+    return spec.architectures[architecture], card
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise WeightsError(f"{path} is damaged: it is no JSON ({error})") from error
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,98 @@
+"""From what a user calls a model to a network."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from onebyone.errors import ModelError, UnknownNameError, located
+from onebyone.models.card import ModelCard
+from onebyone.models.checkpoint import SUFFIX, load
+from onebyone.models.create import create_model
+from onebyone.models.external import from_file, from_timm, from_torchvision
+from onebyone.models.naming import load_tensors
+from onebyone.models.weight_files import is_weight_file, read_tensors
+
+
+class LoadedModel(NamedTuple):
+    """A network in evaluation mode, and how to use it."""
+
+    network: nn.Module
+    card: ModelCard
+
+
+_PACKAGES = {"timm": from_timm, "torchvision": from_torchvision}
+_FILE = re.compile(r"(?P<path>.+\.py):(?P<factory>\w+)")
+
+
+def load_model(model: str, *, weights: str | None = None) -> LoadedModel:
+    """Build the network that a user names.
+
+    Args:
+        model: A name of the zoo; "timm:NAME" or "torchvision:NAME"; "path/to/file.py:factory",
+            where the function returns a network; or a checkpoint that `save` wrote.
+        weights: None for a random start, or for the weights that a checkpoint or a file's function
+            brings along; "imagenet" for the default weights of a named model; or a file of weights.
+            More for the zoo: see `create_model`.
+
+    Raises:
+        OneByOneError: One of its kinds; see `create_model`, `load` and `models.external`.
+    """
+    network, card = _build(model, weights)
+    return LoadedModel(network.eval(), card)
+
+
+def default_weights(model: str) -> str | None:
+    """Return the weights to use a model with when the user names none.
+
+    Example:
+        >>> default_weights("resnet50"), default_weights("mine.py:make")
+        ('imagenet', None)
+    """
+    return None if _FILE.fullmatch(model) or model.endswith(SUFFIX) else "imagenet"
+
+
+def _build(model: str, weights: str | None) -> LoadedModel:
+    package, _, name = model.partition(":")
+    if package in _PACKAGES:
+        loaded = LoadedModel(*_PACKAGES[package](name, pretrained=weights == "imagenet"))
+        return loaded if weights == "imagenet" else _with_weights(loaded, weights)
+    if match := _FILE.fullmatch(model):
+        return _with_weights(
+            LoadedModel(*from_file(Path(match["path"]), match["factory"])), weights
+        )
+    if model.endswith(SUFFIX):
+        network = load(model)
+        return _with_weights(LoadedModel(network, network.card), weights)
+    _check_zoo_name(model)
+    network = create_model(model, weights=weights)
+    return LoadedModel(network, network.card)
+
+
+def _with_weights(loaded: LoadedModel, weights: str | None) -> LoadedModel:
+    if weights is None:
+        return loaded
+    if not is_weight_file(weights):
+        raise UnknownNameError(
+            f"no weights {weights!r} for {loaded.card.model}; "
+            "a file (.safetensors, .pth) was wanted"
+        )
+    with located(weights):
+        load_tensors(loaded.network, read_tensors(Path(weights)))
+    return loaded._replace(card=replace(loaded.card, weights=weights, license=None))
+
+
+def _check_zoo_name(model: str) -> None:
+    """Tell the files that people mean for models from misspelt names."""
+    if model.endswith(".py"):
+        raise ModelError(
+            f"{model} is a Python file; name the function in it that returns the network: "
+            f"{model}:FUNCTION"
+        )
+    if is_weight_file(model):
+        raise ModelError(
+            f"{model} is a file of weights, which does not say of which network; name that, and "
+            f"pass the file as its weights: NAME --weights {model}"
+        )

