@@ -57,11 +57,12 @@ def _create_random(spec: ModelSpec, num_classes: int) -> Network:
 
 def _create_pretrained(spec: ModelSpec, weights: str | Path, num_classes: int | None) -> Network:
     found = find_pretrained(spec, weights)
+    tensors = read_tensors(found.path)
     with located(str(found.path)):
         # A network on the meta device has names and shapes, and takes neither time nor memory.
         with torch.device("meta"):
             network = build_network(found.config)
-        tensors = translate_names(read_tensors(found.path), network)
+        tensors = translate_names(tensors, network)
         classes_at_hand = _count_classes(tensors, network)
         config = replace(found.config, num_classes=num_classes or classes_at_hand)
         with torch.device("meta"):

@@ -82,7 +82,9 @@ def load_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     ]
     if problems:
         raise WeightsError(f"the weights do not fit the network: tensors {'; '.join(problems)}")
-    network.load_state_dict(tensors, assign=True)
+    # Files keep strides too, some of them strange ones, which decide how fast a layer runs.
+    dense = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    network.load_state_dict(dense, assign=True)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -79,8 +79,9 @@ def _with_weights(loaded: LoadedModel, weights: str | None) -> LoadedModel:
             f"no weights {weights!r} for {loaded.card.model}; "
             "a file (.safetensors, .pth) was wanted"
         )
+    tensors = read_tensors(Path(weights))
     with located(weights):
-        load_tensors(loaded.network, read_tensors(Path(weights)))
+        load_tensors(loaded.network, tensors)
     return loaded._replace(card=replace(loaded.card, weights=weights, license=None))
 
 

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from urllib.error import URLError
+from urllib.error import HTTPError
 
 import torch.hub
 
@@ -142,7 +142,9 @@ class UrlFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 torch.hub.download_url_to_file(self.url, str(path), self.sha256)
-            except (URLError, OSError, RuntimeError) as error:
+            except (OSError, RuntimeError) as error:
+                if isinstance(error, HTTPError):
+                    error.close()  # it holds the connection
                 raise WeightsError(
                     f"cannot get {self.url} ({_first_line(error)}); "
                     "check the network, or pass a local file"

@@ -1,0 +1,71 @@
+"""Photos, good and bad, written byte by byte where no library would write them."""
+
+import io
+import struct
+import zlib
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def sample(package: str, path: str) -> Path:
+    """A photo that an installed package carries."""
+    spec = find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / path
+
+
+CHELSEA = sample("skimage", "data/chelsea.png")
+COFFEE = sample("skimage", "data/coffee.png")
+CAMERA = sample("skimage", "data/camera.png")
+ROCKET = sample("skimage", "data/rocket.jpg")
+CHINA = sample("sklearn", "datasets/images/china.jpg")
+
+
+def png(width: int, height: int, *, bits: int, colour: int, pixels: bytes) -> bytes:
+    """A PNG file of one image; `colour` is 0 for grey and 2 for RGB."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checked = kind + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            chunk(b"IDAT", zlib.compress(pixels)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+def rgb16_png() -> bytes:
+    return png(8, 8, bits=16, colour=2, pixels=(b"\0" + b"\x12\x34" * 24) * 8)
+
+
+def bomb_png() -> bytes:
+    """A few bytes that claim to be 900 million pixels."""
+    return png(30_000, 30_000, bits=8, colour=0, pixels=b"\0" * 100)
+
+
+def encode(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def grey16_png() -> bytes:
+    return encode(Image.fromarray(np.full((8, 8), 40_000, np.uint16)), "PNG")
+
+
+def cmyk_jpeg() -> bytes:
+    return encode(Image.new("CMYK", (8, 8)), "JPEG")
+
+
+def frames(kind: str, count: int = 3) -> bytes:
+    first, *rest = (Image.new("RGB", (8, 8), (60 * i, 0, 0)) for i in range(count))
+    return encode(first, kind, save_all=True, append_images=rest)

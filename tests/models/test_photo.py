@@ -1,0 +1,148 @@
+"""Photos open as they look in a viewer, or are refused with one line."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from onebyone.errors import PhotoError
+from onebyone.models import open_photo
+from tests.helpers import photos
+from tests.helpers.photos import CHELSEA, ROCKET
+
+ROCKET_BYTES = ROCKET.read_bytes()
+CHELSEA_BYTES = CHELSEA.read_bytes()
+
+# What the file holds, and the line that it is answered with, after the file's name.
+BAD = {
+    "empty": (b"", " is empty (0 bytes); a photo was wanted: get the file again"),
+    "text": (
+        b"hello, I am no photo",
+        " is no photo that can be read; a JPEG, PNG, WebP, BMP, TIFF or GIF was wanted",
+    ),
+    "cut-jpeg": (
+        ROCKET_BYTES[:5000],
+        " is damaged or cut short (image file is truncated (6 bytes not processed)); "
+        "get the file again",
+    ),
+    "cut-png": (
+        CHELSEA_BYTES[:50_000],
+        " is damaged or cut short (image file is truncated); get the file again",
+    ),
+    "grey16": (
+        photos.grey16_png(),
+        " has more than 8 bits a channel (I;16), and 8 were wanted; save it as an 8-bit PNG "
+        "or a JPEG",
+    ),
+    "rgb16": (
+        photos.rgb16_png(),
+        " has more than 8 bits a channel (RGB), and 8 were wanted; save it as an 8-bit PNG "
+        "or a JPEG",
+    ),
+    "cmyk": (
+        photos.cmyk_jpeg(),
+        " is in the colour space CMYK, and RGB or grey was wanted; save it so",
+    ),
+    "gif": (
+        photos.frames("GIF"),
+        " has 3 frames, and one photo was wanted; save the frame that you mean as a PNG",
+    ),
+    "webp": (
+        photos.frames("WEBP"),
+        " has 3 frames, and one photo was wanted; save the frame that you mean as a PNG",
+    ),
+    "apng": (
+        photos.frames("PNG"),
+        " has 3 frames, and one photo was wanted; save the frame that you mean as a PNG",
+    ),
+    "bomb": (
+        photos.bomb_png(),
+        " unpacks to more than 178 million pixels, which no photo has; scale it down first",
+    ),
+    "stripe": (
+        photos.encode(Image.new("RGB", (1, 101)), "PNG"),
+        " is 1 x 101 pixels, a stripe; a photo was wanted whose longer side is at most 100 times "
+        "the shorter: crop it",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "line"), BAD.values(), ids=BAD)
+def test_a_bad_photo_is_refused_with_one_line(tmp_path, content, line):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    with pytest.raises(PhotoError) as error:
+        open_photo(path)
+    assert str(error.value) == f"{path}{line}"
+
+
+def test_a_missing_photo_is_refused(tmp_path):
+    with pytest.raises(PhotoError) as error:
+        open_photo(tmp_path / "no.jpg")
+    assert str(error.value) == f"{tmp_path}/no.jpg: a photo was wanted, and there is no such file"
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(PhotoError) as error:
+        open_photo(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path} is a folder; a photo was wanted: name files, as in {tmp_path}/*.jpg"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
+def test_a_photo_that_may_not_be_read_is_refused(tmp_path):
+    path = tmp_path / "secret.jpg"
+    path.write_bytes(ROCKET_BYTES)
+    path.chmod(0)
+    with pytest.raises(PhotoError, match="Permission denied"):
+        open_photo(path)
+
+
+@given(st.integers(0, len(ROCKET_BYTES)), st.binary(max_size=20))
+def test_any_damage_is_answered_with_a_photo_or_an_error_of_ours(tmp_path_factory, at, junk):
+    path = tmp_path_factory.mktemp("damaged") / "photo.jpg"
+    path.write_bytes(ROCKET_BYTES[:at] + junk + ROCKET_BYTES[at + len(junk) :])
+    try:
+        assert open_photo(path).mode == "RGB"
+    except PhotoError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(tmp_path, orientation):
+    upright = Image.fromarray(np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3))
+    turned = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(turned[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "photo.png", exif=exif)
+    assert np.array_equal(open_photo(tmp_path / "photo.png"), upright)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_usual_modes_become_rgb(tmp_path, mode):
+    Image.new(mode, (5, 4)).save(tmp_path / "photo.png")
+    photo = open_photo(tmp_path / "photo.png")
+    assert (photo.mode, photo.size) == ("RGB", (5, 4))
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    Image.new("RGBA", (2, 2), (255, 0, 0, 0)).save(tmp_path / "photo.png")
+    assert open_photo(tmp_path / "photo.png").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_phones_jpeg_with_a_second_picture_is_a_photo(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(photos.frames("MPO", 2))
+    assert open_photo(tmp_path / "photo.jpg").size == (8, 8)

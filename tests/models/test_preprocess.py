@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from onebyone.errors import ShapeError
+from onebyone.models import ZOO, Preprocess
+from tests.helpers.oracles import timm, torchvision
+
+sides = st.integers(20, 400)
+
+
+def make_photo(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@given(sides, sides, st.sampled_from([(64, 0.875), (75, 0.95), (90, 0.8975)]), st.booleans())
+def test_photos_are_prepared_as_timm_does(width, height, size_and_share, bicubic):
+    size, share = size_and_share
+    interpolation = "bicubic" if bicubic else "bilinear"
+    ours = Preprocess(size, int(size / share), interpolation=interpolation)
+    theirs = timm.data.create_transform(
+        (3, size, size), interpolation=interpolation, crop_pct=share, mean=ours.mean, std=ours.std
+    )
+    photo = make_photo(width, height)
+    torch.testing.assert_close(ours(photo), theirs(photo))
+
+
+@given(sides, sides)
+def test_photos_are_prepared_as_torchvision_does(width, height):
+    ours = Preprocess(224, 232, interpolation="bilinear")
+    theirs = torchvision.transforms._presets.ImageClassification(crop_size=224, resize_size=232)
+    photo = make_photo(width, height)
+    torch.testing.assert_close(ours(photo), theirs(photo))
+
+
+@pytest.mark.parametrize(
+    ("name", "timm_name"),
+    [
+        *((f"resnet{n}", f"resnet{n}.a1_in1k") for n in (18, 34, 50, 101, 152)),
+        ("inception_resnet_v2", "inception_resnet_v2.tf_in1k"),
+        ("mobilenet_v2", "mobilenetv2_100.ra_in1k"),
+        *((f"efficientnet_lite{i}", f"tf_efficientnet_lite{i}.in1k") for i in range(5)),
+    ],
+)
+def test_the_zoos_numbers_are_those_that_timm_publishes(name, timm_name):
+    ours = ZOO[name].weights.preprocess
+    theirs = timm.get_pretrained_cfg(timm_name)
+    assert theirs.input_size == (3, ours.input_size, ours.input_size)
+    assert ours.resize_size == int(ours.input_size / theirs.crop_pct)
+    assert ours.interpolation == theirs.interpolation
+    # Google's (127, 128) / 255 and timm's (0.5, 0.5) differ by less than one grey level.
+    assert ours.mean == pytest.approx(theirs.mean, abs=1 / 255)
+    assert ours.std == pytest.approx(theirs.std, abs=1 / 255)
+
+
+def test_a_square_larger_than_the_photo_is_refused():
+    message = r"^`input_size` \(=224\) must be in 1..200, the `resize_size` that it is cut from$"
+    with pytest.raises(ShapeError, match=message):
+        Preprocess(224, 200)
