@@ -59,7 +59,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     Example:
         >>> did_you_mean("resnet52", ["resnet50", "resnet152", "googlenet"])
-        "; did you mean 'resnet50' or 'resnet152'?"
+        "; did you mean 'resnet152' or 'resnet50'?"
         >>> did_you_mean("vgg", ["resnet50"])
         ''
     """

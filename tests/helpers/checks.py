@@ -44,7 +44,9 @@ def check_network(network: Network, input_size: int) -> None:
     assert scores.shape == (2, network.config.num_classes)
     assert scores.isfinite().all()
     with torch.no_grad():
-        torch.testing.assert_close(network.forward_head(network.forward_features(x)), scores.detach())
+        torch.testing.assert_close(
+            network.forward_head(network.forward_features(x)), scores.detach()
+        )
     head = network.get_submodule(network.head_name)
     assert head.get_parameter("weight").shape[0] == network.config.num_classes
     scores.logsumexp(1).sum().backward()

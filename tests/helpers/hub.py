@@ -1,15 +1,15 @@
 """A file server on this machine that answers as the Hugging Face hub and as torchvision's store."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 
 @contextmanager
-def serving(files: dict[str, bytes]) -> Iterator[str]:
-    """Serve files by path, such as "/owner/name/resolve/main/model.safetensors"; gives the address."""
+def serving(files: dict[str, bytes]) -> Generator[str]:
+    """Serve files by path, such as "/me/mine/resolve/main/config.json"; gives the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:

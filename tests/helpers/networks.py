@@ -8,8 +8,8 @@ from torch import nn
 def randomize(network: nn.Module, input_size: int) -> None:
     """Draw all parameters, and set the batch norms' statistics to those of real activations.
 
-    A fresh network is a weak witness: its batch norms are identities, and the last of each block may
-    even be zero. Here each has its own scale and shift, and the signal neither dies nor explodes.
+    A fresh network is a weak witness: its batch norms are identities, and the last of each block
+    may even be zero. Here each has its own scale and shift, and signals neither die nor explode.
     """
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():

@@ -1,8 +1,8 @@
 """timm and torchvision, the independent oracles.
 
-torchvision's ordinary wheel carries compiled operators for a CUDA build of torch. Beside a CPU build
-they do not load, and its import stops at operators that classifiers never use. Where that happens,
-those operators are given a name, and no meaning, here and nowhere else.
+torchvision's ordinary wheel carries compiled operators for a CUDA build of torch. Beside a CPU
+build they do not load, and its import stops at operators that classifiers never use. Where that
+happens, those operators are given a name, and no meaning, here and nowhere else.
 """
 
 import importlib

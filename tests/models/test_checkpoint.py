@@ -142,8 +142,14 @@ def test_plain_tensors_do_not_say_of_which_network(tmp_path):
             "pip install --upgrade onebyone",
         ),
         ({"family": "vgg"}, "the description of its network is damaged (KeyError: 'vgg')"),
-        ({"config": {}}, "the description of its network is damaged (ValidationError: 1 validation"),
-        ({"card": None}, "the description of its network is damaged (ValidationError: 1 validation"),
+        (
+            {"config": {}},
+            "the description of its network is damaged (ValidationError: 1 validation",
+        ),
+        (
+            {"card": None},
+            "the description of its network is damaged (ValidationError: 1 validation",
+        ),
         ({"format": None}, "the description of its network is damaged (TypeError: "),
     ],
 )

@@ -151,7 +151,9 @@ def test_a_known_file_brings_its_preprocessing(tmp_path):
 def test_a_damaged_known_file_is_refused(tmp_path, small):
     path = tmp_path / "mobilenet_v2-b0353104.pth"
     torch.save(small.state_dict(), path)
-    with pytest.raises(WeightsError, match=f"^{path} is damaged: its sha256 was to begin with b0353104"):
+    with pytest.raises(
+        WeightsError, match=f"^{path} is damaged: its sha256 was to begin with b0353104"
+    ):
         create_model("mobilenet_v2", weights=path)
 
 
@@ -176,7 +178,9 @@ def test_weights_of_our_own_checkpoint(tmp_path, small):
     save(small, tmp_path / "mine.safetensors")
     again = create_model("mobilenet_v2", weights=tmp_path / "mine.safetensors")
     assert again.card.classes == tuple("abcdefghij")
-    with pytest.raises(WeightsError, match="holds a network that is not resnet18 as the zoo has it"):
+    with pytest.raises(
+        WeightsError, match="holds a network that is not resnet18 as the zoo has it"
+    ):
         create_model("resnet18", weights=tmp_path / "mine.safetensors")
 
 
@@ -196,8 +200,8 @@ def test_no_code_in_a_file_is_run(tmp_path):
         create_model("resnet18", weights=tmp_path / "evil.pth")
     assert not (tmp_path / "pwned").exists()
     assert str(error.value) == (
-        f"{tmp_path}/evil.pth is damaged, or holds more than tensors, which is not loaded because it "
-        "could run code; save it anew with torch.save(model.state_dict(), ...)"
+        f"{tmp_path}/evil.pth is damaged, or holds more than tensors, which is not loaded because "
+        "it could run code; save it anew with torch.save(model.state_dict(), ...)"
     )
 
 

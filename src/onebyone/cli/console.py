@@ -46,7 +46,7 @@ def bar(share: float, width: int = 20) -> str:
 
     Example:
         >>> bar(0.5, width=4), bar(0.3, width=4)
-        ('██', '█▏')
+        ('██', '█▎')
     """
     eighths = round(share * width * 8)
     return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]

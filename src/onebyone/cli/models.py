@@ -55,10 +55,12 @@ def _table(costs: dict[str, CostReport]) -> Table:
         caption_justify="left",
         box=None,
         pad_edge=False,
+        collapse_padding=True,
     )
-    table.add_column("model", style="bold", no_wrap=True)
+    # On a narrow terminal it is the last column that gives way.
+    table.add_column("model", style="bold", no_wrap=True, min_width=max(map(len, ZOO)))
     for heading in ("input", "params M", "MACs G", "1x1s", "% of MACs", "top-1 %"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     table.add_column("ImageNet weights", no_wrap=True)
     for spec in ZOO.values():
         cost, weights = costs[spec.name], spec.weights

