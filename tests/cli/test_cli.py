@@ -107,7 +107,7 @@ def test_missing_photo(run):
             ["predict", "resnet18", COFFEE, "--weights", "no.pth"],
             "no.pth: a file of weights was wanted, and there is no such file",
         ),
-        (["predict", "efficientnet_lite0"], "Missing argument 'PHOTO...'."),
+        (["predict", "efficientnet_lite0"], "Missing argument 'PHOTO'."),
         (["predict"], "Missing argument 'MODEL'."),
         (
             ["predict", "efficientnet_lite0", COFFEE, "--top", "0"],

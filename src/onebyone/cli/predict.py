@@ -30,7 +30,7 @@ def predict(
             help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, or a checkpoint.",
         ),
     ],
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos to classify.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO", help="Photos to classify.")],
     weights: Annotated[
         str | None,
         typer.Option(
