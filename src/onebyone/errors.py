@@ -1,7 +1,7 @@
 """What can go wrong, as a tree.
 
 OneByOneError                  everything below; the command line prints its text and exits with 2
-├── ShapeError                 (ValueError) sizes that do not fit together
+├── ShapeError                 (ValueError) sizes or settings that do not fit together
 ├── UnknownNameError           (LookupError) no model, weights or step of that name
 ├── MissingPackageError        an optional package is needed; the text has the pip line
 ├── ModelError                 a package or a user's file that does not give a network
@@ -21,7 +21,7 @@ class OneByOneError(Exception):
 
 
 class ShapeError(OneByOneError, ValueError):
-    """Report sizes that do not fit together."""
+    """Report sizes or settings that do not fit together."""
 
 
 class UnknownNameError(OneByOneError, LookupError):
@@ -52,6 +52,38 @@ def located(place: str) -> Generator[None]:
     except OneByOneError as error:
         error.args = (f"{place}: {error}",)
         raise
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of what an error says, or its kind if it says nothing.
+
+    Example:
+        >>> first_line(OSError("no space\nleft")), first_line(OSError())
+        ('no space', 'OSError')
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def summary(error: BaseException) -> str:
+    """Return the kind of an error and the first line of what it says.
+
+    Example:
+        >>> summary(KeyError("a"))
+        "KeyError: 'a'"
+    """
+    return f"{type(error).__name__}: {first_line(error)}"
+
+
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    """Check that an argument is one of the words that it may be.
+
+    Raises:
+        UnknownNameError: If it is not.
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise UnknownNameError(f"`{name}` (={value!r}) must be {' or '.join(map(repr, choices))}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

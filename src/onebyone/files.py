@@ -1,10 +1,39 @@
-"""Writing files so that a reader only ever sees whole ones."""
+"""Looking at a user's files before reading them, and writing files that are whole or not there."""
 
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
+
+from onebyone.errors import OneByOneError
+
+
+def check_file(path: Path, wanted: str, error: type[OneByOneError]) -> None:
+    """Check that a path leads to a file that can be read and has something in it.
+
+    Args:
+        path: What a user named.
+        wanted: What the file should be, such as "a photo".
+        error: Kind of the error to raise.
+
+    Raises:
+        OneByOneError: Of the kind `error`, if it does not.
+    """
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise error(f"{path} is a folder; {wanted} was wanted: name a file in it")
+        if not path.is_file():
+            raise error(f"{path} is no ordinary file; {wanted} was wanted: name a file on disk")
+        path.open("rb").close()
+    except FileNotFoundError as cause:
+        raise error(f"{path}: {wanted} was wanted, and there is no such file") from cause
+    except (OSError, ValueError) as cause:
+        reason = cause.strerror if isinstance(cause, OSError) else cause
+        raise error(f"{path} cannot be read ({reason}); {wanted} was wanted") from cause
+    if size == 0:
+        raise error(f"{path} is empty (0 bytes); {wanted} was wanted: get the file again")
 
 
 @contextmanager

@@ -77,10 +77,7 @@ def test_a_bad_photo_does_not_cost_the_good_ones(run, tmp_path):
     status, out, err = run("predict", "efficientnet_lite0", COFFEE, tmp_path, CHINA, "--json")
     assert status == 2
     assert len(json.loads(out)["predictions"]) == 2
-    assert err == (
-        f"onebyone: {tmp_path} is a folder; a photo was wanted: name files, "
-        f"as in {tmp_path}/*.jpg\n"
-    )
+    assert err == (f"onebyone: {tmp_path} is a folder; a photo was wanted: name a file in it\n")
 
 
 def test_missing_photo(run):
@@ -101,7 +98,7 @@ def test_missing_photo(run):
         ),
         (
             ["predict", "nin_cifar10", COFFEE],
-            "nobody has published ImageNet weights for 'nin_cifar10'; pass a file of weights",
+            "no ImageNet weights are known for 'nin_cifar10'; pass a file of weights",
         ),
         (
             ["predict", "resnet18", COFFEE, "--weights", "no.pth"],
@@ -173,6 +170,7 @@ def test_models_as_json(run):
         "at_hand": True,
         "license": "apache-2.0",
         "top1_percent": 75.1,
+        "input_size": 224,
     }
 
 
@@ -257,3 +255,15 @@ def test_a_person_at_a_terminal_sees_progress():
 def test_bars_are_as_long_as_their_share(share):
     eighths = " ▏▎▍▌▋▊▉█"
     assert sum(eighths.index(c) for c in bar(share, 20)) == round(share * 160)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_our_characters_still_gets_its_table(encoding):
+    done = subprocess.run(
+        [sys.executable, "-m", "onebyone", "predict", "efficientnet_lite0", str(COFFEE)],
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+    )
+    assert b"espresso 967" in done.stdout
+    assert done.stderr == b""

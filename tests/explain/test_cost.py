@@ -72,6 +72,20 @@ def test_the_network_is_left_alone():
     assert not network.conv._forward_hooks
 
 
+def test_the_users_hooks_do_not_run():
+    network = Twice()
+    calls = []
+    network.conv.register_forward_hook(lambda *_: calls.append("after"))
+    network.register_forward_pre_hook(lambda *_: calls.append("before"))
+    assert count_cost(network, (1, 4, 3, 3)).macs == 2 * 16 * 9
+    assert calls == []
+
+
+def test_layers_with_a_parametrized_weight_are_counted():
+    layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1))
+    assert count_cost(layer, (1, 4, 3, 3)).macs == 16 * 9
+
+
 def test_nothing_to_count_is_nothing():
     report = count_cost(nn.ReLU(), (1, 3))
     assert (report.macs, report.layers, report.macs_share(LayerKind.POINTWISE)) == (0, (), 0.0)

@@ -50,5 +50,7 @@ def check_network(network: Network, input_size: int) -> None:
     head = network.get_submodule(network.head_name)
     assert head.get_parameter("weight").shape[0] == network.config.num_classes
     scores.logsumexp(1).sum().backward()
-    without_gradient = [n for n, p in network.named_parameters() if p.grad is None]
+    without_gradient = [
+        n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()
+    ]
     assert not without_gradient

@@ -69,3 +69,12 @@ def cmyk_jpeg() -> bytes:
 def frames(kind: str, count: int = 3) -> bytes:
     first, *rest = (Image.new("RGB", (8, 8), (60 * i, 0, 0)) for i in range(count))
     return encode(first, kind, save_all=True, append_images=rest)
+
+
+def bmp565() -> bytes:
+    """Two red pixels by two, in 16 bits each, by the masks in the header."""
+    pixels = struct.pack("<4H", *[0xF800] * 4)
+    info = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 16, 3, len(pixels), 2835, 2835, 0, 0)
+    masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    offset = 14 + len(info) + len(masks)
+    return struct.pack("<2sIHHI", b"BM", offset + len(pixels), 0, 0, offset) + info + masks + pixels

@@ -205,3 +205,18 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, saved, mon
         save(network, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_network_that_was_changed_by_hand_is_not_saved(tmp_path):
+    """Better now than when, after the training, its checkpoint does not load."""
+    network = create_model("resnet18")
+    network.fc = nn.Linear(512, 10)
+    with pytest.raises(WeightsError) as error:
+        save(network, tmp_path / "n.safetensors")
+    assert str(error.value) == (
+        "the network was changed since it was built, and could not be rebuilt from a file: tensors "
+        "2 of another shape (fc.bias is (10,) for (1000,), fc.weight is (10, 512) for (1000, 512)); "
+        "build it as it should be, such as with num_classes=..., or record the change as a step of "
+        "its card"
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,6 @@ from functools import partial
 
 import pytest
 import torch
-from torch import nn
 
 from onebyone.errors import MissingPackageError, ModelError, UnknownNameError, WeightsError
 from onebyone.models import Preprocess, create_model, load_model, open_photo, predict, save
@@ -30,6 +29,9 @@ def fail():
     raise ValueError("two lines,\\nof which one is shown")
 
 number = 7
+def leave():
+    raise SystemExit(3)
+
 def give_number():
     return number
 """
@@ -88,6 +90,7 @@ def test_a_file_that_makes_a_network_of_timms_is_prepared_as_timm_says(tmp_path)
             ModelError,
             "{file} failed with ValueError: two lines,",
         ),
+        ("leave", ModelError, "{file} failed with SystemExit: 3"),
         (
             "give_number",
             ModelError,
@@ -221,7 +224,8 @@ def test_a_package_that_fails_is_named(monkeypatch):
         (
             RuntimeError("operator torchvision::nms does not exist\nmore"),
             "timm is installed and does not import (RuntimeError: operator torchvision::nms does "
-            "not exist); install the release that was built for your torch",
+            "not exist); install releases of it, and of what it needs, that were built for your "
+            "torch",
         ),
     ],
 )
@@ -235,18 +239,15 @@ def test_a_package_that_does_not_import_is_named(monkeypatch, error, line):
     assert str(raised.value) == line
 
 
-@pytest.mark.parametrize(
-    ("network", "line"),
-    [
-        (
-            nn.Conv2d(1, 4, 1),
-            r"^the network fails on an input of shape \(1, 3, 224, 224\): Given groups=1",
-        ),
-        (nn.Identity(), r"came; a classifier was wanted$"),
-        (nn.Sequential(nn.Flatten(0)), r"and \(150528,\) came; a classifier was wanted$"),
-    ],
-)
-def test_what_is_no_classifier_is_answered(network, line):
-    card = create_model("resnet18").card
-    with pytest.raises(ModelError, match=line):
-        predict(network, card, open_photo(CHELSEA))
+def test_torchvisions_inceptions_are_fed_as_their_card_says(tmp_path):
+    """Pretrained, they renormalise what comes in; with a file of the same tensors they must too."""
+    network, card = load_model("torchvision:googlenet")
+    assert network.transform_input
+    assert card.preprocess.mean == IMAGENET_MEAN
+
+
+def test_networks_run_in_float32(tmp_path):
+    save(create_model("nin_cifar10").to(torch.bfloat16), tmp_path / "n.safetensors")
+    network, card = load_model(str(tmp_path / "n.safetensors"))
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    assert len(predict(network, card, open_photo(CHELSEA)).top) == 5

@@ -21,7 +21,7 @@ BAD = {
     "empty": (b"", " is empty (0 bytes); a photo was wanted: get the file again"),
     "text": (
         b"hello, I am no photo",
-        " is no photo that can be read; a JPEG, PNG, WebP, BMP, TIFF or GIF was wanted",
+        " is no photo that can be read; a JPEG, PNG, WebP, AVIF, BMP, TIFF or GIF was wanted",
     ),
     "cut-jpeg": (
         ROCKET_BYTES[:5000],
@@ -41,6 +41,10 @@ BAD = {
         photos.rgb16_png(),
         " has more than 8 bits a channel (RGB), and 8 were wanted; save it as an 8-bit PNG "
         "or a JPEG",
+    ),
+    "eps": (
+        photos.encode(Image.new("RGB", (8, 8)), "EPS"),
+        " is no photo that can be read; a JPEG, PNG, WebP, AVIF, BMP, TIFF or GIF was wanted",
     ),
     "cmyk": (
         photos.cmyk_jpeg(),
@@ -79,6 +83,22 @@ def test_a_bad_photo_is_refused_with_one_line(tmp_path, content, line):
     assert str(error.value) == f"{path}{line}"
 
 
+def test_a_name_too_long_for_a_file_is_refused():
+    with pytest.raises(PhotoError) as error:
+        open_photo("x" * 300)
+    assert (
+        str(error.value) == f"{'x' * 300} cannot be read (File name too long); a photo was wanted"
+    )
+
+
+def test_what_is_no_ordinary_file_is_refused():
+    with pytest.raises(PhotoError) as error:
+        open_photo("/dev/null")
+    assert str(error.value) == (
+        "/dev/null is no ordinary file; a photo was wanted: name a file on disk"
+    )
+
+
 def test_a_missing_photo_is_refused(tmp_path):
     with pytest.raises(PhotoError) as error:
         open_photo(tmp_path / "no.jpg")
@@ -88,9 +108,7 @@ def test_a_missing_photo_is_refused(tmp_path):
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(PhotoError) as error:
         open_photo(tmp_path)
-    assert str(error.value) == (
-        f"{tmp_path} is a folder; a photo was wanted: name files, as in {tmp_path}/*.jpg"
-    )
+    assert str(error.value) == (f"{tmp_path} is a folder; a photo was wanted: name a file in it")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
@@ -98,7 +116,9 @@ def test_a_photo_that_may_not_be_read_is_refused(tmp_path):
     path = tmp_path / "secret.jpg"
     path.write_bytes(ROCKET_BYTES)
     path.chmod(0)
-    with pytest.raises(PhotoError, match="Permission denied"):
+    with pytest.raises(
+        PhotoError, match=r"cannot be read \(Permission denied\); a photo was wanted$"
+    ):
         open_photo(path)
 
 
@@ -136,6 +156,12 @@ def test_usual_modes_become_rgb(tmp_path, mode):
     Image.new(mode, (5, 4)).save(tmp_path / "photo.png")
     photo = open_photo(tmp_path / "photo.png")
     assert (photo.mode, photo.size) == ("RGB", (5, 4))
+
+
+def test_16_bits_a_pixel_are_not_16_bits_a_channel(tmp_path):
+    """An old kind of BMP: 5 bits of red, 6 of green, 5 of blue."""
+    (tmp_path / "photo.bmp").write_bytes(photos.bmp565())
+    assert open_photo(tmp_path / "photo.bmp").getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_what_is_transparent_is_white(tmp_path):

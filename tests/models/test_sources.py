@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from onebyone.errors import WeightsError
+from onebyone.errors import MissingPackageError, WeightsError
 from onebyone.models import create_model
-from onebyone.models.sources import UrlFile
+from onebyone.models.sources import PackageFile, UrlFile
 from tests.helpers.hub import serving
 from tests.helpers.oracles import timm
 
@@ -37,6 +37,7 @@ def create_in_fresh_process(cache, endpoint, name, weights, **environment):
         text=True,
         check=True,
     )
+    assert "Retrying" not in done.stderr
     return done.stdout.strip()
 
 
@@ -72,8 +73,8 @@ def test_hub_repositories_that_do_not_serve_are_named(tmp_path, repositories):
         other = create_in_fresh_process(tmp_path, endpoint, "resnet18", "me/other")
         missing = create_in_fresh_process(tmp_path, endpoint, "resnet18", "me/nothing")
     assert other == (
-        "WeightsError: hub repository 'me/other': its weights are of the architecture 'resnet18d'; "
-        "for resnet18 'resnet18' was wanted"
+        "WeightsError: hub repository 'me/other': 'resnet18' was wanted as the architecture for "
+        "resnet18, and 'resnet18d' came; pass other weights"
     )
     assert missing.startswith(
         "WeightsError: cannot get config.json of the hub repository 'me/nothing' ("
@@ -119,3 +120,16 @@ def test_a_url_that_does_not_answer_is_named(torch_cache):
         f"cannot get {address}/toy-00000000.pth (HTTP Error 404: Not Found); "
         "check the network, or pass a local file"
     )
+
+
+def test_a_cache_that_cannot_be_made_is_named(monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", "/dev/null/cache")
+    with pytest.raises(WeightsError, match=r"^cannot get .*Not a directory"):
+        UrlFile("http://127.0.0.1:9/toy-00000000.pth").fetch()
+
+
+def test_a_package_without_the_file_is_as_good_as_none():
+    source = PackageFile("pillow", "PIL/weights.pth", "00")
+    assert source.find() is None
+    with pytest.raises(MissingPackageError):
+        source.fetch()

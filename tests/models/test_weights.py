@@ -10,8 +10,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from onebyone.errors import MissingPackageError, UnknownNameError, WeightsError
-from onebyone.models import ZOO, build_network, create_model, find_model, open_photo, predict, save
+from onebyone.errors import MissingPackageError, ShapeError, UnknownNameError, WeightsError
+from onebyone.models import (
+    ZOO,
+    Preprocess,
+    build_network,
+    create_model,
+    find_model,
+    open_photo,
+    predict,
+    save,
+)
 from onebyone.models.sources import PackageFile
 from tests.helpers.oracles import timm, torchvision
 from tests.helpers.photos import CAMERA, CHELSEA, CHINA, COFFEE
@@ -75,7 +84,9 @@ def test_the_wrong_padding_changes_scores_and_raises_nothing():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "module"])
+@pytest.mark.parametrize(
+    "wrapper", [None, "state_dict", "model", "state_dict_ema", "model_ema", "module"]
+)
 def test_torchvision_files_load_however_they_are_wrapped(tmp_path, name, wrapper):
     theirs = torchvision.models.get_model(name).eval()
     content = theirs.state_dict()
@@ -130,6 +141,19 @@ def test_another_number_of_classes_starts_the_last_layer_anew(name, num_classes)
     assert len(network.card.classes) == (1000 if is_same_head else 0)
     if is_same_head:
         assert torch.equal(network.classifier.weight, pretrained.classifier.weight)
+
+
+def test_a_head_that_starts_anew_has_no_class_names(tmp_path, small):
+    torch.save(small.state_dict(), tmp_path / "ten.pth")
+    network = create_model("mobilenet_v2", weights=tmp_path / "ten.pth", num_classes=1000)
+    assert network.card.classes == ()
+
+
+@pytest.mark.parametrize("num_classes", [0, -1])
+def test_a_number_of_classes_that_is_none_is_refused(num_classes):
+    with pytest.raises(ShapeError) as error:
+        create_model("resnet18", num_classes=num_classes)
+    assert str(error.value) == f"`num_classes` (={num_classes}) must be at least 1"
 
 
 def test_a_new_head_of_nin_is_its_last_1x1(tmp_path):
@@ -255,6 +279,41 @@ BAD_FILES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("tensors", "line"),
+    [
+        ({0: torch.zeros(1)}, "holds no named tensors"),
+        ({}, "holds no named tensors"),
+        (
+            {"conv1.weight": torch.zeros(64, 3, 7, 7, dtype=torch.int32)},
+            "of another kind (conv1.weight is of other numbers for floating-point)",
+        ),
+        (
+            {"conv1.weight": torch.zeros(64, 3, 7, 7).to_sparse()},
+            "of another kind (conv1.weight is sparse or quantized for floating-point)",
+        ),
+        ({"fc.weight": torch.tensor(1.0)}, "of another shape (fc.weight is () for (1000, 512))"),
+    ],
+)
+def test_odd_tensors_are_named(tmp_path, tensors, line):
+    torch.save(tensors, tmp_path / "w.pth")
+    with pytest.raises(WeightsError) as error:
+        create_model("resnet18", weights=tmp_path / "w.pth")
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_timms_own_lite0_is_recognised_by_name(tmp_path, monkeypatch):
+    """Its tensors fit Google's lite0 too, whose padding would make its scores wrong."""
+    name = timm.get_pretrained_cfg("efficientnet_lite0.ra_in1k").url.rpartition("/")[2]
+    network = create_model("efficientnet_lite0")
+    torch.save(network.state_dict(), tmp_path / name)
+    monkeypatch.setattr("onebyone.models.pretrained.check_sha256", lambda path, sha256: None)
+    again = create_model("efficientnet_lite0", weights=tmp_path / name)
+    assert again.config.padding == "symmetric"
+    assert again.card.preprocess == Preprocess(224, 256)
+
+
 @pytest.mark.parametrize(("name", "write", "line"), BAD_FILES)
 def test_a_bad_file_is_refused_with_one_line(tmp_path, name, write, line):
     path = tmp_path / name
@@ -288,7 +347,7 @@ def test_names_that_are_no_weights(tmp_path):
     with pytest.raises(UnknownNameError) as error:
         create_model("nin_imagenet", weights="imagenet")
     assert str(error.value) == (
-        "nobody has published ImageNet weights for 'nin_imagenet'; pass a file of weights"
+        "no ImageNet weights are known for 'nin_imagenet'; pass a file of weights"
     )
 
 
@@ -302,24 +361,23 @@ def test_a_missing_package_is_named_with_its_pip_line():
     )
 
 
-@pytest.mark.parametrize(
-    ("architecture", "line"),
-    [
-        (
-            "resnet50",
-            "its weights are of the architecture 'resnet50'; for efficientnet_lite0 "
-            "'tf_efficientnet_lite0' or 'efficientnet_lite0' was wanted",
-        ),
-        (None, "its weights are of the architecture 'None'; for efficientnet_lite0 "),
-    ],
-)
-def test_another_architecture_is_refused_even_if_its_tensors_fit(tmp_path, architecture, line):
+@pytest.mark.parametrize("architecture", ["resnet50", "mobilenetv2_100", None])
+def test_another_architecture_is_refused_even_if_its_tensors_fit(tmp_path, architecture):
     network = build_network(find_model("efficientnet_lite0").config)
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"architecture": architecture}))
     with pytest.raises(WeightsError) as error:
         create_model("efficientnet_lite0", weights=tmp_path / "model.safetensors")
-    assert str(error.value).startswith(f"{tmp_path}/model.safetensors: {line}")
+    assert str(error.value) == (
+        f"{tmp_path}/model.safetensors: 'tf_efficientnet_lite0' or 'efficientnet_lite0' was wanted "
+        f"as the architecture for efficientnet_lite0, and '{architecture}' came; pass other weights"
+    )
+
+
+NOT_TIMMS = (
+    "the description of these weights is not timm's ({}); "
+    "pass a file of weights, which is read without one"
+)
 
 
 @pytest.mark.parametrize(
@@ -331,8 +389,18 @@ def test_another_architecture_is_refused_even_if_its_tensors_fit(tmp_path, archi
             "bicubic, crop mode center); a square, bilinear or bicubic, cut from the centre was "
             "wanted",
         ),
-        ({"input_size": None}, "the description of these weights is not timm's: TypeError: "),
-        ({"crop_pct": 2.0}, "the description of these weights is not timm's: ShapeError: "),
+        (
+            {"input_size": None},
+            NOT_TIMMS.format("TypeError: cannot unpack non-iterable NoneType object"),
+        ),
+        (
+            {"crop_pct": 2.0},
+            NOT_TIMMS.format(
+                "ShapeError: `input_size` (=224) must be in 1..112, the `resize_size` that it is "
+                "cut from"
+            ),
+        ),
+        ({"crop_pct": 0}, NOT_TIMMS.format("ZeroDivisionError: division by zero")),
     ],
 )
 def test_preprocessing_that_we_do_not_have_is_refused(tmp_path, change, line):
@@ -342,7 +410,15 @@ def test_preprocessing_that_we_do_not_have_is_refused(tmp_path, change, line):
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "resnet18"} | description))
     with pytest.raises(WeightsError) as error:
         create_model("resnet18", weights=tmp_path / "model.safetensors")
-    assert str(error.value).startswith(f"{tmp_path}/model.safetensors: {line}")
+    assert str(error.value) == f"{tmp_path}/model.safetensors: {line}"
+
+
+def test_a_description_without_its_main_part_is_refused(tmp_path):
+    save_file(create_model("resnet18").state_dict(), tmp_path / "model.safetensors")
+    description = {"architecture": "resnet18", "pretrained_cfg": None}
+    (tmp_path / "config.json").write_text(json.dumps(description))
+    with pytest.raises(WeightsError, match=r"is not timm's \(KeyError: 'input_size'\)"):
+        create_model("resnet18", weights=tmp_path / "model.safetensors")
 
 
 def test_a_damaged_description_is_refused(tmp_path):

@@ -185,3 +185,50 @@ def test_a_name_stands_for_one_network():
 def test_resnets_with_uneven_stages_are_refused():
     with pytest.raises(ValueError, match="must have one number for each stage$"):
         build_network(replace(find_model("resnet50").config, blocks=(1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "dropouts"),
+    [
+        ("resnet50", []),
+        ("inception_resnet_v2", [0.2]),
+        ("googlenet", [0.2]),
+        ("nin_imagenet", [0.5]),
+        ("nin_cifar10", [0.5, 0.5]),
+        ("mobilenet_v2", [0.2]),
+        ("efficientnet_lite1", [0.2]),
+        ("efficientnet_lite2", [0.3]),
+    ],
+)
+def test_dropout_is_where_the_papers_have_it_and_works_in_training(name, dropouts):
+    spec = find_model(name)
+    network = build_network(replace(spec.config, num_classes=5))
+    found = [m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)]
+    assert found == dropouts
+    for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.momentum = 0.0  # else two runs in training differ by their statistics too
+    x = torch.randn(2, 3, 96, 96)
+    network.train()
+    with torch.no_grad():
+        assert torch.equal(network(x), network(x)) == (not dropouts)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("resnet50", {"block": "basicc"}, "`block` (='basicc') must be 'basic' or 'bottleneck'"),
+        ("resnet50", {"stride_in": "v1"}, "`stride_in` (='v1') must be '3x3' or 'reduce'"),
+        ("mobilenet_v2", {"padding": "SAME"}, "`padding` (='SAME') must be 'symmetric' or 'same'"),
+    ],
+)
+def test_configurations_with_unknown_words_are_refused(name, change, line):
+    with pytest.raises(UnknownNameError) as error:
+        build_network(replace(find_model(name).config, **change))
+    assert str(error.value) == line
+
+
+def test_a_pool_that_is_none_is_refused():
+    config = find_model("nin_cifar10").config
+    stage = replace(config.stages[0], pool="median")
+    with pytest.raises(UnknownNameError, match=r"^`pool` \(='median'\) must be 'max' or 'avg'$"):
+        build_network(replace(config, stages=(stage, *config.stages[1:])))

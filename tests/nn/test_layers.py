@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from onebyone.errors import ShapeError
+from onebyone.errors import ShapeError, UnknownNameError
 from onebyone.nn import (
     BasicBlock,
     Bottleneck,
@@ -190,3 +190,22 @@ def test_mlpconv_without_its_relus_is_linear_and_with_them_not():
 def test_widths_that_do_not_fit_are_named(make, message):
     with pytest.raises(ShapeError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: InvertedResidual(4, 8, 4, padding="SAME"),
+            "`padding` (='SAME') must be 'symmetric' or 'same'",
+        ),
+        (
+            lambda: Bottleneck(8, 4, 8, stride_in="v1.5"),
+            "`stride_in` (='v1.5') must be '3x3' or 'reduce'",
+        ),
+    ],
+)
+def test_words_that_are_no_choice_are_refused(make, message):
+    with pytest.raises(UnknownNameError) as error:
+        make()
+    assert str(error.value) == message

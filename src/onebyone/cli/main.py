@@ -1,5 +1,6 @@
 """The program: its subcommands, and how it ends."""
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -7,13 +8,12 @@ from typing import Annotated
 import typer
 
 from onebyone import __version__
-from onebyone.cli.console import print_error
+from onebyone.cli.console import WRONG_USE, print_error
 from onebyone.cli.demo import demo
 from onebyone.cli.models import models
 from onebyone.cli.predict import predict
 from onebyone.errors import OneByOneError
 
-WRONG_USE = 2
 INTERRUPTED = 130
 """What shells report for a program that Ctrl-C ended: 128 + SIGINT."""
 
@@ -51,6 +51,9 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "✓" still gets its table
     try:
         status = app(arguments or ["--help"], prog_name="onebyone", standalone_mode=False)
         sys.stdout.flush()

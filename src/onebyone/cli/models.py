@@ -43,6 +43,7 @@ def _row(spec: ModelSpec, cost: CostReport) -> dict[str, Any]:
             "at_hand": weights.source.find() is not None,
             "license": weights.license,
             "top1_percent": weights.top1,
+            "input_size": weights.preprocess.input_size,
         },
     }
 
@@ -59,11 +60,11 @@ def _table(costs: dict[str, CostReport]) -> Table:
     )
     # On a narrow terminal it is the last column that gives way.
     table.add_column("model", style="bold", no_wrap=True, min_width=max(map(len, ZOO)))
-    for heading in ("input", "params M", "MACs G", "1x1s", "% of MACs", "top-1 %"):
+    for heading in ("input", "params M", "MACs G", "1x1s", "% MACs", "top-1 %"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     table.add_column("ImageNet weights", no_wrap=True)
     for spec in ZOO.values():
-        cost, weights = costs[spec.name], spec.weights
+        cost = costs[spec.name]
         table.add_row(
             spec.name,
             f"{spec.input_size}",
@@ -71,15 +72,22 @@ def _table(costs: dict[str, CostReport]) -> Table:
             f"{cost.macs / 1e9:.3f}",
             f"{len(cost.of_kind(LayerKind.POINTWISE))}",
             f"{100 * cost.macs_share(LayerKind.POINTWISE):.1f}",
-            f"{weights.top1:.1f}" if weights else "",
+            _top1(spec),
             _where(spec),
         )
     return table
 
 
+def _top1(spec: ModelSpec) -> str:
+    if spec.weights is None:
+        return ""
+    size = spec.weights.preprocess.input_size
+    return f"{spec.weights.top1:.1f}" + (f" @{size}" if size != spec.input_size else "")
+
+
 def _where(spec: ModelSpec) -> str:
     if spec.weights is None:
-        return "[dim]  none published[/]"
+        return "[dim]  none known[/]"
     source = spec.weights.source
     mark = "[green]✓[/]" if source.find() else " "
     return f"{mark} {source.address}"

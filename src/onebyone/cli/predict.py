@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from onebyone.cli.console import bar, print_error, print_json, progress, stdout
+from onebyone.cli.console import WRONG_USE, bar, print_error, print_json, progress, stdout
 from onebyone.errors import PhotoError
 from onebyone.models import Prediction, default_weights, load_model, open_photo
 from onebyone.models import predict as predict_photo
@@ -64,7 +64,7 @@ def predict(
         )
     elif predictions:
         stdout().print(_table(predictions))
-    return 0 if len(predictions) == len(photos) else 2
+    return 0 if len(predictions) == len(photos) else WRONG_USE
 
 
 def _row(photo: str, prediction: Prediction) -> dict[str, Any]:

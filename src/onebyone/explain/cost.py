@@ -75,6 +75,9 @@ def count_cost(network: nn.Module, input_shape: tuple[int, ...]) -> CostReport:
     """
     network = copy.deepcopy(network).to("meta").eval()
     macs: dict[str, int] = {}
+    for module in network.modules():  # the user's hooks came along, and are not to run
+        module._forward_hooks.clear()  # pyright: ignore[reportPrivateUsage]
+        module._forward_pre_hooks.clear()  # pyright: ignore[reportPrivateUsage]
     counted = {
         name: module
         for name, module in network.named_modules()
@@ -83,8 +86,8 @@ def count_cost(network: nn.Module, input_shape: tuple[int, ...]) -> CostReport:
     for name, module in counted.items():
         macs[name] = 0
 
-        def add(module: nn.Module, _: object, output: Tensor, name: str = name) -> None:
-            macs[name] += _macs(module, output)
+        def add(layer: nn.Conv2d | nn.Linear, _: object, output: Tensor, name: str = name) -> None:
+            macs[name] += _macs(layer, output)
 
         module.register_forward_hook(add)
     with torch.inference_mode():
@@ -98,10 +101,9 @@ def count_cost(network: nn.Module, input_shape: tuple[int, ...]) -> CostReport:
     )
 
 
-def _macs(layer: nn.Module, output: Tensor) -> int:
+def _macs(layer: nn.Conv2d | nn.Linear, output: Tensor) -> int:
     """Each output number is one dot product, over a row of the weight."""
-    weight = layer.get_parameter("weight")
-    return output.numel() * (weight.numel() // weight.shape[0])
+    return output.numel() * layer.weight[0].numel()
 
 
 def _kind(layer: nn.Module) -> LayerKind:

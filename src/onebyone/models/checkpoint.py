@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from onebyone.errors import UnknownNameError, WeightsError, located
+from onebyone.errors import UnknownNameError, WeightsError, located, summary
 from onebyone.files import replacing
 from onebyone.models.card import ModelCard
 from onebyone.models.families import CONFIGS, build_network
-from onebyone.models.naming import load_tensors
+from onebyone.models.naming import describe_misfits, load_tensors
 from onebyone.models.network import Network, NetworkConfig
 from onebyone.models.weight_files import read_metadata, read_safetensors
 
@@ -59,8 +59,8 @@ def save(network: nn.Module, path: str | Path) -> None:
         Replaces what was at `path`, in one step: nobody ever sees half a file.
 
     Raises:
-        WeightsError: If the network is not of the zoo, the name does not end in ".safetensors", or
-            the file cannot be written.
+        WeightsError: If the network is not of the zoo or was changed by hand, the name does not end
+            in ".safetensors", or the file cannot be written.
     """
     path = Path(path)
     if not isinstance(network, Network):
@@ -78,6 +78,13 @@ def save(network: nn.Module, path: str | Path) -> None:
     }
     metadata = {"format": "pt", _KEY: json.dumps(description)}
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    rebuilt = _rebuild(network.config, network.card).state_dict()
+    if misfits := describe_misfits(tensors, rebuilt):
+        raise WeightsError(
+            "the network was changed since it was built, and could not be rebuilt from a file: "
+            f"tensors {misfits}; build it as it should be, such as with num_classes=..., or record "
+            "the change as a step of its card"
+        )
     from safetensors.torch import save_file
 
     try:
@@ -97,10 +104,7 @@ def load(path: str | Path) -> Network:
     path = Path(path)
     checkpoint = read_checkpoint(path)
     with located(str(path)):
-        with torch.device("meta"):
-            network = build_network(checkpoint.config)
-        for step in checkpoint.card.steps:
-            network = _step_again(network, step)
+        network = _rebuild(checkpoint.config, checkpoint.card)
         load_tensors(network, checkpoint.tensors)
     network.card = checkpoint.card
     return network.eval()
@@ -146,14 +150,19 @@ def _parse(description: str, path: Path) -> tuple[NetworkConfig, ModelCard]:
         card = TypeAdapter(ModelCard).validate_python(content["card"])
     except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
         raise WeightsError(
-            f"{path}: the description of its network is damaged ({_summary(error)}); "
+            f"{path}: the description of its network is damaged ({summary(error)}); "
             "write the checkpoint again"
         ) from error
     return config, card
 
 
-def _summary(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _rebuild(config: NetworkConfig, card: ModelCard) -> Network:
+    """Build a network and do its steps again, without memory for its tensors."""
+    with torch.device("meta"):
+        network = build_network(config)
+        for step in card.steps:
+            network = _step_again(network, step)
+    return network
 
 
 def _step_again(network: Network, step: dict[str, Any]) -> Network:

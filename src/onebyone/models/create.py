@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from onebyone.errors import located
+from onebyone.errors import ShapeError, located
 from onebyone.models.card import ModelCard
 from onebyone.models.families import build_network
 from onebyone.models.naming import load_tensors, translate_names
@@ -37,6 +37,7 @@ def create_model(
         UnknownNameError: If there is no such model, or no such weights.
         MissingPackageError: If the weights come in a package that is not installed.
         WeightsError: If the weights cannot be had, are damaged, or do not fit.
+        ShapeError: If `num_classes` is less than 1.
 
     Example:
         >>> network = create_model("efficientnet_lite0", weights="imagenet")
@@ -44,6 +45,8 @@ def create_model(
         ('tiger cat', 224)
     """
     spec = find_model(name)
+    if num_classes is not None and num_classes < 1:
+        raise ShapeError(f"`num_classes` (={num_classes}) must be at least 1")
     if weights is None:
         return _create_random(spec, num_classes or spec.config.num_classes)
     return _create_pretrained(spec, weights, num_classes)
@@ -70,15 +73,14 @@ def _create_pretrained(spec: ModelSpec, weights: str | Path, num_classes: int | 
         if config.num_classes != classes_at_hand:
             tensors |= _random_head(network)
         load_tensors(network, tensors)
-    network.card = found.card
-    if config.num_classes != len(found.card.classes):
-        network.card = replace(found.card, classes=())
+    has_names = config.num_classes == classes_at_hand == len(found.card.classes)
+    network.card = found.card if has_names else replace(found.card, classes=())
     return network.float()
 
 
 def _count_classes(tensors: dict[str, Tensor], network: Network) -> int:
     head = tensors.get(f"{network.head_name}.weight")
-    return network.config.num_classes if head is None else head.shape[0]
+    return head.shape[0] if head is not None and head.ndim else network.config.num_classes
 
 
 def _random_head(network: Network) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from onebyone.errors import (
     OneByOneError,
     UnknownNameError,
     did_you_mean,
+    summary,
 )
 from onebyone.models.card import ModelCard
 from onebyone.models.network import Network
@@ -51,6 +52,10 @@ def from_torchvision(name: str, *, pretrained: bool) -> tuple[nn.Module, ModelCa
     with _failing_as(f"torchvision:{name}"):
         weights = models.get_model_weights(name).DEFAULT
         network = models.get_model(name, weights=weights if pretrained else None)
+    if hasattr(network, "transform_input"):
+        # The two Inceptions renormalise their input; torchvision leaves that out without weights,
+        # and its preprocessing, which goes on the card, counts on it.
+        network.transform_input = True
     transforms = weights.transforms()
     preprocess = Preprocess(
         input_size=transforms.crop_size[0],
@@ -135,8 +140,8 @@ def _import(package: str) -> Any:
         ) from error
     except Exception as error:  # a torchvision that was built for another torch, for one
         raise MissingPackageError(
-            f"{package} is installed and does not import ({_summary(error)}); "
-            "install the release that was built for your torch"
+            f"{package} is installed and does not import ({summary(error)}); install releases "
+            "of it, and of what it needs, that were built for your torch"
         ) from error
 
 
@@ -153,8 +158,8 @@ def _failing_as(place: str) -> Generator[None]:
         yield
     except OneByOneError:
         raise
-    except Exception as error:
-        raise ModelError(f"{place} failed with {_summary(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"{place} failed with {summary(error)}") from error
 
 
 @contextmanager
@@ -164,7 +169,3 @@ def _searched_first(folder: Path) -> Generator[None]:
         yield
     finally:
         sys.path.remove(str(folder.resolve()))
-
-
-def _summary(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -36,8 +36,8 @@ class GoogLeNetConfig(NetworkConfig):
     Attributes:
         stem: Widths of the three convolutions at the start.
         stages: Widths of the inception blocks of each stage; a max pool lies between two stages.
-        kernel_size5: Kernel of the "5x5" branches: 3 in all published weights, 5 in the paper.
-        last_pool_size: Window of the last max pool: 2 in the published weights, 3 in the paper.
+        kernel_size5: Kernel of the "5x5" branches: 3 in torchvision's weights, 5 in the paper.
+        last_pool_size: Window of the last max pool: 2 with torchvision's weights, 3 in the paper.
         has_norm: Whether batch norm follows each convolution; without it they have biases.
         dropout: Share dropped before the classifier in training.
         norm_eps: Number added to each variance under the batch norms' square roots.
@@ -79,7 +79,7 @@ class GoogLeNet(Network):
         channels = s3
         self.body_names: list[str] = []
         for stage, blocks in enumerate(config.stages, start=3):
-            for letter, widths in zip(ascii_lowercase, blocks, strict=False):
+            for letter, widths in zip(ascii_lowercase[: len(blocks)], blocks, strict=True):
                 block = Inception(channels, widths, kernel_size5=config.kernel_size5, norm=norm)
                 self._append(f"inception{stage}{letter}", block)
                 channels = widths.out_channels
@@ -97,7 +97,7 @@ class GoogLeNet(Network):
         self.body_names.append(name)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return the last block's feature map, `(N, 1024, H / 32, W / 32)`."""
+        """Return the last block's feature map; 1024 channels at H / 32 as published."""
         x = self.conv3(self.conv2(self.maxpool1(self.conv1(x))))
         x = self.maxpool2(x)
         for name in self.body_names:

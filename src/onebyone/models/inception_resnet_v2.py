@@ -70,7 +70,8 @@ class InceptionResNetV2(Network):
     140 of its 244 convolutions are 1x1, with 54 % of the multiply-adds; 40 of them are the filter
     expansions. Parameter names are those of the published checkpoints.
 
-    Source: Szegedy et al. (arXiv 1602.07261), figure 15, in the widths of the released weights.
+    Source: Szegedy et al. (arXiv 1602.07261), figure 15, with the stem and the widths of the
+        released weights, which are not the paper's.
     """
 
     family = "inception_resnet_v2"

@@ -4,7 +4,7 @@ Our names are those of the publisher whose files need no translation: torchvisio
 GoogLeNet, timm's for the rest.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,13 +23,11 @@ class Naming:
     """What another project calls the layers of one family.
 
     Attributes:
-        project: Whose names they are.
         family: The networks that they are for.
         marker: A tensor that only this project names so.
         paths: Gives, for a network, our path of a layer by the project's.
     """
 
-    project: str
     family: type[Network]
     marker: str
     paths: Callable[[Network], dict[str, str]]
@@ -50,7 +48,7 @@ def translate_names(tensors: dict[str, Tensor], network: Network) -> dict[str, T
 
 
 def load_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Give `network` the tensors as its parameters and buffers, if they fit by name and shape.
+    """Give `network` the tensors as its parameters and buffers, if they fit.
 
     Counters of batches (`num_batches_tracked`) may be missing: old files lack them, and they have
     no part in the scores.
@@ -59,32 +57,47 @@ def load_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
         Replaces all parameters and buffers of `network`, which takes on their dtype and device.
 
     Raises:
-        WeightsError: If they do not fit; says which are missing, left over, or of another shape.
+        WeightsError: If they do not fit; says which are missing, left over, or of another kind.
     """
     wanted = network.state_dict()
     counters = {k: torch.tensor(0) for k in wanted if k.endswith("num_batches_tracked")}
     tensors = counters | tensors
-    missing = list(wanted.keys() - tensors.keys())
-    unexpected = list(tensors.keys() - wanted.keys())
-    misshapen = [
-        f"{k} is {tuple(tensors[k].shape)} for {tuple(wanted[k].shape)}"
-        for k in wanted.keys() & tensors.keys()
-        if tensors[k].shape != wanted[k].shape
-    ]
-    problems = [
-        f"{len(names)} {what} ({_some(names)})"
-        for names, what in (
-            (missing, "missing"),
-            (unexpected, "unknown"),
-            (misshapen, "of another shape"),
-        )
-        if names
-    ]
-    if problems:
-        raise WeightsError(f"the weights do not fit the network: tensors {'; '.join(problems)}")
+    if misfits := describe_misfits(tensors, wanted):
+        raise WeightsError(f"the weights do not fit the network: tensors {misfits}")
     # Files keep strides too, some of them strange ones, which decide how fast a layer runs.
     dense = {name: tensor.contiguous() for name, tensor in tensors.items()}
     network.load_state_dict(dense, assign=True)
+
+
+def describe_misfits(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """Say in half a line how tensors differ from the wanted ones by name, shape or kind of number.
+
+    Returns nothing, "", if they do not.
+    """
+    both = wanted.keys() & tensors.keys()
+    misfits = {
+        "missing": list(wanted.keys() - tensors.keys()),
+        "unknown": list(tensors.keys() - wanted.keys()),
+        "of another shape": [
+            f"{k} is {tuple(tensors[k].shape)} for {tuple(wanted[k].shape)}"
+            for k in both
+            if tensors[k].shape != wanted[k].shape
+        ],
+        "of another kind": [
+            f"{k} is {_kind(tensors[k])} for {_kind(wanted[k])}"
+            for k in both
+            if _kind(tensors[k]) != _kind(wanted[k])
+        ],
+    }
+    return "; ".join(
+        f"{len(names)} {how} ({_some(names)})" for how, names in misfits.items() if names
+    )
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        return "sparse or quantized"
+    return "floating-point" if tensor.is_floating_point() else "of other numbers"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -159,7 +172,7 @@ def _mobile_blocks(network: Network) -> Iterator[tuple[str, nn.Module]]:
 
 
 NAMINGS = (
-    Naming("lukemelas", MobileNet, "_conv_stem.weight", _lukemelas_mobilenet),
-    Naming("torchvision", MobileNet, "features.0.0.weight", _torchvision_mobilenet),
-    Naming("cadene", InceptionResNetV2, "last_linear.weight", lambda _: {"last_linear": "classif"}),
+    Naming(MobileNet, "_conv_stem.weight", _lukemelas_mobilenet),
+    Naming(MobileNet, "features.0.0.weight", _torchvision_mobilenet),
+    Naming(InceptionResNetV2, "last_linear.weight", lambda _: {"last_linear": "classif"}),
 )

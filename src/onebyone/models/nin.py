@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from onebyone.errors import check_choice
 from onebyone.models.network import Network, NetworkConfig
 from onebyone.nn import MlpConv, initialize_weights
 
@@ -47,6 +48,9 @@ class NiN(Network):
     Every convolution, the scoring one too, has a bias and a ReLU; there is no batch norm. Pools
     round up, as Caffe's do.
 
+    Raises:
+        UnknownNameError: If a stage's `pool` is no word that it may be.
+
     Source: Lin et al., Network In Network (arXiv 1312.4400), figure 2, with the widths of the
         authors' Caffe models for CIFAR-10 and ImageNet.
     """
@@ -55,6 +59,8 @@ class NiN(Network):
 
     def __init__(self, config: NiNConfig) -> None:
         super().__init__(config)
+        for stage in config.stages:
+            check_choice("pool", stage.pool or "max", _POOLS)
         *body, last = config.stages
         channels = 3
         stages: list[nn.Module] = []

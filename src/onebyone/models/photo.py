@@ -5,10 +5,14 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from onebyone.errors import PhotoError
+from onebyone.errors import PhotoError, first_line
+from onebyone.files import check_file
 
 MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 """Pillow's pixel formats of 8 bits and less, whose colours need no profile to be understood."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF")
+"""What Pillow may take a file for. Some of its other readers run programs, or draw pages."""
 
 MAX_ASPECT = 100
 """Longer over shorter side. Scaling the shorter side up makes memory grow with this number."""
@@ -24,19 +28,20 @@ def open_photo(path: str | Path) -> Image.Image:
         PhotoError: If the file is missing, damaged, no photo, or of a refused kind.
     """
     path = Path(path)
-    _check_file(path)
+    check_file(path, "a photo", PhotoError)
     try:
         with warnings.catch_warnings():
-            # Pillow warns from half the size on that it refuses.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            # Pillow warns of odd metadata, and of sizes from half of that on which it refuses.
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as image:
                 _check_kind(image, path)
                 return _flatten(ImageOps.exif_transpose(image))
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
         raise PhotoError(
-            f"{path} is no photo that can be read; a JPEG, PNG, WebP, BMP, TIFF or GIF was wanted"
+            f"{path} is no photo that can be read; a JPEG, PNG, WebP, AVIF, BMP, TIFF or GIF was "
+            "wanted"
         ) from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
@@ -46,17 +51,8 @@ def open_photo(path: str | Path) -> Image.Image:
         ) from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise PhotoError(
-            f"{path} is damaged or cut short ({str(error).splitlines()[0]}); get the file again"
+            f"{path} is damaged or cut short ({first_line(error)}); get the file again"
         ) from error
-
-
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise PhotoError(f"{path}: a photo was wanted, and there is no such file")
-    if path.is_dir():
-        raise PhotoError(f"{path} is a folder; a photo was wanted: name files, as in {path}/*.jpg")
-    if path.stat().st_size == 0:
-        raise PhotoError(f"{path} is empty (0 bytes); a photo was wanted: get the file again")
 
 
 def _check_kind(image: ImageFile.ImageFile, path: Path) -> None:
@@ -67,7 +63,7 @@ def _check_kind(image: ImageFile.ImageFile, path: Path) -> None:
             f"{path} has {frames} frames, and one photo was wanted; save the frame that you mean "
             "as a PNG"
         )
-    if image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile):
+    if image.mode.startswith(("I", "F")) or _has_16_bits(image):
         raise PhotoError(
             f"{path} has more than 8 bits a channel ({image.mode}), and 8 were wanted; save it as "
             "an 8-bit PNG or a JPEG"
@@ -82,6 +78,12 @@ def _check_kind(image: ImageFile.ImageFile, path: Path) -> None:
             f"{path} is {width} x {height} pixels, a stripe; a photo was wanted whose longer side "
             f"is at most {MAX_ASPECT} times the shorter: crop it"
         )
+
+
+def _has_16_bits(image: ImageFile.ImageFile) -> bool:
+    """Say whether what is stored has 16 bits a channel, even where Pillow makes 8 of them."""
+    stored = [str(tile[3]) for tile in image.tile]
+    return any(";16" in mode and "BGR;16" not in mode for mode in stored)  # BGR;16 is 5 + 6 + 5
 
 
 def _flatten(image: Image.Image) -> Image.Image:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from onebyone.errors import ModelError
+from onebyone.errors import ModelError, ShapeError, summary
 from onebyone.models.card import ModelCard
 
 
@@ -54,8 +54,12 @@ def predict(
         top: How many classes to name; fewer come if the network has fewer.
 
     Raises:
-        ModelError: If the network does not turn one photo into one row of scores.
+        ModelError: If the network does not turn one photo into one row of finite scores.
+        PhotoError: If the photo is not in RGB.
+        ShapeError: If `top` is less than 1.
     """
+    if top < 1:
+        raise ShapeError(f"`top` (={top}) must be at least 1")
     batch = card.preprocess(photo)[None]
     start = time.perf_counter()
     scores = _scores(network, batch)
@@ -73,10 +77,9 @@ def predict(
 def _scores(network: Callable[[Tensor], Any], batch: Tensor) -> Tensor:
     try:
         output = network(batch)
-    except RuntimeError as error:
+    except Exception as error:  # it may be anybody's code
         raise ModelError(
-            f"the network fails on an input of shape {tuple(batch.shape)}: "
-            f"{str(error).splitlines()[0]}"
+            f"the network fails on an input of shape {tuple(batch.shape)}: {summary(error)}"
         ) from error
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1:
         came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -84,6 +87,8 @@ def _scores(network: Callable[[Tensor], Any], batch: Tensor) -> Tensor:
             f"scores of shape (1, classes) were wanted for one photo, and {came} came; "
             "a classifier was wanted"
         )
+    if not output.isfinite().all():
+        raise ModelError("the network's scores are not finite; check its weights")
     return output[0]
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from onebyone.errors import ShapeError
+from onebyone.errors import PhotoError, ShapeError
 
 RGB = tuple[float, float, float]
 
@@ -52,7 +52,16 @@ class Preprocess:
             )
 
     def __call__(self, photo: Image.Image) -> Tensor:
-        """Return an RGB photo as the network's input, `(3, input_size, input_size)`, float32."""
+        """Return an RGB photo as the network's input, `(3, input_size, input_size)`, float32.
+
+        Raises:
+            PhotoError: If the image is not in RGB.
+        """
+        if photo.mode != "RGB":
+            raise PhotoError(
+                f"an image in RGB was wanted, and one in {photo.mode} came; read it with "
+                "onebyone.open_photo, or call .convert('RGB')"
+            )
         width, height = photo.size
         shorter = min(width, height)
         size = (width * self.resize_size // shorter, height * self.resize_size // shorter)

@@ -1,6 +1,7 @@
 """From what a user calls weights to a file, and to what travels with it."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onebyone.errors import UnknownNameError, WeightsError, located
+from onebyone.files import check_file
 from onebyone.models.card import ModelCard
 from onebyone.models.checkpoint import is_checkpoint, read_checkpoint
 from onebyone.models.imagenet import imagenet_classes
@@ -15,7 +17,7 @@ from onebyone.models.network import NetworkConfig
 from onebyone.models.registry import KNOWN_FILES, ModelSpec
 from onebyone.models.sources import HubFile, check_sha256
 from onebyone.models.timm_config import classes_from_timm, preprocess_from_timm
-from onebyone.models.weight_files import check_file, is_weight_file
+from onebyone.models.weight_files import is_weight_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def find_pretrained(spec: ModelSpec, weights: str | Path) -> Pretrained:
     text = str(weights)
     if text == "imagenet":
         return _default(spec)
-    if Path(text).exists() or is_weight_file(text):
+    if is_weight_file(text) or os.path.exists(text):  # noqa: PTH110  (False for any odd text)
         return _from_file(spec, Path(text))
     if _HUB_ID.fullmatch(text):
         return _from_hub(spec, text)
@@ -64,7 +66,7 @@ def find_pretrained(spec: ModelSpec, weights: str | Path) -> Pretrained:
 def _default(spec: ModelSpec) -> Pretrained:
     if spec.weights is None:
         raise UnknownNameError(
-            f"nobody has published ImageNet weights for {spec.name!r}; pass a file of weights"
+            f"no ImageNet weights are known for {spec.name!r}; pass a file of weights"
         )
     card = ModelCard(
         model=spec.name,
@@ -90,13 +92,13 @@ def _from_file(spec: ModelSpec, path: Path) -> Pretrained:
 
     A file that is none of these is taken for weights with the conventions of the zoo's row.
     """
-    check_file(path, "a file of weights")
+    check_file(path, "a file of weights", WeightsError)
     if is_checkpoint(path):
         return _from_checkpoint(spec, path)
     config, card = spec.config, ModelCard(model=spec.name, preprocess=spec.preprocess)
     if known := KNOWN_FILES.get(path.name):
-        if not isinstance(known.source, HubFile):  # the hub's client checks its files itself
-            check_sha256(path, known.source.sha256)
+        check_sha256(path, known.sha256)
+        config = spec.architectures.get(known.architecture, config)
         card = replace(card, preprocess=known.preprocess, license=known.license)
     elif path.name == "model.safetensors" and path.with_name("config.json").is_file():
         with located(str(path)):
@@ -107,7 +109,8 @@ def _from_file(spec: ModelSpec, path: Path) -> Pretrained:
 
 def _from_checkpoint(spec: ModelSpec, path: Path) -> Pretrained:
     checkpoint = read_checkpoint(path)
-    if type(checkpoint.config) is not type(spec.config) or checkpoint.card.steps:
+    config = replace(checkpoint.config, num_classes=spec.config.num_classes)
+    if config not in (spec.config, *spec.architectures.values()) or checkpoint.card.steps:
         raise WeightsError(
             f"{path} holds a network that is not {spec.name} as the zoo has it; load the file as "
             f"the model itself: onebyone.load({str(path)!r}), or `onebyone predict {path} ...`"
@@ -120,12 +123,12 @@ def _described(spec: ModelSpec, description: Mapping[str, Any]) -> tuple[Network
     """Return the configuration and the card that a timm config.json stands for."""
     architecture = str(description.get("architecture"))
     if architecture not in spec.architectures:
-        wanted = " or ".join(map(repr, spec.architectures)) or "none: give a file"
+        wanted = " or ".join(map(repr, spec.architectures)) or "none that the hub has"
         raise WeightsError(
-            f"its weights are of the architecture {architecture!r}; for {spec.name} {wanted} "
-            "was wanted"
+            f"{wanted} was wanted as the architecture for {spec.name}, and {architecture!r} came; "
+            "pass other weights"
         )
-    pretrained = {**description, **description.get("pretrained_cfg", {})}
+    pretrained = {**description, **(description.get("pretrained_cfg") or {})}
     card = ModelCard(
         model=spec.name,
         preprocess=preprocess_from_timm(pretrained),

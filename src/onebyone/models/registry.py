@@ -22,7 +22,7 @@ class ModelSpec:
         name: What it is called.
         config: What it is built from.
         input_size: Side of the square images that it was designed for, in pixels.
-        weights: Its default ImageNet weights; None if nobody has published any.
+        weights: Its default ImageNet weights; None if we know of none.
         architectures: What the config.json of a hub repository may call this network, and the
             configuration that its weights then need. Others are refused: some have the same tensors
             and another meaning.
@@ -281,29 +281,54 @@ def _lites() -> Iterable[ModelSpec]:
 
 ZOO = index_by_name((*_resnets(), *_inceptions(), *_nins(), *_mobilenets(), *_lites()))
 
-# torchvision's other files. `UrlFile` says where they are, and the checksum that is in their names.
-_TORCHVISION_FILES = {
-    "resnet18-f37072fd.pth": (_TORCHVISION, 69.76),
-    "resnet34-b627a593.pth": (_TORCHVISION, 73.31),
-    "resnet50-0676ba61.pth": (_TORCHVISION, 76.13),
-    "resnet50-11ad3fa6.pth": (_TORCHVISION_V2, 80.86),
-    "resnet101-63fe2227.pth": (_TORCHVISION, 77.37),
-    "resnet101-cd907fc2.pth": (_TORCHVISION_V2, 81.89),
-    "resnet152-394f9c45.pth": (_TORCHVISION, 78.31),
-    "resnet152-f82ba261.pth": (_TORCHVISION_V2, 82.28),
-    "mobilenet_v2-b0353104.pth": (_TORCHVISION, 71.88),
-    "mobilenet_v2-7ebf99e0.pth": (_TORCHVISION_V2, 72.15),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFile:
+    """A published file of weights that a user may have on disk.
+
+    Attributes:
+        sha256: The digits of its checksum that are known, in hexadecimal.
+        preprocess: How a photo becomes the input that the weights were trained for.
+        license: Their licence.
+        architecture: The key in `ModelSpec.architectures` of the configuration that they need; ""
+            for the row's own.
+    """
+
+    sha256: str
+    preprocess: Preprocess
+    license: str
+    architecture: str = ""
+
+
+def _torchvision_file(sha256: str, preprocess: Preprocess) -> KnownFile:
+    return KnownFile(sha256=sha256, preprocess=preprocess, license="bsd-3-clause")
+
+
+KNOWN_FILES: dict[str, KnownFile] = {
+    "resnet18-f37072fd.pth": _torchvision_file("f37072fd", _TORCHVISION),
+    "resnet34-b627a593.pth": _torchvision_file("b627a593", _TORCHVISION),
+    "resnet50-0676ba61.pth": _torchvision_file("0676ba61", _TORCHVISION),
+    "resnet50-11ad3fa6.pth": _torchvision_file("11ad3fa6", _TORCHVISION_V2),
+    "resnet101-63fe2227.pth": _torchvision_file("63fe2227", _TORCHVISION),
+    "resnet101-cd907fc2.pth": _torchvision_file("cd907fc2", _TORCHVISION_V2),
+    "resnet152-394f9c45.pth": _torchvision_file("394f9c45", _TORCHVISION),
+    "resnet152-f82ba261.pth": _torchvision_file("f82ba261", _TORCHVISION_V2),
+    "mobilenet_v2-b0353104.pth": _torchvision_file("b0353104", _TORCHVISION),
+    "mobilenet_v2-7ebf99e0.pth": _torchvision_file("7ebf99e0", _TORCHVISION_V2),
+    # timm's own training of lite0: the same tensors as Google's, and another padding.
+    "efficientnet_lite0_ra-37913777.pth": KnownFile(
+        sha256="37913777",
+        preprocess=_TIMM,
+        license="apache-2.0",
+        architecture="efficientnet_lite0",
+    ),
+} | {
+    spec.weights.source.name: KnownFile(
+        sha256=spec.weights.source.sha256,
+        preprocess=spec.weights.preprocess,
+        license=spec.weights.license,
+    )
+    for spec in ZOO.values()
+    if spec.weights and not isinstance(spec.weights.source, HubFile)
 }
-
-
-def _known_files() -> Iterable[tuple[str, Weights]]:
-    for name, (preprocess, top1) in _TORCHVISION_FILES.items():
-        source = UrlFile(f"https://download.pytorch.org/models/{name}")
-        yield name, Weights(source=source, preprocess=preprocess, license="bsd-3-clause", top1=top1)
-    for spec in ZOO.values():
-        if spec.weights and not isinstance(spec.weights.source, HubFile):
-            yield spec.weights.source.name, spec.weights
-
-
-KNOWN_FILES: dict[str, Weights] = dict(_known_files())
 """Published weights by the name of their file, which is unique to them."""

@@ -1,11 +1,11 @@
 """ResNet-18 to -152."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from onebyone.errors import ShapeError
+from onebyone.errors import ShapeError, check_choice
 from onebyone.models.network import Network, NetworkConfig
 from onebyone.nn import BasicBlock, Bottleneck, initialize_weights, relu
 from onebyone.nn.residual import StrideIn
@@ -42,6 +42,7 @@ class ResNet(Network):
 
     Raises:
         ShapeError: If the stages' depths and widths differ in number.
+        UnknownNameError: If `block` or `stride_in` is no word that it may be.
 
     Source: He et al., Deep Residual Learning (arXiv 1512.03385), table 1; with the step of a
         bottleneck in the 3x3 ("v1.5") unless `stride_in` says otherwise.
@@ -52,6 +53,7 @@ class ResNet(Network):
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__(config)
+        check_choice("block", config.block, get_args(BlockKind))
         stages = len(config.blocks)
         if not stages == len(config.hidden_channels) == len(config.out_channels):
             raise ShapeError(

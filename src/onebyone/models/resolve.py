@@ -1,5 +1,6 @@
 """From what a user calls a model to a network."""
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ _FILE = re.compile(r"(?P<path>.+\.py):(?P<factory>\w+)")
 
 
 def load_model(model: str, *, weights: str | None = None) -> LoadedModel:
-    """Build the network that a user names.
+    """Build the network that a user names, in float32 and in evaluation mode.
 
     Args:
         model: A name of the zoo; "timm:NAME" or "torchvision:NAME"; "path/to/file.py:factory",
@@ -41,7 +42,7 @@ def load_model(model: str, *, weights: str | None = None) -> LoadedModel:
         OneByOneError: One of its kinds; see `create_model`, `load` and `models.external`.
     """
     network, card = _build(model, weights)
-    return LoadedModel(network.eval(), card)
+    return LoadedModel(network.float().eval(), card)
 
 
 def default_weights(model: str) -> str | None:
@@ -74,7 +75,7 @@ def _build(model: str, weights: str | None) -> LoadedModel:
 def _with_weights(loaded: LoadedModel, weights: str | None) -> LoadedModel:
     if weights is None:
         return loaded
-    if not is_weight_file(weights):
+    if not is_weight_file(weights) and not os.path.exists(weights):  # noqa: PTH110
         raise UnknownNameError(
             f"no weights {weights!r} for {loaded.card.model}; "
             "a file (.safetensors, .pth) was wanted"

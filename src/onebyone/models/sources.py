@@ -1,6 +1,9 @@
 """Where published weights lie, and how to get at them."""
 
 import hashlib
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -8,7 +11,7 @@ from urllib.error import HTTPError
 
 import torch.hub
 
-from onebyone.errors import MissingPackageError, WeightsError
+from onebyone.errors import MissingPackageError, WeightsError, first_line
 from onebyone.models.preprocess import Preprocess
 
 
@@ -40,7 +43,10 @@ class PackageFile:
         """Return where the file lies on this machine, or None."""
         module, _, inside = self.path.partition("/")
         spec = find_spec(module)  # looks, and does not import
-        return None if spec is None or spec.origin is None else Path(spec.origin).parent / inside
+        if spec is None or spec.origin is None:
+            return None
+        path = Path(spec.origin).parent / inside
+        return path if path.is_file() else None
 
     def fetch(self) -> Path:
         """Return where the file lies.
@@ -93,11 +99,12 @@ class HubFile:
 
         try:
             # A copy at hand is taken without asking the hub: that is quick, and works offline.
-            return self.find() or Path(hf_hub_download(self.repo_id, self.filename))
+            with _quiet():
+                return self.find() or Path(hf_hub_download(self.repo_id, self.filename))
         except (OSError, ValueError) as error:  # the roots of the hub client's many errors
             raise WeightsError(
                 f"cannot get {self.filename} of the hub repository {self.repo_id!r} "
-                f"({_first_line(error)}); check the name and the network, or pass a local file"
+                f"({first_line(error)}); check the name and the network, or pass a local file"
             ) from error
 
 
@@ -139,14 +146,14 @@ class UrlFile:
         """
         path = self._cached()
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 torch.hub.download_url_to_file(self.url, str(path), self.sha256)
             except (OSError, RuntimeError) as error:
                 if isinstance(error, HTTPError):
                     error.close()  # it holds the connection
                 raise WeightsError(
-                    f"cannot get {self.url} ({_first_line(error)}); "
+                    f"cannot get {self.url} ({first_line(error)}); "
                     "check the network, or pass a local file"
                 ) from error
         check_sha256(path, self.sha256)
@@ -192,5 +199,13 @@ def check_sha256(path: Path, expected: str) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Keep the hub client from logging each of its attempts: the last one's error says it all."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

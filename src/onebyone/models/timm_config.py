@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from onebyone.errors import WeightsError
+from onebyone.errors import WeightsError, summary
 from onebyone.models.imagenet import imagenet_classes
 from onebyone.models.preprocess import Preprocess
 
@@ -33,9 +33,10 @@ def preprocess_from_timm(config: Mapping[str, Any]) -> Preprocess:
             std=tuple(config["std"]),
             interpolation=interpolation,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise WeightsError(
-            f"the description of these weights is not timm's: {type(error).__name__}: {error}"
+            f"the description of these weights is not timm's ({summary(error)}); "
+            "pass a file of weights, which is read without one"
         ) from error
 
 

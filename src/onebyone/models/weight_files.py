@@ -11,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from onebyone.errors import WeightsError
+from onebyone.files import check_file
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".tar")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 """Names of weight files end in one of these."""
 
 # What training scripts call the network's own weights inside a larger file, best first.
@@ -22,20 +23,6 @@ _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
 def is_weight_file(text: str) -> bool:
     """Say whether a text names a weight file, by its ending."""
     return text.endswith(SUFFIXES)
-
-
-def check_file(path: Path, wanted: str) -> None:
-    """Check that there is a file with something in it.
-
-    Raises:
-        WeightsError: If there is none, or a folder, or nothing in it.
-    """
-    if not path.exists():
-        raise WeightsError(f"{path}: {wanted} was wanted, and there is no such file")
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder; {wanted} was wanted: name a file in it")
-    if path.stat().st_size == 0:
-        raise WeightsError(f"{path} is empty (0 bytes); {wanted} was wanted: get the file again")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -48,7 +35,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: If the file is missing, damaged, or holds no named tensors.
     """
-    check_file(path, "a file of weights")
+    check_file(path, "a file of weights", WeightsError)
     if path.suffix == ".safetensors":
         return read_safetensors(path)[0]
     try:
@@ -88,7 +75,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 @contextmanager
 def _open_safetensors(path: Path) -> Generator[Any]:
-    check_file(path, "a .safetensors file")
+    check_file(path, "a .safetensors file", WeightsError)
     try:
         with safe_open(path, framework="pt") as file:
             yield file
@@ -103,7 +90,9 @@ def _unwrap(content: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     tensors = isinstance(content, dict) and {
-        name: value for name, value in content.items() if isinstance(value, Tensor)
+        name: value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
     }
     if not tensors:
         raise WeightsError(

@@ -20,16 +20,18 @@ class ConvUnit(nn.Sequential):
     """Convolve, drop out, normalise, activate: each part behind the convolution may be absent.
 
     "A convolution layer is convolution, dropout, batch norm and ReLU" is a fair first picture, but
-    real networks leave parts out: no ResNet has dropout, a residual branch ends without activation,
-    MobileNetV2's projections are linear, and Inception-ResNet's filter expansions have a bias and
-    nothing else. The parts that are there are the children `conv`, `dropout`, `bn` and `act`.
+    real networks leave parts out: the five ResNets have no dropout, a residual branch ends without
+    activation, MobileNetV2's projections are linear, and Inception-ResNet's filter expansions have
+    a bias and nothing else. The parts that there are, are the children `conv`, `dropout`, `bn` and
+    `act`.
 
     Args:
         in_channels: Channels that come in.
         out_channels: Channels that go out.
-        kernel_size: Height and width of the kernel; 1 makes the convolution a `PointwiseConv2d`.
+        kernel_size: Height and width of the kernel; 1, unpadded, makes a `PointwiseConv2d`.
         stride: Step between the pixels that are read.
-        padding: Zeros on each side; None keeps the grid at stride 1 (`kernel_size // 2`).
+        padding: Zeros on each side; None is `kernel_size // 2`, which keeps the
+            grid of an odd kernel at stride 1.
         dropout: Share of whole channels that is dropped in training; 0 leaves the part out.
         norm: Makes the normalisation from `out_channels`; None leaves it out.
         activation: Makes the activation; None leaves it out and the unit is linear.
@@ -61,7 +63,7 @@ class ConvUnit(nn.Sequential):
         activation: ActivationFactory | None = relu,
     ) -> None:
         parts: OrderedDict[str, nn.Module] = OrderedDict()
-        if kernel_size in (1, (1, 1)) and not padding:
+        if kernel_size in (1, (1, 1)) and padding in (None, 0, (0, 0)):
             parts["conv"] = PointwiseConv2d(
                 in_channels, out_channels, stride=stride, bias=norm is None
             )

@@ -82,14 +82,14 @@ class InceptionWidths:
 class Inception(Branches):
     """See one input at four scales: 1x1; 1x1 -> 3x3; 1x1 -> 5x5; max pool -> 1x1.
 
-    The reducing 1x1s save 2.8 times the multiply-adds of the whole GoogLeNet, measured against the
-    same network whose 3x3s and 5x5s read the full width.
+    If the 3x3s and 5x5s read the full width instead of what the 1x1s reduce it to, GoogLeNet would
+    take 2.8 times the multiply-adds (2.2 times with 3x3s in the place of the 5x5s).
 
     Args:
         in_channels: Channels that come in.
         widths: Widths of the branches.
-        kernel_size5: Kernel of the "5x5" branch. It is 3 in every published set of weights, a slip
-            of the first TensorFlow port that was kept (pytorch/vision issue 906); the paper has 5.
+        kernel_size5: Kernel of the "5x5" branch. The paper has 5. torchvision's weights have 3, a
+            slip of the TensorFlow network that they come from (pytorch/vision issue 906).
         norm: Makes a normalisation from its channel count; None leaves it out, and adds biases.
 
     Shape: `(N, in_channels, H, W) -> (N, widths.out_channels, H, W)`.

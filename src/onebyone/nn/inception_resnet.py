@@ -5,7 +5,7 @@ names are those of the published checkpoints. The widths in the paper's figures 
 are not those of the released network (320, 1088, 2080).
 
 Source: Szegedy et al., Inception-v4, Inception-ResNet and the Impact of Residual Connections
-(arXiv 1602.07261), figures 10 to 13 and 7, as released in TensorFlow's "slim" models.
+(arXiv 1602.07261), figures 16 to 19 and 7, as released in TensorFlow's "slim" models.
 """
 
 from collections.abc import Sequence
@@ -64,25 +64,28 @@ class InceptionResidual(Branches):
 
 
 class InceptionResNetA(InceptionResidual):
-    """See 1x1, 3x3 and (as two 3x3) 5x5 patches: the 35 x 35 block, figure 10."""
+    """See 1x1, 3x3 and (as two 3x3) 5x5 patches: the 35 x 35 block, figure 16."""
 
     kernel_sizes = ((1,), (1, 3), (1, 3, 3))
 
 
 class InceptionResNetB(InceptionResidual):
-    """See 1x1 and (as 1x7 and 7x1) 7x7 patches: the 17 x 17 block, figure 11."""
+    """See 1x1 and (as 1x7 and 7x1) 7x7 patches: the 17 x 17 block, figure 17."""
 
     kernel_sizes = ((1,), (1, (1, 7), (7, 1)))
 
 
 class InceptionResNetC(InceptionResidual):
-    """See 1x1 and (as 1x3 and 3x1) 3x3 patches: the 8 x 8 block, figure 13."""
+    """See 1x1 and (as 1x3 and 3x1) 3x3 patches: the 8 x 8 block, figure 19."""
 
     kernel_sizes = ((1,), (1, (1, 3), (3, 1)))
 
 
 class InceptionStem(Branches):
     """See one input at four scales, the last a 1x1 behind an average pool ("mixed 5b").
+
+    The released network begins with plain convolutions and this block, as Inception-v3 does; the
+    paper's stem for Inception-ResNet-v2 (its figure 3) is another one.
 
     Args:
         in_channels: Channels that come in.
@@ -138,7 +141,7 @@ class ReductionA(Reduction):
 
 
 class ReductionB(Reduction):
-    """Go from the 17 x 17 to the 8 x 8 grid ("mixed 7a"), figure 12."""
+    """Go from the 17 x 17 to the 8 x 8 grid ("mixed 7a"), figure 18."""
 
     kernel_sizes = ((1, 3), (1, 3), (1, 3, 3))
 

@@ -3,10 +3,11 @@
 Parameter names are those of torchvision and timm, so that checkpoints load as they are.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from onebyone.errors import check_choice
 from onebyone.nn.conv_unit import relu
 from onebyone.nn.pointwise import PointwiseConv2d
 
@@ -72,6 +73,9 @@ class Bottleneck(nn.Module):
 
     Shape: `(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))`.
 
+    Raises:
+        UnknownNameError: If `stride_in` is neither of the two.
+
     Source: He et al., Deep Residual Learning (arXiv 1512.03385), figure 5 right. The table's
         "FLOPs" there are multiply-adds of v1.
     """
@@ -86,6 +90,7 @@ class Bottleneck(nn.Module):
         stride_in: StrideIn = "3x3",
     ) -> None:
         super().__init__()
+        check_choice("stride_in", stride_in, get_args(StrideIn))
         reduce_stride, spatial_stride = (1, stride) if stride_in == "3x3" else (stride, 1)
         self.conv1 = PointwiseConv2d(in_channels, hidden_channels, stride=reduce_stride, bias=False)
         self.bn1 = nn.BatchNorm2d(hidden_channels)

@@ -1,0 +1,85 @@
+"""Predictions are the network's scores, sorted and named, or one line that says why not."""
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from onebyone.errors import ModelError, PhotoError, ShapeError
+from onebyone.models import ModelCard, Preprocess, predict
+
+CARD = ModelCard(model="toy", preprocess=Preprocess(8, 8), classes=("a", "b", "c"))
+PHOTO = Image.new("RGB", (8, 8))
+
+
+def scoring(*scores):
+    return lambda batch: torch.tensor([scores]).expand(len(batch), -1)
+
+
+def test_the_best_classes_come_first_with_their_probabilities():
+    prediction = predict(scoring(0.0, 2.0, 1.0), CARD, PHOTO, top=2)
+    expected = torch.tensor([0.0, 2.0, 1.0], dtype=torch.float64).softmax(0)
+    assert [(s.index, s.label) for s in prediction.top] == [(1, "b"), (2, "c")]
+    assert [s.probability for s in prediction.top] == pytest.approx(expected[[1, 2]].tolist())
+    assert prediction.seconds > 0
+
+
+def test_there_are_no_more_classes_than_scores():
+    assert len(predict(scoring(0.0, 2.0), CARD, PHOTO, top=5).top) == 2
+
+
+def test_scores_beyond_the_names_are_numbered():
+    assert predict(scoring(0.0, 0.0, 0.0, 9.0), CARD, PHOTO).top[0].label == "class 3"
+
+
+class Failing(nn.Module):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, x):
+        raise self.error
+
+
+FAILS = "the network fails on an input of shape (1, 3, 8, 8): "
+WANTED = (
+    "scores of shape (1, classes) were wanted for one photo, and {} came; a classifier was wanted"
+)
+
+
+@pytest.mark.parametrize(
+    ("network", "line"),
+    [
+        (
+            Failing(RuntimeError("two lines,\nof which one is shown")),
+            FAILS + "RuntimeError: two lines,",
+        ),
+        (
+            Failing(AssertionError("Input height doesn't match")),
+            FAILS + "AssertionError: Input height doesn't match",
+        ),
+        (Failing(RuntimeError()), FAILS + "RuntimeError: RuntimeError"),
+        (nn.Identity(), WANTED.format("(1, 3, 8, 8)")),
+        (nn.Flatten(0), WANTED.format("(192,)")),
+        (lambda batch: (batch, batch), WANTED.format("tuple")),
+        (scoring(0.0, float("nan")), "the network's scores are not finite; check its weights"),
+    ],
+)
+def test_a_network_that_gives_no_scores_is_answered(network, line):
+    with pytest.raises(ModelError) as error:
+        predict(network, CARD, PHOTO)
+    assert str(error.value) == line
+
+
+def test_an_image_that_is_not_rgb_is_answered():
+    with pytest.raises(PhotoError) as error:
+        predict(scoring(0.0), CARD, Image.new("L", (8, 8)))
+    assert str(error.value) == (
+        "an image in RGB was wanted, and one in L came; read it with onebyone.open_photo, or call "
+        ".convert('RGB')"
+    )
+
+
+def test_top_is_at_least_one():
+    with pytest.raises(ShapeError, match=r"^`top` \(=0\) must be at least 1$"):
+        predict(scoring(0.0), CARD, PHOTO, top=0)
