@@ -95,5 +95,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         >>> did_you_mean("vgg", ["resnet50"])
         ''
     """
-    nearest = get_close_matches(name, known, n=3, cutoff=0.7)
+    by_lower_case = {one.lower(): one for one in known}
+    lower = get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.7)
+    nearest = [by_lower_case[one] for one in lower]
     return f"; did you mean {' or '.join(map(repr, nearest))}?" if nearest else ""

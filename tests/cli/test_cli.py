@@ -267,3 +267,64 @@ def test_a_terminal_without_our_characters_still_gets_its_table(encoding):
     )
     assert b"espresso 967" in done.stdout
     assert done.stderr == b""
+
+
+def test_what_a_users_file_prints_is_no_part_of_the_result(run, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import onebyone\nprint('importing')\n"
+        "def make():\n    print('making')\n    return onebyone.create_model('resnet18')"
+    )
+    status, out, err = run("predict", f"{path}:make", COFFEE, "--json")
+    assert status == 0
+    assert json.loads(out)["model"] == f"{path}:make"
+    assert err == "importing\nmaking\n"
+
+
+def test_no_weights_are_not_the_default_ones(run):
+    """As an unset variable of a shell gives them: --weights "$W"."""
+    assert run("predict", "efficientnet_lite0", COFFEE, "--weights", "") == (
+        2,
+        "",
+        "onebyone: no weights ''; 'imagenet', a file (.safetensors, .pth) or a hub repository "
+        "(owner/name) was wanted\n",
+    )
+
+
+def test_json_is_an_object_even_if_no_photo_could_be_read(run):
+    status, out, _ = run("predict", "efficientnet_lite0", "no.jpg", "--json")
+    assert status == 2
+    assert json.loads(out) == {
+        "model": "efficientnet_lite0",
+        "engine": "torch",
+        "predictions": [],
+    }
+
+
+def test_odd_names_do_not_break_the_line(run):
+    status, _, err = run("predict", "efficientnet_lite0", "a\nb\x1b[31m.jpg")
+    assert status == 2
+    assert err == ("onebyone: a\\nb\\x1b[31m.jpg: a photo was wanted, and there is no such file\n")
+
+
+def shell(command):
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+
+
+def test_a_reader_that_never_reads_is_no_error():
+    done = shell(f"{sys.executable} -m onebyone --help | true; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_is_one_line():
+    done = shell(f"{sys.executable} -m onebyone --version > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "onebyone: cannot write the output (No space left on device); make room, or write "
+        "elsewhere\n"
+    )
+
+
+def test_closed_streams_are_no_error():
+    done = shell(f"{sys.executable} -m onebyone --version >&- 2>&-")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,6 +1,7 @@
 """timm:, torchvision: and file.py: models, and what they answer when something is wrong."""
 
 import sys
+import warnings
 from functools import partial
 
 import pytest
@@ -241,7 +242,9 @@ def test_a_package_that_does_not_import_is_named(monkeypatch, error, line):
 
 def test_torchvisions_inceptions_are_fed_as_their_card_says(tmp_path):
     """Pretrained, they renormalise what comes in; with a file of the same tensors they must too."""
-    network, card = load_model("torchvision:googlenet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of how torchvision will initialise it
+        network, card = load_model("torchvision:googlenet")
     assert network.transform_input
     assert card.preprocess.mean == IMAGENET_MEAN
 

@@ -62,7 +62,16 @@ WANTED = (
         (nn.Identity(), WANTED.format("(1, 3, 8, 8)")),
         (nn.Flatten(0), WANTED.format("(192,)")),
         (lambda batch: (batch, batch), WANTED.format("tuple")),
-        (scoring(0.0, float("nan")), "the network's scores are not finite; check its weights"),
+        (
+            scoring(0.0, float("nan")),
+            "the network's scores are not finite real numbers; check its weights",
+        ),
+        (
+            lambda batch: torch.ones(1, 3, dtype=torch.complex64),
+            "the network's scores are not finite real numbers; check its weights",
+        ),
+        (lambda batch: torch.ones(1, 0), WANTED.format("(1, 0)")),
+        (Failing(SystemExit(0)), FAILS + "SystemExit: 0"),
     ],
 )
 def test_a_network_that_gives_no_scores_is_answered(network, line):

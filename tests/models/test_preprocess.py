@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from onebyone.errors import ShapeError
+from onebyone.errors import ShapeError, UnknownNameError
 from onebyone.models import ZOO, Preprocess
 from tests.helpers.oracles import timm, torchvision
 
@@ -55,6 +55,25 @@ def test_the_zoos_numbers_are_those_that_timm_publishes(name, timm_name):
     # Google's (127, 128) / 255 and timm's (0.5, 0.5) differ by less than one grey level.
     assert ours.mean == pytest.approx(theirs.mean, abs=1 / 255)
     assert ours.std == pytest.approx(theirs.std, abs=1 / 255)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resize_size": 5000}, "`resize_size` (=5000) must be at most 4096"),
+        ({"std": (0.5, 0.0, 0.5)}, "`std` (=(0.5, 0.0, 0.5)) must be at least 1e-06"),
+        ({"mean": (0.5,)}, "`mean` (=(0.5,)) must be three finite numbers"),
+        (
+            {"mean": (0.0, 0.0, float("inf"))},
+            "`mean` (=(0.0, 0.0, inf)) must be three finite numbers",
+        ),
+        ({"interpolation": "x"}, "`interpolation` (='x') must be 'bilinear' or 'bicubic'"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(changes, message):
+    with pytest.raises((ShapeError, UnknownNameError)) as error:
+        Preprocess(**changes)
+    assert str(error.value) == message
 
 
 def test_a_square_larger_than_the_photo_is_refused():

@@ -292,6 +292,10 @@ BAD_FILES = [
             {"conv1.weight": torch.zeros(64, 3, 7, 7).to_sparse()},
             "of another kind (conv1.weight is sparse or quantized for floating-point)",
         ),
+        (
+            {"fc.weight": torch.zeros(1, 1).expand(10**9, 512)},
+            "of another kind (fc.weight is expanded from less for floating-point)",
+        ),
         ({"fc.weight": torch.tensor(1.0)}, "of another shape (fc.weight is () for (1000, 512))"),
     ],
 )

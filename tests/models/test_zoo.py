@@ -168,6 +168,11 @@ def test_num_classes_defaults_to_the_networks_own():
             "`onebyone models` lists all",
         ),
         ("vgg", "no model 'vgg'; `onebyone models` lists all"),
+        (
+            "GoogleNet",
+            "no model 'GoogleNet'; did you mean 'googlenet' or 'googlenet_5x5'? "
+            "`onebyone models` lists all",
+        ),
     ],
 )
 def test_unknown_names_are_answered_with_the_nearest(name, message):

@@ -29,12 +29,13 @@ def stderr() -> Console:
 
 def print_json(content: dict[str, Any]) -> None:
     """Print one JSON object on stdout."""
-    print(json.dumps(content, indent=2, ensure_ascii=False))  # noqa: T201
+    print(json.dumps(content, indent=2, allow_nan=False))  # noqa: T201
 
 
 def print_error(message: str) -> None:
-    """Print one line on stderr that says what went wrong."""
-    print(f"onebyone: {message}", file=sys.stderr)  # noqa: T201
+    """Print one line on stderr that says what went wrong; odd characters of names are spelt out."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    print(f"onebyone: {''.join(shown)}", file=sys.stderr)  # noqa: T201
 
 
 def progress(items: Iterable[Item], description: str) -> Iterable[Item]:

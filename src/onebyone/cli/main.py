@@ -3,6 +3,8 @@
 import io
 import os
 import sys
+import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +16,7 @@ from onebyone.cli.models import models
 from onebyone.cli.predict import predict
 from onebyone.errors import OneByOneError
 
+FAILURE = 1
 INTERRUPTED = 130
 """What shells report for a program that Ctrl-C ended: 128 + SIGINT."""
 
@@ -47,13 +50,22 @@ def options(
 
 def main() -> None:
     """Run the program and end it: status 0 for success, 2 and one line for a wrong use."""
+    _prepare_streams()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries' warnings are for programmers
     sys.exit(_run(sys.argv[1:]))
 
 
-def _run(arguments: list[str]) -> int:
+def _prepare_streams() -> None:
+    # A program that was started with a closed stream gets None for it.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "✓" still gets its table
+
+
+def _run(arguments: list[str]) -> int:
     try:
         status = app(arguments or ["--help"], prog_name="onebyone", standalone_mode=False)
         sys.stdout.flush()
@@ -66,8 +78,13 @@ def _run(arguments: list[str]) -> int:
         return WRONG_USE
     except typer.Abort:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python would complain at exit.
+    except (SystemExit, BrokenPipeError):
+        # The reader, such as `head`, has seen enough: typer ends with SystemExit if it noticed, and
+        # else the flush above fails. Python would complain of what is left when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print_error(f"cannot write the output ({error.strerror}); make room, or write elsewhere")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
     return status or 0

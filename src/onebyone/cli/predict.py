@@ -1,5 +1,7 @@
 """`onebyone predict`: the classes of photos."""
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated, Any
@@ -47,14 +49,18 @@ def predict(
     Photos that cannot be read are named on stderr, one line each; the others are still classified,
     and the exit status is 2.
     """
-    network, card = load_model(model, weights=weights or default_weights(model))
+    if weights is None:
+        weights = default_weights(model)
     predictions: list[tuple[str, Prediction]] = []
-    for photo in progress(photos, "classifying"):
-        try:
-            predictions.append((photo, predict_photo(network, card, open_photo(photo), top=top)))
-        except PhotoError as error:
-            print_error(str(error))
-    if predictions and as_json:
+    with redirect_stdout(sys.stderr):  # what a user's file prints is no part of the result
+        network, card = load_model(model, weights=weights)
+        for photo in progress(photos, "classifying"):
+            try:
+                prediction = predict_photo(network, card, open_photo(photo), top=top)
+                predictions.append((photo, prediction))
+            except PhotoError as error:
+                print_error(str(error))
+    if as_json:
         print_json(
             {
                 "model": model,
@@ -74,9 +80,9 @@ def _row(photo: str, prediction: Prediction) -> dict[str, Any]:
 def _table(predictions: list[tuple[str, Prediction]]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("photo", style="bold", overflow="fold")
-    table.add_column("class", overflow="fold")
+    table.add_column("class", overflow="fold", min_width=20)
     table.add_column("probability", justify="right", no_wrap=True)
-    table.add_column("", min_width=BAR_WIDTH, no_wrap=True)
+    table.add_column("", max_width=BAR_WIDTH, no_wrap=True, overflow="crop")
     for photo, prediction in predictions:
         for i, score in enumerate(prediction.top):
             table.add_row(

@@ -148,18 +148,30 @@ def _parse(description: str, path: Path) -> tuple[NetworkConfig, ModelCard]:
             )
         config = TypeAdapter(CONFIGS[content["family"]]).validate_python(content["config"])
         card = TypeAdapter(ModelCard).validate_python(content["card"])
-    except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
-        raise WeightsError(
-            f"{path}: the description of its network is damaged ({summary(error)}); "
-            "write the checkpoint again"
-        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, summary(error)) from error
     return config, card
+
+
+def _damaged(path: Path, reason: str) -> WeightsError:
+    return WeightsError(
+        f"{path}: the description of its network is damaged ({reason}); write the checkpoint again"
+    )
 
 
 def _rebuild(config: NetworkConfig, card: ModelCard) -> Network:
     """Build a network and do its steps again, without memory for its tensors."""
     with torch.device("meta"):
-        network = build_network(config)
+        try:
+            network = build_network(config)
+        except Exception as error:  # widths below zero, blocks that do not fit, and their like
+            raise WeightsError(
+                f"no network can be built as described ({summary(error)}); "
+                "write the checkpoint again"
+            ) from error
         for step in card.steps:
             network = _step_again(network, step)
     return network
@@ -167,7 +179,7 @@ def _rebuild(config: NetworkConfig, card: ModelCard) -> Network:
 
 def _step_again(network: Network, step: dict[str, Any]) -> Network:
     kind = step.get("kind")
-    if kind not in STEP_KINDS:
+    if not isinstance(kind, str) or kind not in STEP_KINDS:
         raise UnknownNameError(
             f"a step of kind {kind!r} was done to this network, which this version of onebyone "
             "does not know; install a newer one: pip install --upgrade onebyone"

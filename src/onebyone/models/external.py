@@ -19,6 +19,7 @@ from onebyone.errors import (
     did_you_mean,
     summary,
 )
+from onebyone.files import check_file
 from onebyone.models.card import ModelCard
 from onebyone.models.network import Network
 from onebyone.models.preprocess import Preprocess
@@ -83,8 +84,7 @@ def from_file(path: Path, factory: str) -> tuple[nn.Module, ModelCard]:
         ModelError: If there is no such file, it fails, or its function returns no network.
         UnknownNameError: If the file has nothing of that name.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: a Python file was wanted, and there is no such file")
+    check_file(path, "a Python file", ModelError)
     with _searched_first(path.parent), _failing_as(str(path)):
         spec = importlib.util.spec_from_file_location(f"onebyone_file_{path.stem}", path)
         assert spec is not None

@@ -97,6 +97,8 @@ def describe_misfits(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
 def _kind(tensor: Tensor) -> str:
     if tensor.layout != torch.strided or tensor.is_quantized:
         return "sparse or quantized"
+    if not tensor.is_meta and tensor.untyped_storage().nbytes() < tensor.nbytes:
+        return "expanded from less"  # a small file could ask for any amount of memory
     return "floating-point" if tensor.is_floating_point() else "of other numbers"
 
 

@@ -77,18 +77,18 @@ def predict(
 def _scores(network: Callable[[Tensor], Any], batch: Tensor) -> Tensor:
     try:
         output = network(batch)
-    except Exception as error:  # it may be anybody's code
+    except (Exception, SystemExit) as error:  # it may be anybody's code
         raise ModelError(
             f"the network fails on an input of shape {tuple(batch.shape)}: {summary(error)}"
         ) from error
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1:
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1 or not output.numel():
         came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ModelError(
             f"scores of shape (1, classes) were wanted for one photo, and {came} came; "
             "a classifier was wanted"
         )
-    if not output.isfinite().all():
-        raise ModelError("the network's scores are not finite; check its weights")
+    if not output.is_floating_point() or not output.isfinite().all():
+        raise ModelError("the network's scores are not finite real numbers; check its weights")
     return output[0]
 
 

@@ -1,6 +1,7 @@
 """How a photo becomes a network's input."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from onebyone.errors import PhotoError, ShapeError
+from onebyone.errors import PhotoError, ShapeError, check_choice
 
 RGB = tuple[float, float, float]
 
@@ -16,7 +17,13 @@ IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
 IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
 HALF: RGB = (0.5, 0.5, 0.5)
 
+MAX_SIZE = 4096
+"""Largest side, in pixels, that a photo is resized to."""
+
 Interpolation = Literal["bilinear", "bicubic"]
+
+MIN_STD = 1e-6
+"""Smallest deviation that can be meant: pixels come in steps of 1 / 255."""
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -35,7 +42,8 @@ class Preprocess:
         interpolation: Filter of the resizing.
 
     Raises:
-        ShapeError: If the square does not fit into the resized photo.
+        ShapeError: If the square does not fit into the resized photo, or a number makes no sense.
+        UnknownNameError: If `interpolation` is no word that it may be.
     """
 
     input_size: int = 224
@@ -50,6 +58,15 @@ class Preprocess:
                 f"`input_size` (={self.input_size}) must be in 1..{self.resize_size}, "
                 "the `resize_size` that it is cut from"
             )
+
+        if self.resize_size > MAX_SIZE:
+            raise ShapeError(f"`resize_size` (={self.resize_size}) must be at most {MAX_SIZE}")
+        for name, rgb in (("mean", self.mean), ("std", self.std)):
+            if len(rgb) != 3 or not all(map(isfinite, rgb)):
+                raise ShapeError(f"`{name}` (={rgb}) must be three finite numbers")
+        if min(self.std) < MIN_STD:
+            raise ShapeError(f"`std` (={self.std}) must be at least {MIN_STD}")
+        check_choice("interpolation", self.interpolation, _FILTERS)
 
     def __call__(self, photo: Image.Image) -> Tensor:
         """Return an RGB photo as the network's input, `(3, input_size, input_size)`, float32.

@@ -28,7 +28,7 @@ _PACKAGES = {"timm": from_timm, "torchvision": from_torchvision}
 _FILE = re.compile(r"(?P<path>.+\.py):(?P<factory>\w+)")
 
 
-def load_model(model: str, *, weights: str | None = None) -> LoadedModel:
+def load_model(model: str | Path, *, weights: str | Path | None = None) -> LoadedModel:
     """Build the network that a user names, in float32 and in evaluation mode.
 
     Args:
@@ -41,7 +41,7 @@ def load_model(model: str, *, weights: str | None = None) -> LoadedModel:
     Raises:
         OneByOneError: One of its kinds; see `create_model`, `load` and `models.external`.
     """
-    network, card = _build(model, weights)
+    network, card = _build(str(model), None if weights is None else str(weights))
     return LoadedModel(network.float().eval(), card)
 
 
