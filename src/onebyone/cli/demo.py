@@ -37,9 +37,9 @@ def demo() -> None:
     ]
     console = stdout()
     console.print(
-        f"[bold]{MODEL}[/], {cost.params / 1e6:.2f} M parameters, {cost.macs / 1e6:.0f} M "
-        f"multiply-adds an image, with its real ImageNet weights ({card.license}).\n"
-        f"{len(photos)} real photos, on PyTorch:\n"
+        f"[bold]{MODEL}[/]: {cost.params / 1e6:.2f} M parameters, {cost.macs / 1e6:.0f} M "
+        "multiply-adds an image.\n"
+        f"Its real ImageNet weights ({card.license}) on {len(photos)} real photos, in PyTorch:\n"
     )
     console.print(_predictions_table(photos, predictions))
     console.print("\n[bold]Where its 1x1 convolutions are[/]\n")
