@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -238,6 +239,7 @@ def test_a_reader_that_stops_early_is_no_error():
     assert done.stdout.startswith("The zoo")
 
 
+@pytest.mark.skipif(shutil.which("script") is None, reason="needs `script`, which makes a terminal")
 def test_a_person_at_a_terminal_sees_progress():
     """A terminal gets a progress bar on stderr; pipes, as in all other tests here, do not."""
     command = f"{sys.executable} -m onebyone models"
