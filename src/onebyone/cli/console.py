@@ -38,6 +38,12 @@ def print_error(message: str) -> None:
     print(f"onebyone: {''.join(shown)}", file=sys.stderr)  # noqa: T201
 
 
+def tell(message: str) -> None:
+    """Tell a person who is watching what takes its time; pipes and files are told nothing."""
+    if sys.stderr.isatty():
+        stderr().print(message, style="dim", markup=False)
+
+
 def progress(items: Iterable[Item], description: str) -> Iterable[Item]:
     """Show a progress bar on stderr while the items are gone through, if a person is watching."""
     return track(

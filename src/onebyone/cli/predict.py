@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from onebyone.cli.console import WRONG_USE, bar, print_error, print_json, progress, stdout
+from onebyone.cli.console import WRONG_USE, bar, print_error, print_json, progress, stdout, tell
 from onebyone.errors import PhotoError
 from onebyone.models import Prediction, default_weights, load_model, open_photo
 from onebyone.models import predict as predict_photo
@@ -53,6 +53,7 @@ def predict(
         weights = default_weights(model)
     predictions: list[tuple[str, Prediction]] = []
     with redirect_stdout(sys.stderr):  # what a user's file prints is no part of the result
+        tell(f"loading {model} ({weights or 'with weights of its own'})")
         network, card = load_model(model, weights=weights)
         for photo in progress(photos, "classifying"):
             try:
