@@ -64,7 +64,7 @@ BAD = {
     ),
     "bomb": (
         photos.bomb_png(),
-        " unpacks to more than 178 million pixels, which no photo has; scale it down first",
+        " unpacks to more than 178 million pixels, too many to be safe; scale it down first",
     ),
     "stripe": (
         photos.encode(Image.new("RGB", (1, 101)), "PNG"),

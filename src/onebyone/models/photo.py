@@ -46,7 +46,7 @@ def open_photo(path: str | Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise PhotoError(
-            f"{path} unpacks to more than {limit} million pixels, which no photo has; "
+            f"{path} unpacks to more than {limit} million pixels, too many to be safe; "
             "scale it down first"
         ) from error
     except Exception as error:  # decoders of damaged files raise nearly anything
