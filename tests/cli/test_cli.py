@@ -330,3 +330,16 @@ def test_a_full_disk_is_one_line():
 def test_closed_streams_are_no_error():
     done = shell(f"{sys.executable} -m onebyone --version >&- 2>&-")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), SystemExit(3)])
+def test_failures_of_ours_are_not_taken_for_full_disks_or_tired_readers(run, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("onebyone.cli.models.count_cost", fail)
+    if isinstance(error, SystemExit):
+        assert run("models") == (3, "", "")
+    else:
+        with pytest.raises(PermissionError):
+            run("models")

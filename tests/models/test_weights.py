@@ -417,9 +417,10 @@ def test_preprocessing_that_we_do_not_have_is_refused(tmp_path, change, line):
     assert str(error.value) == f"{tmp_path}/model.safetensors: {line}"
 
 
-def test_a_description_without_its_main_part_is_refused(tmp_path):
+@pytest.mark.parametrize("main_part", [None, [], "x"])
+def test_a_description_without_its_main_part_is_refused(tmp_path, main_part):
     save_file(create_model("resnet18").state_dict(), tmp_path / "model.safetensors")
-    description = {"architecture": "resnet18", "pretrained_cfg": None}
+    description = {"architecture": "resnet18", "pretrained_cfg": main_part}
     (tmp_path / "config.json").write_text(json.dumps(description))
     with pytest.raises(WeightsError, match=r"is not timm's \(KeyError: 'input_size'\)"):
         create_model("resnet18", weights=tmp_path / "model.safetensors")

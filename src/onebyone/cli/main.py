@@ -1,5 +1,6 @@
 """The program: its subcommands, and how it ends."""
 
+import errno
 import io
 import os
 import sys
@@ -17,6 +18,9 @@ from onebyone.cli.predict import predict
 from onebyone.errors import OneByOneError
 
 FAILURE = 1
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a write is answered with if there is no room."""
+
 INTERRUPTED = 130
 """What shells report for a program that Ctrl-C ended: 128 + SIGINT."""
 
@@ -78,13 +82,21 @@ def _run(arguments: list[str]) -> int:
         return WRONG_USE
     except typer.Abort:
         return INTERRUPTED
-    except (SystemExit, BrokenPipeError):
-        # The reader, such as `head`, has seen enough: typer ends with SystemExit if it noticed, and
-        # else the flush above fails. Python would complain of what is left when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except BrokenPipeError:
+        return _give_up_output(0)  # the reader, such as `head`, has seen enough
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        return _give_up_output(0)  # the same, where typer was the first to notice
     except OSError as error:
+        if error.errno not in FULL:
+            raise
         print_error(f"cannot write the output ({error.strerror}); make room, or write elsewhere")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILURE
+        return _give_up_output(FAILURE)
     return status or 0
+
+
+def _give_up_output(status: int) -> int:
+    """Send what is still unwritten nowhere; else Python would complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status

@@ -128,7 +128,8 @@ def _described(spec: ModelSpec, description: Mapping[str, Any]) -> tuple[Network
             f"{wanted} was wanted as the architecture for {spec.name}, and {architecture!r} came; "
             "pass other weights"
         )
-    pretrained = {**description, **(description.get("pretrained_cfg") or {})}
+    nested = description.get("pretrained_cfg")
+    pretrained = {**description, **(nested if isinstance(nested, dict) else {})}
     card = ModelCard(
         model=spec.name,
         preprocess=preprocess_from_timm(pretrained),

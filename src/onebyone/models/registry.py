@@ -11,7 +11,7 @@ from onebyone.models.network import NetworkConfig
 from onebyone.models.nin import NiNConfig, NiNStage
 from onebyone.models.preprocess import HALF, Preprocess
 from onebyone.models.resnet import BlockKind, ResNetConfig
-from onebyone.models.sources import HubFile, PackageFile, UrlFile, Weights
+from onebyone.models.sources import HubFile, PackageFile, UrlFile, Weights, digits_in_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,35 +300,48 @@ class KnownFile:
     architecture: str = ""
 
 
-def _torchvision_file(sha256: str, preprocess: Preprocess) -> KnownFile:
-    return KnownFile(sha256=sha256, preprocess=preprocess, license="bsd-3-clause")
-
-
-KNOWN_FILES: dict[str, KnownFile] = {
-    "resnet18-f37072fd.pth": _torchvision_file("f37072fd", _TORCHVISION),
-    "resnet34-b627a593.pth": _torchvision_file("b627a593", _TORCHVISION),
-    "resnet50-0676ba61.pth": _torchvision_file("0676ba61", _TORCHVISION),
-    "resnet50-11ad3fa6.pth": _torchvision_file("11ad3fa6", _TORCHVISION_V2),
-    "resnet101-63fe2227.pth": _torchvision_file("63fe2227", _TORCHVISION),
-    "resnet101-cd907fc2.pth": _torchvision_file("cd907fc2", _TORCHVISION_V2),
-    "resnet152-394f9c45.pth": _torchvision_file("394f9c45", _TORCHVISION),
-    "resnet152-f82ba261.pth": _torchvision_file("f82ba261", _TORCHVISION_V2),
-    "mobilenet_v2-b0353104.pth": _torchvision_file("b0353104", _TORCHVISION),
-    "mobilenet_v2-7ebf99e0.pth": _torchvision_file("7ebf99e0", _TORCHVISION_V2),
-    # timm's own training of lite0: the same tensors as Google's, and another padding.
-    "efficientnet_lite0_ra-37913777.pth": KnownFile(
-        sha256="37913777",
-        preprocess=_TIMM,
-        license="apache-2.0",
-        architecture="efficientnet_lite0",
-    ),
-} | {
-    spec.weights.source.name: KnownFile(
-        sha256=spec.weights.source.sha256,
-        preprocess=spec.weights.preprocess,
-        license=spec.weights.license,
-    )
-    for spec in ZOO.values()
-    if spec.weights and not isinstance(spec.weights.source, HubFile)
+_TORCHVISION_FILES = {
+    "resnet18-f37072fd.pth": _TORCHVISION,
+    "resnet34-b627a593.pth": _TORCHVISION,
+    "resnet50-0676ba61.pth": _TORCHVISION,
+    "resnet50-11ad3fa6.pth": _TORCHVISION_V2,
+    "resnet101-63fe2227.pth": _TORCHVISION,
+    "resnet101-cd907fc2.pth": _TORCHVISION_V2,
+    "resnet152-394f9c45.pth": _TORCHVISION,
+    "resnet152-f82ba261.pth": _TORCHVISION_V2,
+    "mobilenet_v2-b0353104.pth": _TORCHVISION,
+    "mobilenet_v2-7ebf99e0.pth": _TORCHVISION_V2,
 }
+
+
+def _known_files() -> Iterable[tuple[str, KnownFile]]:
+    for name, preprocess in _TORCHVISION_FILES.items():
+        yield (
+            name,
+            KnownFile(sha256=digits_in_name(name), preprocess=preprocess, license="bsd-3-clause"),
+        )
+    # timm's own training of lite0: the same tensors as Google's, and another padding.
+    name = "efficientnet_lite0_ra-37913777.pth"
+    yield (
+        name,
+        KnownFile(
+            sha256=digits_in_name(name),
+            preprocess=_TIMM,
+            license="apache-2.0",
+            architecture="efficientnet_lite0",
+        ),
+    )
+    for weights in (spec.weights for spec in ZOO.values()):
+        if weights and not isinstance(weights.source, HubFile):
+            yield (
+                weights.source.name,
+                KnownFile(
+                    sha256=weights.source.sha256,
+                    preprocess=weights.preprocess,
+                    license=weights.license,
+                ),
+            )
+
+
+KNOWN_FILES: dict[str, KnownFile] = dict(_known_files())
 """Published weights by the name of their file, which is unique to them."""

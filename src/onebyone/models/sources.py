@@ -131,7 +131,7 @@ class UrlFile:
     @property
     def sha256(self) -> str:
         """The first digits of the checksum, in hexadecimal."""
-        return self.name.rpartition("-")[2].partition(".")[0]
+        return digits_in_name(self.name)
 
     def find(self) -> Path | None:
         """Return where the file lies in torch's cache on this machine, or None."""
@@ -182,6 +182,16 @@ class Weights:
     preprocess: Preprocess
     license: str
     top1: float
+
+
+def digits_in_name(name: str) -> str:
+    """Return the first digits of a file's checksum, which torchvision and timm end its name with.
+
+    Example:
+        >>> digits_in_name("resnet18-f37072fd.pth")
+        'f37072fd'
+    """
+    return PurePosixPath(name).stem.rpartition("-")[2]
 
 
 def check_sha256(path: Path, expected: str) -> None:
