@@ -6,7 +6,9 @@ OneByOneError                  everything below; the command line prints its tex
 ├── MissingPackageError        an optional package is needed; the text has the pip line
 ├── ModelError                 a package or a user's file that does not give a network
 ├── WeightsError               weights or a checkpoint that cannot be read, or do not fit
-└── PhotoError                 a photo that cannot be read, or would be read wrongly
+├── PhotoError                 a photo that cannot be read, or would be read wrongly
+├── CompileError               a network that could not be turned into machine code
+└── InvalidGraphError          a graph that breaks its own rules: our bug, please report it
 
 A message says what was wanted, what came, where, and what to do. Each error takes that one message.
 """
@@ -42,6 +44,14 @@ class WeightsError(OneByOneError):
 
 class PhotoError(OneByOneError):
     """Report a photo that cannot be read, or that would be read wrongly."""
+
+
+class CompileError(OneByOneError):
+    """Report a network that could not be turned into machine code; it still runs in PyTorch."""
+
+
+class InvalidGraphError(OneByOneError):
+    """Report a graph that breaks its own rules, which is a bug of ours."""
 
 
 @contextmanager

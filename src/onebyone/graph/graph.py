@@ -1,0 +1,381 @@
+"""The one typed graph of a network, which the compiler rewrites.
+
+Every value is a float32 tensor `(N, C, H, W)`; a vector of features is `(N, C, 1, 1)`. Fifteen kinds of
+nodes say what CNNs do, and `Opaque` stands for any other PyTorch operator. Nodes are facts: frozen,
+in an order in which they can run, each with the path of the module that it came from.
+
+Where a convolution is seen as a matrix product, `M` are its output pixels (N * H * W), `K` the
+numbers summed for one output (channels of a group * kernel height * kernel width), and `N_out` its
+output channels.
+
+    Input  Constant                                     where values come from
+    Convolution  BatchNorm  LayerNorm  Activation  Arithmetic  Softmax      what changes numbers
+    Pool  Upsample  Pad                                 what changes height and width
+    Concat  Slice  Shuffle  Reshape                     what only moves numbers
+    Opaque                                              any other operator, run by PyTorch
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, Literal
+
+from torch import Tensor
+
+Shape = tuple[int, ...]
+Pair = tuple[int, int]
+Padding = tuple[int, int, int, int]
+"""Pixels added at the top, bottom, left and right."""
+
+
+class View(Enum):
+    """How a value `(N, C, H, W)` is shown to PyTorch outside the graph."""
+
+    NCHW = "NCHW"
+    NHWC = "NHWC"
+    """Permuted to `(N, H, W, C)`."""
+    NC = "NC"
+    """`(N, C)`, of a value with one pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """Name the value of a node, and how it is shown."""
+
+    name: str
+    view: View = View.NCHW
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """Name an activation function of one number.
+
+    `relu relu6 silu hardswish hardsigmoid sigmoid tanh gelu gelu_tanh` take no parameters,
+    `leaky_relu` takes its slope, `clamp` its two bounds (infinite where there is none).
+    """
+
+    name: str
+    parameters: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        """Show as `relu` or `clamp(0, 6)`."""
+        shown = ", ".join(f"{p:g}" for p in self.parameters)
+        return f"{self.name}({shown})" if shown else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Bound the input rows (or columns) `start .. stop - 1` that one output row (or column) pools.
+
+    `count` is what an average divides by in this direction: it may count padding as well.
+    """
+
+    start: int
+    stop: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """Hold what all kinds share.
+
+    Args:
+        name: Unique in its graph.
+        inputs: Names of the nodes whose values it reads.
+        shape: Of its value: `(N, C, H, W)`, except for `Opaque`.
+        path: Module that it came from, such as `layer2.0.conv1`; "" where that is not known.
+    """
+
+    name: str
+    inputs: tuple[str, ...] = ()
+    shape: Shape
+    path: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The kind's name in lower case, as it is printed."""
+        return type(self).__name__.lower()
+
+    @property
+    def place(self) -> str:
+        """What a person should be told of where this is: the module's path, or the name."""
+        return self.path or self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input(Node):
+    """Take the user's tensor number `index`; no inputs."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constant(Node):
+    """Give a tensor `(1 or N, C or 1, H or 1, W or 1)` that does not depend on the input."""
+
+    value: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convolution(Node):
+    """Convolve `inputs[0]`, add `inputs[1]` (a residual of the output's shape) if there is one, activate.
+
+    A linear layer is a 1x1 convolution of one pixel, or of every pixel.
+
+    Shape: `weight (N_out, C / groups, kernel height, kernel width)`, `bias (N_out,)`.
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    activation: Function | None = None
+
+    @property
+    def kernel_size(self) -> Pair:
+        """Height and width of the kernel, in weights."""
+        return self.weight.shape[2], self.weight.shape[3]
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether it applies one matrix to every pixel it reads: 1x1, one group, no padding."""
+        return self.kernel_size == (1, 1) and self.groups == 1 and not any(self.padding)
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every channel is convolved on its own, into one channel."""
+        return self.groups > 1 and self.weight.shape[1] == 1 and self.weight.shape[0] == self.groups
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchNorm(Node):
+    """Scale and shift each channel by statistics of the training: `(x - mean) * rsqrt(var + eps) * weight + bias`.
+
+    Shape: the four tensors are `(C,)`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    var: Tensor
+    eps: float
+    activation: Function | None = None
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """Return float64 `scale` and `shift`, so that the value is `x * scale + shift`; each `(C,)`."""
+        scale = self.weight.double() * (self.var.double() + self.eps).rsqrt()
+        return scale, self.bias.double() - self.mean.double() * scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerNorm(Node):
+    """Normalize the channels of each pixel, then scale and shift them; both tensors are `(C,)` or None."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation(Node):
+    """Apply a function to every number."""
+
+    function: Function
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arithmetic(Node):
+    """Combine two inputs number by number, dimensions of size 1 repeated as in PyTorch; then activate."""
+
+    operator: Literal["add", "sub", "mul", "div", "maximum", "minimum"]
+    activation: Function | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Softmax(Node):
+    """Turn the channels of each pixel into probabilities."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool(Node):
+    """Take the maximum or the average of a window, for every output row and column.
+
+    Windows are already cut at the border of the input: `rows` has one for each output row, `columns` one
+    for each output column. Max, average, global and adaptive pooling differ only in them.
+    """
+
+    operator: Literal["max", "avg"]
+    rows: tuple[Window, ...]
+    columns: tuple[Window, ...]
+
+    @property
+    def is_global(self) -> bool:
+        """Whether all pixels become one."""
+        return len(self.rows) == len(self.columns) == 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upsample(Node):
+    """Enlarge (or shrink) height and width to those of `shape`.
+
+    Args:
+        mode: Nearest pixel, or bilinear.
+        align_corners: Whether the corner pixels' centres stay in place (bilinear only).
+        scale: Output pixels per input pixel, in height and width, where the user gave that: PyTorch
+            then computes positions from it and not from the sizes.
+    """
+
+    mode: Literal["nearest", "bilinear"]
+    align_corners: bool = False
+    scale: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pad(Node):
+    """Put a border of one value around the image; never negative."""
+
+    padding: Padding
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concat(Node):
+    """Put channels of all inputs behind each other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice(Node):
+    """Take every `step`-th of the indices `start .. stop - 1` along one dimension: 1 channels, 2 rows, 3 columns."""
+
+    dim: Literal[1, 2, 3]
+    start: int
+    stop: int
+    step: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shuffle(Node):
+    """Deal channels out again: seen as `groups` rows of equal length, they are read by columns.
+
+    What ShuffleNet calls a channel shuffle: `(N, groups, C / groups, H, W)`, dimensions 1 and 2 exchanged.
+    """
+
+    groups: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reshape(Node):
+    """Flatten `(N, C, H, W)` into `(N, C * H * W, 1, 1)`, channels outermost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opaque(Node):
+    """Call a PyTorch operator that has no kind of its own.
+
+    `inputs` names what `arguments` and `keywords` refer to. The value may have any shape and type;
+    `shape` is () where it is not a tensor.
+
+    Args:
+        target: Callable to run, such as `torch.ops.aten.cumsum.default` or `operator.getitem`.
+        arguments: Tuple for the call; lists, tuples and `Ref`s for tensors stand in it as they are.
+        keywords: The same, by name.
+    """
+
+    target: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A network: nodes in an order in which they can run, and what comes out.
+
+    Args:
+        nodes: By name, inputs before those who read them.
+        outputs: Values that the network gives, in the order of its flattened outputs.
+    """
+
+    nodes: Mapping[str, Node]
+    outputs: tuple[Ref, ...]
+
+    @staticmethod
+    def of(nodes: Iterable[Node], outputs: Iterable[Ref]) -> "Graph":
+        """Build a graph from nodes in order."""
+        return Graph(MappingProxyType({node.name: node for node in nodes}), tuple(outputs))
+
+    def __iter__(self) -> Iterator[Node]:
+        """Go through the nodes in order."""
+        return iter(self.nodes.values())
+
+    def __getitem__(self, name: str) -> Node:
+        """Return the node of that name."""
+        return self.nodes[name]
+
+    def __len__(self) -> int:
+        """Return the number of nodes."""
+        return len(self.nodes)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The inputs, in the order of the user's flattened tensors."""
+        found = (node for node in self if isinstance(node, Input))
+        return tuple(sorted(found, key=lambda node: node.index))
+
+    def readers(self) -> dict[str, list[str]]:
+        """Return, for every node, the names of those who read it, once for each time they do."""
+        found: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for node in self:
+            for name in node.inputs:
+                found[name].append(node.name)
+        return found
+
+    def is_output(self, name: str) -> bool:
+        """Whether the value of that node leaves the graph."""
+        return any(ref.name == name for ref in self.outputs)
+
+    def with_changes(self, changes: Mapping[str, Node | str | None]) -> "Graph":
+        """Return the graph with some nodes changed; a rewrite's only tool.
+
+        Args:
+            changes: By name: another node to stand in its place, the name of a node that gives the same
+                value (the old one goes, its readers read that one), or None where nobody reads it.
+        """
+        alias = {old: new for old, new in changes.items() if isinstance(new, str)}
+
+        def final(name: str) -> str:
+            while name in alias:
+                name = alias[name]
+            return name
+
+        kept: list[Node] = []
+        for node in self:
+            changed = changes.get(node.name, node)
+            if isinstance(changed, Node):
+                inputs = tuple(map(final, changed.inputs))
+                kept.append(changed if inputs == changed.inputs else _reading(changed, inputs, final))
+        return Graph.of(kept, (replace(ref, name=final(ref.name)) for ref in self.outputs))
+
+    def __str__(self) -> str:
+        """Show one line a node."""
+        from onebyone.graph.show import show_graph
+
+        return show_graph(self)
+
+
+def _reading(node: Node, inputs: tuple[str, ...], final: Callable[[str], str]) -> Node:
+    """Let a node read other names; in an `Opaque`, inside its arguments too."""
+    if not isinstance(node, Opaque):
+        return replace(node, inputs=inputs)
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, Ref):
+            return replace(value, name=final(value.name))
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(renamed, value))
+        return value
+
+    keywords = {key: renamed(value) for key, value in node.keywords.items()}
+    return replace(node, inputs=inputs, arguments=renamed(node.arguments), keywords=keywords)
