@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from onebyone import __version__
+from onebyone.cli.bench import bench
 from onebyone.cli.console import WRONG_USE, print_error
 from onebyone.cli.demo import demo
 from onebyone.cli.models import models
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(models)
 app.command()(predict)
+app.command()(bench)
 app.command()(demo)
 
 

@@ -289,6 +289,10 @@ class Opaque(Node):
     keywords: Mapping[str, Any] = field(default_factory=dict)
 
 
+Change = Node | tuple[Node, ...] | str | None
+"""What comes in the place of a node; `Graph.with_changes` says what each means."""
+
+
 @dataclass(frozen=True, slots=True)
 class Graph:
     """A network: nodes in an order in which they can run, and what comes out.
@@ -336,14 +340,23 @@ class Graph:
         """Whether the value of that node leaves the graph."""
         return any(ref.name == name for ref in self.outputs)
 
-    def with_changes(self, changes: Mapping[str, Node | str | None]) -> "Graph":
+    def with_changes(self, changes: Mapping[str, Change]) -> "Graph":
         """Return the graph with some nodes changed; a rewrite's only tool.
 
+        Who read a changed node reads what came in its place, by whatever name.
+
         Args:
-            changes: By name: another node to stand in its place, the name of a node that gives the same
-                value (the old one goes, its readers read that one), or None where nobody reads it.
+            changes: By name: what comes in the place of that node. A node; several nodes, of which
+                the last gives its value; the name of a node elsewhere that gives the same value; or
+                None, where nobody reads it any more. A node moves by None at its old place and
+                itself, under its old name, at the new one.
         """
-        alias = {old: new for old, new in changes.items() if isinstance(new, str)}
+        alias: dict[str, str] = {}
+        for old, new in changes.items():
+            last = new[-1] if isinstance(new, tuple) else new
+            name = last.name if isinstance(last, Node) else last
+            if name is not None and name != old:
+                alias[old] = name
 
         def final(name: str) -> str:
             while name in alias:
@@ -352,11 +365,15 @@ class Graph:
 
         kept: list[Node] = []
         for node in self:
-            changed = changes.get(node.name, node)
-            if isinstance(changed, Node):
-                inputs = tuple(map(final, changed.inputs))
-                kept.append(changed if inputs == changed.inputs else _reading(changed, inputs, final))
-        return Graph.of(kept, (replace(ref, name=final(ref.name)) for ref in self.outputs))
+            new = changes.get(node.name, node)
+            if new is None or isinstance(new, str):
+                continue
+            for one in new if isinstance(new, tuple) else (new,):
+                inputs = tuple(map(final, one.inputs))
+                kept.append(one if inputs == one.inputs else _reading(one, inputs, final))
+        graph = Graph.of(kept, (replace(ref, name=final(ref.name)) for ref in self.outputs))
+        assert len(graph) == len(kept), "two nodes of one name"
+        return graph
 
     def __str__(self) -> str:
         """Show one line a node."""

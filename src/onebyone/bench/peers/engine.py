@@ -1,0 +1,26 @@
+"""What an engine is to the benchmark."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+Runner = Callable[[Tensor], Tensor]
+"""A network made ready: float32 images, `(N, 3, H, W)`, in, and scores out.
+
+What comes out may be overwritten by the next call.
+"""
+
+Build = Callable[[nn.Module, Tensor, int], Runner]
+"""Makes a network ready for images of the example's shape and a number of threads.
+
+It leaves the network alone, and may fail with whatever error the engine has.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One way of running a network: its name, and how a network is made ready for it."""
+
+    name: str
+    build: Build

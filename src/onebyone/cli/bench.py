@@ -1,0 +1,89 @@
+"""`onebyone bench`: our compiler beside its peers."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
+from typing import Annotated, TypeVar
+
+import typer
+from rich.progress import Progress
+
+from onebyone.bench import (
+    PEERS,
+    Comparison,
+    compare,
+    describe_machine,
+    find_engines,
+    load_subject,
+)
+from onebyone.bench.machine import usable_cores
+from onebyone.bench.table import render
+from onebyone.cli.console import print_json, stderr, stdout, tell
+
+Item = TypeVar("Item")
+
+ALL_PEERS = ",".join(PEERS)
+
+
+def bench(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL",
+            help="Zoo names, timm:NAME, torchvision:NAME, file.py:factory, or checkpoints.",
+        ),
+    ],
+    against: Annotated[
+        str, typer.Option(metavar="ENGINES", help="Peers to compare with, between commas.")
+    ] = ALL_PEERS,
+    batch: Annotated[int, typer.Option(min=1, help="Images a call.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads for each engine; by default all cores at hand."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns that each engine has.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Time networks on our compiler and on its peers, in turn and in one process.
+
+    Named networks get random weights: the time does not depend on them. Every engine's output is
+    checked against PyTorch in float64.
+    """
+    names = [name.strip() for name in against.split(",") if name.strip()]
+    machine = describe_machine()
+    comparisons: list[Comparison] = []
+    with redirect_stdout(sys.stderr):  # what engines and users' files print is no result
+        find_engines(names)  # a misspelt name is found before anything is built
+        tell(f"loading {', '.join(models)}")
+        subjects = [load_subject(model) for model in models]
+    if not as_json:
+        stdout().print(f"{machine}\n", markup=False)
+    while subjects:
+        with redirect_stdout(sys.stderr):
+            comparison = compare(
+                subjects.pop(0),
+                find_engines(names),
+                batch=batch,
+                threads=threads or usable_cores(),
+                rounds=rounds,
+                watch=_watch,
+            )
+        comparisons.append(comparison)
+        if not as_json:
+            stdout().print(render(comparison))
+    if as_json:
+        results = [comparison.to_json() for comparison in comparisons]
+        print_json({"machine": machine.to_json(), "results": results})
+
+
+def _watch(items: Sequence[Item], description: str) -> Iterable[Item]:
+    """Show a progress bar that is drawn between items, and never while one is measured."""
+    bar = Progress(
+        console=stderr(), transient=True, auto_refresh=False, disable=not sys.stderr.isatty()
+    )
+    with bar:
+        task = bar.add_task(description, total=len(items))
+        bar.refresh()
+        for item in items:
+            yield item
+            bar.update(task, advance=1, refresh=True)

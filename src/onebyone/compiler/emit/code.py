@@ -1,0 +1,321 @@
+"""Writing LLVM IR: loops, vectors and addresses in the words that kernels are written with.
+
+Numbers are float32 and indices 64 bits wide. An offset counts floats, never bytes.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from llvmlite import ir
+
+from onebyone.compiler.target import Target
+
+I1 = ir.IntType(1)
+I32 = ir.IntType(32)
+I64 = ir.IntType(64)
+F32 = ir.FloatType()
+PTR = ir.PointerType()
+VOID = ir.VoidType()
+
+
+def int64(value: int) -> ir.Constant:
+    """Return a constant index."""
+    return ir.Constant(I64, value)
+
+
+def int32(value: int) -> ir.Constant:
+    """Return a constant of 32 bits."""
+    return ir.Constant(I32, value)
+
+
+@dataclass(slots=True)
+class Code:
+    """Hold the function that is being written, and where in it the next instruction goes."""
+
+    module: ir.Module
+    target: Target
+    function: ir.Function
+    builder: ir.IRBuilder = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start with an empty block."""
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+
+    # Types and constants
+
+    @property
+    def lanes(self) -> int:
+        """Numbers of a vector."""
+        return self.target.lanes
+
+    @property
+    def vector_type(self) -> ir.VectorType:
+        """A full register of float32."""
+        return ir.VectorType(F32, self.lanes)
+
+    def splat(self, value: float) -> ir.Constant:
+        """Return a constant vector of equal numbers."""
+        return ir.Constant(self.vector_type, [ir.Constant(F32, value)] * self.lanes)
+
+    # Integers
+
+    def add(self, *terms: Any) -> Any:
+        """Add indices; Python numbers among them are constants."""
+        total: Any = None
+        for term in terms:
+            value = int64(term) if isinstance(term, int) else term
+            total = value if total is None else self.builder.add(total, value)
+        return total
+
+    def mul(self, left: Any, right: Any) -> Any:
+        """Multiply two indices."""
+        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
+        return self.builder.mul(left, right)
+
+    def sub(self, left: Any, right: Any) -> Any:
+        """Subtract two indices."""
+        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
+        return self.builder.sub(left, right)
+
+    def div(self, left: Any, right: Any) -> Any:
+        """Divide two indices that are not negative."""
+        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
+        return self.builder.udiv(left, right)
+
+    def rem(self, left: Any, right: Any) -> Any:
+        """Return what is left of a division."""
+        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
+        return self.builder.urem(left, right)
+
+    def less(self, left: Any, right: Any) -> Any:
+        """Compare two indices."""
+        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
+        return self.builder.icmp_signed("<", left, right)
+
+    def minimum(self, left: Any, right: Any) -> Any:
+        """Return the smaller index."""
+        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
+        return self.builder.select(self.builder.icmp_signed("<", left, right), left, right)
+
+    def part(self, index: Any, parts: Any, total: Any) -> tuple[Any, Any]:
+        """Return the bounds of part `index` when `total` is cut into `parts` of nearly equal size."""
+        begin = self.div(self.mul(index, total), parts)
+        return begin, self.div(self.mul(self.add(index, 1), total), parts)
+
+    # Control flow
+
+    @contextmanager
+    def loop(self, start: Any, stop: Any, step: Any = 1, name: str = "i") -> Generator[Any]:
+        """Run what is written inside for `start, start + step, ...` below `stop`."""
+        b = self.builder
+        start, stop, step = (int64(v) if isinstance(v, int) else v for v in (start, stop, step))
+        before = b.block
+        head, body, end = (b.append_basic_block(f"{name}.{part}") for part in ("head", "body", "end"))
+        b.branch(head)
+        b.position_at_end(head)
+        index = b.phi(I64, name=name)
+        index.add_incoming(start, before)
+        b.cbranch(b.icmp_signed("<", index, stop), body, end)
+        b.position_at_end(body)
+        yield index
+        index.add_incoming(b.add(index, step), b.block)
+        b.branch(head)
+        b.position_at_end(end)
+
+    def accumulate(
+        self,
+        count: Any,
+        values: Sequence[Any],
+        body: Callable[[Any, list[Any]], list[Any]],
+        name: str = "k",
+    ) -> list[Any]:
+        """Run `body(index, values) -> values` `count` times (at least once), carrying values in registers."""
+        b = self.builder
+        count = int64(count) if isinstance(count, int) else count
+        before = b.block
+        head = b.append_basic_block(name)
+        b.branch(head)
+        b.position_at_end(head)
+        index = b.phi(I64, name=name)
+        index.add_incoming(int64(0), before)
+        carried = []
+        for value in values:
+            phi = b.phi(value.type)
+            phi.add_incoming(value, before)
+            carried.append(phi)
+        updated = body(index, list(carried))
+        following = b.add(index, int64(1))
+        index.add_incoming(following, b.block)
+        for phi, value in zip(carried, updated, strict=True):
+            phi.add_incoming(value, b.block)
+        end = b.append_basic_block(f"{name}.end")
+        b.cbranch(b.icmp_signed("<", following, count), head, end)
+        b.position_at_end(end)
+        return updated
+
+    def choose(
+        self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]
+    ) -> list[Any]:
+        """Return the values of `yes()` or of `no()`; only one of them runs."""
+        b = self.builder
+        blocks = [b.append_basic_block(name) for name in ("yes", "no", "both")]
+        b.cbranch(condition, blocks[0], blocks[1])
+        ends = []
+        for block, branch in zip(blocks, (yes, no), strict=False):
+            b.position_at_end(block)
+            values = branch()
+            ends.append((b.block, values))
+            b.branch(blocks[2])
+        b.position_at_end(blocks[2])
+        chosen = []
+        for pair in zip(ends[0][1], ends[1][1], strict=True):
+            phi = b.phi(pair[0].type)
+            for (block, _), value in zip(ends, pair, strict=True):
+                phi.add_incoming(value, block)
+            chosen.append(phi)
+        return chosen
+
+    # Memory
+
+    def at(self, pointer: Any, *offsets: Any) -> Any:
+        """Return the address of the float that lies `offsets` floats behind `pointer`."""
+        return self.builder.gep(pointer, [self.add(*offsets)], source_etype=F32)
+
+    def load_float(self, pointer: Any) -> Any:
+        """Load one number."""
+        return self.builder.load(pointer, typ=F32, align=4)
+
+    def load_int32(self, pointer: Any, index: Any) -> Any:
+        """Load one entry of a table of 32-bit numbers, as an index."""
+        address = self.builder.gep(pointer, [self.add(index)], source_etype=I32)
+        return self.builder.sext(self._constant_load(address, I32, 4), I64)
+
+    def load_int64(self, pointer: Any, index: Any) -> Any:
+        """Load one entry of a table of indices."""
+        address = self.builder.gep(pointer, [self.add(index)], source_etype=I64)
+        return self._constant_load(address, I64, 8)
+
+    def load_pointer(self, pointer: Any, index: Any) -> Any:
+        """Load one entry of a table of addresses."""
+        address = self.builder.gep(pointer, [self.add(index)], source_etype=I64)
+        return self._constant_load(address, PTR, 8)
+
+    def _constant_load(self, address: Any, kind: Any, align: int) -> Any:
+        """Load what nobody writes while a network runs, so that LLVM may load it once."""
+        loaded = self.builder.load(address, typ=kind, align=align)
+        loaded.set_metadata("invariant.load", self.module.add_metadata([]))
+        return loaded
+
+    def load(self, pointer: Any, mask: Any = None) -> Any:
+        """Load a vector; lanes outside `mask` are zero, and their memory is not touched."""
+        if mask is None:
+            return self.builder.load(pointer, typ=self.vector_type, align=4)
+        arguments = [pointer, mask, self.splat(0.0)]
+        function = self.intrinsic(
+            f"llvm.masked.load.v{self.lanes}f32.p0", self.vector_type, [a.type for a in arguments]
+        )
+        call = self.builder.call(function, arguments)
+        return call
+
+    def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
+        """Store a vector; only the lanes in `mask`."""
+        if mask is None:
+            self.builder.store(value, pointer, align=4)
+            return
+        arguments = [value, pointer, mask]
+        function = self.intrinsic(
+            f"llvm.masked.store.v{self.lanes}f32.p0", VOID, [a.type for a in arguments]
+        )
+        self.builder.call(function, arguments)
+
+    def prefetch(self, pointer: Any, *, write: bool = False) -> None:
+        """Ask for a cache line early."""
+        function = self.intrinsic("llvm.prefetch.p0", VOID, [PTR, I32, I32, I32])
+        self.builder.call(function, [pointer, int32(int(write)), int32(3), int32(1)])
+
+    # Vectors
+
+    def broadcast(self, number: Any) -> Any:
+        """Copy one number into all lanes."""
+        undefined = ir.Constant(self.vector_type, ir.Undefined)
+        first = self.builder.insert_element(undefined, number, int32(0))
+        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, undefined, zeros)
+
+    def first_lanes(self, count: int) -> Any:
+        """Return the mask of the first `count` lanes, or None for all of them."""
+        if count == self.lanes:
+            return None
+        return ir.Constant(ir.VectorType(I1, self.lanes), [int(i < count) for i in range(self.lanes)])
+
+    def lanes_below(self, count: Any) -> Any:
+        """Return the mask of the first `count` lanes, where that is known only at run time."""
+        lane = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
+        number = self.builder.trunc(count, I32)
+        undefined = ir.Constant(lane.type, ir.Undefined)
+        first = self.builder.insert_element(undefined, number, int32(0))
+        spread = self.builder.shuffle_vector(
+            first, undefined, ir.Constant(lane.type, [0] * self.lanes)
+        )
+        return self.builder.icmp_signed("<", lane, spread)
+
+    def multiply_add(self, left: Any, right: Any, total: Any) -> Any:
+        """Return `left * right + total`, rounded once where the processor can."""
+        if not self.target.has_fma:
+            return self.builder.fadd(total, self.builder.fmul(left, right))
+        suffix = f"v{self.lanes}f32" if left.type == self.vector_type else "f32"
+        function = self.intrinsic(f"llvm.fma.{suffix}", left.type, [left.type] * 3)
+        return self.builder.call(function, [left, right, total])
+
+    def unary(self, name: str, value: Any) -> Any:
+        """Call an intrinsic of one number, such as `floor` or `fabs`."""
+        suffix = f"v{self.lanes}f32" if value.type == self.vector_type else "f32"
+        function = self.intrinsic(f"llvm.{name}.{suffix}", value.type, [value.type])
+        return self.builder.call(function, [value])
+
+    def binary(self, name: str, left: Any, right: Any) -> Any:
+        """Call an intrinsic of two numbers, such as `maximum`, which lets NaN through."""
+        suffix = f"v{self.lanes}f32" if left.type == self.vector_type else "f32"
+        function = self.intrinsic(f"llvm.{name}.{suffix}", left.type, [left.type] * 2)
+        return self.builder.call(function, [left, right])
+
+    def horizontal_sum(self, vector: Any) -> Any:
+        """Add all lanes, halves first."""
+        width = self.lanes
+        while width > 1:
+            width //= 2
+            indices = [(i + width) % self.lanes if i < width else i for i in range(self.lanes)]
+            mask = ir.Constant(ir.VectorType(I32, self.lanes), indices)
+            folded = self.builder.shuffle_vector(vector, vector, mask)
+            vector = self.builder.fadd(vector, folded)
+        return self.builder.extract_element(vector, int32(0))
+
+    def horizontal_maximum(self, vector: Any) -> Any:
+        """Return the largest lane, or NaN if there is one."""
+        largest = self.builder.extract_element(vector, int32(0))
+        for lane in range(1, self.lanes):
+            largest = self.binary(
+                "maximum", largest, self.builder.extract_element(vector, int32(lane))
+            )
+        return largest
+
+    def for_channels(self, start: Any, stop: Any, body: Callable[[Any, Any], None]) -> None:
+        """Run `body(channel, mask)` for vectors of channels `start .. stop - 1`.
+
+        The mask is None for full vectors; the last one, where channels are left over, has the mask
+        of those that there are.
+        """
+        full = self.add(start, self.mul(self.div(self.sub(stop, start), self.lanes), self.lanes))
+        with self.loop(start, full, self.lanes, name="c") as channel:
+            body(channel, None)
+        with self.builder.if_then(self.less(full, stop)):
+            body(full, self.lanes_below(self.sub(stop, full)))
+
+    def intrinsic(self, name: str, result: Any, arguments: Sequence[Any]) -> ir.Function:
+        """Declare (once) and return a function that LLVM or the C library has."""
+        known = self.module.globals.get(name)
+        if known is not None:
+            return known
+        return ir.Function(self.module, ir.FunctionType(result, arguments), name)

@@ -1,0 +1,228 @@
+"""Dense and grouped convolutions as matrix products of register tiles.
+
+One tile keeps `pixels x vectors` accumulators in registers while it goes through all of K: the positions
+of the kernel, and at each the input channels. Sums run in the same order in every tile, whatever its
+size, so a number does not depend on how pixels were cut into tiles.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+from onebyone.compiler.emit.code import I64, PTR, VOID, Code
+from onebyone.compiler.emit.functions import apply_function
+from onebyone.compiler.emit.record import Record
+from onebyone.compiler.plan.operations import ConvolutionKernel, ConvolutionWork, Tile
+from onebyone.compiler.target import Target
+
+
+def emit_convolution(code: Code, kernel: ConvolutionKernel, record: Record) -> Any:
+    """Write one chunk: its pixel tiles and channel blocks, in the order that the record says."""
+    b = code.builder
+    chunk = record.chunk
+    pixel_parts, block_parts = record.numbers("pixel_parts", "block_parts")
+    tiles, images, blocks = record.numbers("tiles", "images", "blocks")
+    first_tile, last_tile = code.part(code.div(chunk, block_parts), pixel_parts, code.mul(tiles, images))
+    first_block, last_block = code.part(code.rem(chunk, block_parts), block_parts, blocks)
+
+    run_tile = _emit_dispatch(code, kernel)
+
+    def one(tile: Any, block: Any) -> None:
+        b.call(run_tile, [record.address, record.bases, tile, block])
+
+    inside = b.icmp_signed("!=", record.number("blocks_inside"), ir.Constant(I64, 0))
+    with b.if_else(inside) as (blocks_inside, tiles_inside):
+        with blocks_inside, code.loop(first_tile, last_tile, name="tile") as tile:
+            with code.loop(first_block, last_block, name="block") as block:
+                one(tile, block)
+        with tiles_inside, code.loop(first_block, last_block, name="block") as block:
+            with code.loop(first_tile, last_tile, name="tile") as tile:
+                one(tile, block)
+
+
+def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
+    """Write the function that finds a tile's places and calls the body of its size."""
+    kind = ir.FunctionType(VOID, [PTR, PTR, I64, I64])
+    function = ir.Function(outer.module, kind, f"{kernel.symbol}_tile")
+    function.linkage = "internal"
+    function.attributes.add("alwaysinline")  # so that the record is read once and not for each tile
+    code = Code(outer.module, outer.target, function)
+    b = code.builder
+    address, bases, tile, block = function.args
+    record = Record(code, ConvolutionWork, address, bases)
+
+    tiles, larger = record.numbers("tiles", "larger_tiles")
+    image, local = code.div(tile, tiles), code.rem(tile, tiles)
+    # The first `larger` tiles have `pixels`, the others one less.
+    lacking = code.sub(local, larger)
+    lacking = b.select(code.less(lacking, 0), ir.Constant(I64, 0), lacking)
+    pixel = code.sub(code.mul(local, kernel.pixels), lacking)
+
+    blocks_per_group = record.number("blocks_per_group")
+    group, inner = code.div(block, blocks_per_group), code.rem(block, blocks_per_group)
+    channel = code.add(
+        code.mul(group, record.number("group_target")),
+        code.mul(inner, kernel.vectors * code.lanes),
+    )
+    source = code.at(
+        record.pointer("source"),
+        code.mul(image, record.number("source_image")),
+        code.mul(group, record.number("group_source")),
+    )
+    target = code.at(
+        record.pointer("target"), code.mul(image, record.number("target_image")), channel
+    )
+    weights = code.at(record.pointer("weights"), code.mul(block, record.number("panel")))
+    bias = code.at(record.pointer("bias"), code.mul(block, record.number("bias_step")))
+    residual = target
+    if kernel.has_residual:
+        residual = code.at(
+            record.pointer("residual"), code.mul(image, record.number("residual_image")), channel
+        )
+    names = ["source", "target", "residual"]
+    if kernel.scattered:
+        steps = [
+            b.gep(record.pointer(f"{name}_table"), [pixel], source_etype=ir.IntType(32))
+            for name in names
+        ]
+    else:
+        steps = record.numbers(*(f"{name}_stride" for name in names))
+        source, target, residual = (
+            code.at(start, code.mul(pixel, step))
+            for start, step in zip((source, target, residual), steps, strict=True)
+        )
+    arguments = [source, weights, bias, target, residual, record.pointer("tap_table"), *steps]
+    arguments += record.numbers("taps", "depth")
+
+    def call(pixels: int, *, last: bool) -> None:
+        body = tile_function(code, kernel_tile(kernel, code.target, pixels, last=last))
+        b.call(body, arguments)
+
+    def by_size(*, last: bool) -> None:
+        if not kernel.has_smaller_tiles:
+            call(kernel.pixels, last=last)
+            return
+        with b.if_else(code.less(local, larger)) as (large, small):
+            with large:
+                call(kernel.pixels, last=last)
+            with small:
+                call(kernel.pixels - 1, last=last)
+
+    full = (kernel.vectors, code.lanes)
+    if (kernel.last_vectors, kernel.tail_lanes) == full:
+        by_size(last=False)
+    else:
+        is_last = b.icmp_signed("==", inner, code.sub(blocks_per_group, 1))
+        with b.if_else(is_last) as (last, other):
+            with last:
+                by_size(last=True)
+            with other:
+                by_size(last=False)
+    b.ret_void()
+    return function
+
+
+def kernel_tile(kernel: ConvolutionKernel, target: Target, pixels: int, *, last: bool) -> Tile:
+    """Return the tile of one size; of the last block of channels, or of the others."""
+    return Tile(
+        pixels=pixels,
+        vectors=kernel.last_vectors if last else kernel.vectors,
+        tail_lanes=kernel.tail_lanes if last else target.lanes,
+        unroll=kernel.unroll,
+        scattered=kernel.scattered,
+        has_residual=kernel.has_residual,
+        activation=kernel.activation,
+    )
+
+
+def tile_symbol(tile: Tile) -> str:
+    """Name of a tile's function."""
+    addressing = "scattered" if tile.scattered else "strided"
+    after = f"{'_residual' if tile.has_residual else ''}_{tile.activation or 'linear'}"
+    after = "".join(c if c.isalnum() else "_" for c in after)
+    shape = f"{tile.pixels}x{tile.vectors}_{tile.tail_lanes}_{tile.unroll}"
+    return f"tile_{shape}_{addressing}{after}"
+
+
+def tile_function(code: Code, tile: Tile) -> ir.Function:
+    """Write (once) and return the body of one tile.
+
+    Its arguments are `(source, weights, bias, target, residual, tap_table, source_step, target_step,
+    residual_step, taps, depth)`; a step is a stride, or the tile's entries of a table.
+    """
+    known = code.module.globals.get(tile_symbol(tile))
+    if known is not None:
+        return known
+    step = PTR if tile.scattered else I64
+    kind = ir.FunctionType(VOID, [PTR] * 6 + [step] * 3 + [I64, I64])
+    function = ir.Function(code.module, kind, tile_symbol(tile))
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    # What a tile writes to is nothing that it reads.
+    function.args[3].add_attribute("noalias")
+    _emit_tile(Code(code.module, code.target, function), tile)
+    return function
+
+
+def _emit_tile(code: Code, tile: Tile) -> None:
+    source, weights, bias, target, residual, tap_table, *steps, taps, depth = code.function.args
+    lanes = code.lanes
+    masks = [None] * (tile.vectors - 1) + [code.first_lanes(tile.tail_lanes)]
+
+    def places(start: Any, step: Any) -> list[Any]:
+        offsets = (
+            code.load_int32(step, pixel) if tile.scattered else code.mul(step, pixel)
+            for pixel in range(tile.pixels)
+        )
+        return [code.at(start, offset) for offset in offsets]
+
+    targets = places(target, steps[1])
+    residuals = places(residual, steps[2]) if tile.has_residual else []
+    _prefetch(code, tile, targets, residuals)
+    sources = places(source, steps[0])
+    initial = [code.load(code.at(bias, lanes * v)) for v in range(tile.vectors)]
+
+    def tap(index: Any, carried: list[Any]) -> list[Any]:
+        offset, panel, *sums = carried
+        start = code.load_int32(tap_table, index)
+
+        def channels(step: Any, carried: list[Any]) -> list[Any]:
+            offset, panel, *sums = carried
+            for u in range(tile.unroll):
+                row = [
+                    code.load(code.at(panel, (u * tile.vectors + v) * lanes))
+                    for v in range(tile.vectors)
+                ]
+                for pixel in range(tile.pixels):
+                    number = code.load_float(code.at(code.at(sources[pixel], offset), u))
+                    spread = code.broadcast(number)
+                    for v in range(tile.vectors):
+                        which = pixel * tile.vectors + v
+                        sums[which] = code.multiply_add(spread, row[v], sums[which])
+            panel = code.at(panel, tile.unroll * tile.vectors * lanes)
+            return [code.add(offset, tile.unroll), panel, *sums]
+
+        count = code.div(depth, tile.unroll)
+        _, panel, *sums = code.accumulate(count, [start, panel, *sums], channels, name="k")
+        return [offset, panel, *sums]
+
+    carried = [ir.Constant(I64, 0), weights, *(initial * tile.pixels)]
+    _, _, *sums = code.accumulate(taps, carried, tap, name="tap")
+    for pixel in range(tile.pixels):
+        for v in range(tile.vectors):
+            value = sums[pixel * tile.vectors + v]
+            if tile.has_residual:
+                other = code.load(code.at(residuals[pixel], v * lanes), masks[v])
+                value = code.builder.fadd(value, other)
+            value = apply_function(code, tile.activation, value)
+            code.store(value, code.at(targets[pixel], v * lanes), masks[v])
+    code.builder.ret_void()
+
+
+def _prefetch(code: Code, tile: Tile, targets: list[Any], residuals: list[Any]) -> None:
+    """Ask early for the lines that the end of the tile needs; K steps later they are there."""
+    for place in range(0, tile.vectors * code.lanes, 16):  # 16 floats are a cache line
+        for pixel in residuals:
+            code.prefetch(code.at(pixel, place))
+        for pixel in targets:
+            code.prefetch(code.at(pixel, place), write=True)

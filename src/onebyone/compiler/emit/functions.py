@@ -1,0 +1,153 @@
+"""Activation functions on vectors, in registers.
+
+All let NaN through, as PyTorch does. Those that need an exponential are within a few units of the last
+place of float32, relative to the largest value near them.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from onebyone.compiler.emit.code import Code
+from onebyone.graph import Function
+
+
+def apply_function(code: Code, function: Function | None, value: Any) -> Any:
+    """Return the function of a vector; None changes nothing."""
+    if function is None:
+        return value
+    return FUNCTIONS[function.name](code, value, *function.parameters)
+
+
+def at_least(code: Code, value: Any, bound: float) -> Any:
+    """Return the larger of value and bound; one instruction where `max(bound, NaN)` is NaN."""
+    low = code.splat(bound)
+    return code.builder.select(code.builder.fcmp_ordered(">", low, value), low, value)
+
+
+def at_most(code: Code, value: Any, bound: float) -> Any:
+    """Return the smaller of value and bound."""
+    high = code.splat(bound)
+    return code.builder.select(code.builder.fcmp_ordered("<", high, value), high, value)
+
+
+def exponential(code: Code, value: Any) -> Any:
+    """Return e to the power of each lane, for results inside float32's normal range.
+
+    Split into 2^n * e^r with |r| <= ln(2) / 2; e^r by its Taylor series to the 7th power, whose first
+    term left out is below 2^-32. (Source: Cody and Waite, for ln(2) in two parts.)
+    """
+    b = code.builder
+    value = at_most(code, at_least(code, value, -87.33), 88.37)
+    power = code.unary("rint", b.fmul(value, code.splat(1 / math.log(2))))
+    rest = code.multiply_add(power, code.splat(-0.693359375), value)
+    rest = code.multiply_add(power, code.splat(2.12194440e-4), rest)
+    total = code.splat(1 / math.factorial(7))
+    for order in range(6, -1, -1):
+        total = code.multiply_add(total, rest, code.splat(1 / math.factorial(order)))
+    integers = ir.VectorType(ir.IntType(32), code.lanes)
+    # NaN has no integer; any will do, because `total` is NaN then.
+    whole = b.fptosi(b.select(b.fcmp_unordered("uno", power, power), code.splat(0.0), power), integers)
+    exponent = b.shl(whole, ir.Constant(integers, [23] * code.lanes))
+    return b.bitcast(b.add(b.bitcast(total, integers), exponent), code.vector_type)
+
+
+def relu(code: Code, value: Any) -> Any:
+    """max(0, x)."""
+    return at_least(code, value, 0.0)
+
+
+def clamp(code: Code, value: Any, low: float, high: float) -> Any:
+    """Hold x between two bounds; infinite ones are left out."""
+    if low > -math.inf:
+        value = at_least(code, value, low)
+    return at_most(code, value, high) if high < math.inf else value
+
+
+def relu6(code: Code, value: Any) -> Any:
+    """Hold x between 0 and 6."""
+    return clamp(code, value, 0.0, 6.0)
+
+
+def leaky_relu(code: Code, value: Any, slope: float) -> Any:
+    """Return x, or slope * x below zero."""
+    below = code.builder.fmul(value, code.splat(slope))
+    return code.builder.select(
+        code.builder.fcmp_ordered("<", value, code.splat(0.0)), below, value
+    )
+
+
+def sigmoid(code: Code, value: Any) -> Any:
+    """1 / (1 + e^-x)."""
+    b = code.builder
+    return b.fdiv(code.splat(1.0), b.fadd(code.splat(1.0), exponential(code, b.fneg(value))))
+
+
+def silu(code: Code, value: Any) -> Any:
+    """x / (1 + e^-x)."""
+    b = code.builder
+    return b.fdiv(value, b.fadd(code.splat(1.0), exponential(code, b.fneg(value))))
+
+
+def hardsigmoid(code: Code, value: Any) -> Any:
+    """clamp(x + 3, 0, 6) / 6."""
+    b = code.builder
+    return b.fmul(clamp(code, b.fadd(value, code.splat(3.0)), 0.0, 6.0), code.splat(1 / 6))
+
+
+def hardswish(code: Code, value: Any) -> Any:
+    """x * clamp(x + 3, 0, 6) / 6."""
+    return code.builder.fmul(value, hardsigmoid(code, value))
+
+
+def tanh(code: Code, value: Any) -> Any:
+    """(1 - e) / (1 + e) with e = e^(-2 |x|), and the sign of x."""
+    b = code.builder
+    size = code.unary("fabs", value)
+    small = exponential(code, b.fmul(size, code.splat(-2.0)))
+    result = b.fdiv(b.fsub(code.splat(1.0), small), b.fadd(code.splat(1.0), small))
+    return code.binary("copysign", result, value)
+
+
+def gelu(code: Code, value: Any) -> Any:
+    """x * (1 + erf(x / sqrt(2))) / 2.
+
+    Source: Abramowitz and Stegun 7.1.26 for erf, absolute error below 1.5e-7.
+    """
+    b = code.builder
+    scaled = b.fmul(value, code.splat(math.sqrt(0.5)))
+    size = code.unary("fabs", scaled)
+    t = b.fdiv(code.splat(1.0), code.multiply_add(size, code.splat(0.3275911), code.splat(1.0)))
+    coefficients = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+    series = code.splat(coefficients[0])
+    for coefficient in coefficients[1:]:
+        series = code.multiply_add(series, t, code.splat(coefficient))
+    tail = b.fmul(b.fmul(series, t), exponential(code, b.fneg(b.fmul(size, size))))
+    erf = code.binary("copysign", b.fsub(code.splat(1.0), tail), value)
+    return b.fmul(b.fmul(value, code.splat(0.5)), b.fadd(code.splat(1.0), erf))
+
+
+def gelu_tanh(code: Code, value: Any) -> Any:
+    """x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2."""
+    b = code.builder
+    cube = b.fmul(b.fmul(value, value), value)
+    inner = code.multiply_add(cube, code.splat(0.044715), value)
+    bend = tanh(code, b.fmul(inner, code.splat(math.sqrt(2 / math.pi))))
+    return b.fmul(b.fmul(value, code.splat(0.5)), b.fadd(code.splat(1.0), bend))
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "relu": relu,
+    "relu6": relu6,
+    "clamp": clamp,
+    "leaky_relu": leaky_relu,
+    "sigmoid": sigmoid,
+    "silu": silu,
+    "hardsigmoid": hardsigmoid,
+    "hardswish": hardswish,
+    "tanh": tanh,
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+}

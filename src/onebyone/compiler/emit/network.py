@@ -1,0 +1,86 @@
+"""From an execution plan to LLVM IR: kernels, their work records, and the schedule over them."""
+
+from llvmlite import ir
+
+from onebyone.compiler.emit.code import I64, PTR, VOID, Code, int64
+from onebyone.compiler.emit.convolution import emit_convolution
+from onebyone.compiler.emit.depthwise import emit_depthwise
+from onebyone.compiler.emit.record import Record
+from onebyone.compiler.emit.rows import (
+    emit_bilinear,
+    emit_elementwise,
+    emit_fill,
+    emit_gather,
+    emit_normalize,
+    emit_pool,
+    emit_read,
+    emit_write,
+)
+from onebyone.compiler.emit.schedule import constant, emit_schedule
+from onebyone.compiler.plan import operations as ops
+from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, Place
+from onebyone.compiler.plan.plan import ExecutionPlan
+from onebyone.compiler.target import Target
+
+EMITTERS = {
+    ops.ConvolutionKernel: emit_convolution,
+    ops.DepthwiseKernel: emit_depthwise,
+    ops.ElementwiseKernel: emit_elementwise,
+    ops.PoolKernel: emit_pool,
+    ops.GatherKernel: emit_gather,
+    ops.BilinearKernel: emit_bilinear,
+    ops.NormalizeKernel: emit_normalize,
+    ops.FillKernel: emit_fill,
+    ops.ReadKernel: emit_read,
+    ops.WriteKernel: emit_write,
+}
+"""How the body of each kind of kernel is written."""
+
+
+def emit_network(plan: ExecutionPlan, target: Target) -> ir.Module:
+    """Write the module of a network: `run(context, thread)` and `prepare(context)`."""
+    module = ir.Module("network")
+    module.triple = target.triple
+    groups = [
+        [
+            (
+                _kernel_function(module, target, operation),
+                _record(module, plan, operation, f"work_{number}_{place}"),
+                operation.chunks,
+            )
+            for place, operation in enumerate(group)
+        ]
+        for number, group in enumerate(plan.groups)
+    ]
+    emit_schedule(module, target, groups)
+    return module
+
+
+def _kernel_function(module: ir.Module, target: Target, operation: ops.Operation) -> ir.Function:
+    kernel = operation.kernel
+    known = module.globals.get(kernel.symbol)
+    if known is not None:
+        return known
+    function = ir.Function(module, ir.FunctionType(VOID, [PTR, PTR, I64]), kernel.symbol)
+    function.linkage = "internal"
+    code = Code(module, target, function)
+    record, bases, chunk = function.args
+    EMITTERS[type(kernel)](code, kernel, Record(code, type(operation.work), record, bases, chunk))
+    code.builder.ret_void()
+    return function
+
+
+def _record(
+    module: ir.Module, plan: ExecutionPlan, operation: ops.Operation, name: str
+) -> ir.GlobalVariable:
+    words: list[int] = []
+    for field in type(operation.work).offsets():
+        value = getattr(operation.work, field)
+        words += _resolve(plan, value) if isinstance(value, Place) else [value]
+    return constant(module, name, ir.ArrayType(I64, len(words)), [int64(word) for word in words])
+
+
+def _resolve(plan: ExecutionPlan, place: Place) -> list[int]:
+    """Add where memory planning has put the buffer."""
+    starts = {ARENA: plan.arena_offsets, CONSTANTS: plan.constant_offsets}.get(place.base, {})
+    return [place.base, starts.get(place.buffer, 0) + place.offset]

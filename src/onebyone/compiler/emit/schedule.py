@@ -1,0 +1,245 @@
+"""The function that runs a whole network, on as many threads as there are.
+
+The program is a list of groups; a group holds operations that do not depend on each other. All threads go
+through all groups. In a group, each takes chunks from its own share, then from the shares of others; it
+goes on when all chunks of the group are done, whoever did them. So a thread that comes late, or that the
+system has taken off its core, holds up nothing but the chunk that it is in.
+
+What a call consists of lies in a `Context`, and progress in counters: for each group one word of chunks
+done (with its sleepers) and for each thread's share one word that joins the number of the call and the
+next chunk. A thread that is left over from an earlier call sees that the call's number has changed, and leaves.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code, int32, int64
+from onebyone.compiler.emit.waiting import exchange, wait_while, wake
+
+RUN, PREPARE, BASES, COUNTERS, THREADS, SPINS, PROFILE, CALL = range(8)
+"""Words of a context: two functions, two tables, two numbers, timings (or 0), and the number of the call."""
+
+CONTEXT_WORDS = 8
+TIMING_WORDS = 3
+"""First start, last end and busy time, in nanoseconds, of one operation on one thread."""
+
+CHUNK_MASK = 0xFFFFFFFF
+
+
+def counter_words(threads: int) -> int:
+    """Return the words of a group's counters: done, and one for each share; whole cache lines."""
+    return (1 + threads + 7) // 8 * 8
+
+
+def emit_schedule(
+    module: ir.Module, target: Any, groups: Sequence[Sequence[tuple[ir.Function, ir.GlobalVariable, int]]]
+) -> None:
+    """Write `run(context, thread)` and `prepare(context)`.
+
+    Args:
+        module: Where to; it has the kernels already.
+        target: Processor.
+        groups: For each group its operations: kernel, work record, number of chunks.
+    """
+    table = _group_table(module, groups)
+    _emit_prepare(module, target, table, len(groups))
+    _emit_run(module, target, table, len(groups))
+
+
+OPERATION = ir.LiteralStructType([I64, PTR, PTR, I64])
+"""Chunks up to and with this operation, kernel, work record, number of the operation."""
+
+GROUP = ir.LiteralStructType([I64, PTR])
+"""Chunks of the group, its operations."""
+
+
+def _group_table(module: ir.Module, groups: Sequence[Sequence[Any]]) -> ir.GlobalVariable:
+    rows, number = [], 0
+    for index, group in enumerate(groups):
+        entries, chunks = [], 0
+        for kernel, record, count in group:
+            chunks += count
+            entries.append(OPERATION([int64(chunks), kernel, record, int64(number)]))
+            number += 1
+        operations = constant(module, f"group_{index}", ir.ArrayType(OPERATION, len(entries)), entries)
+        rows.append(GROUP([int64(chunks), operations]))
+    return constant(module, "groups", ir.ArrayType(GROUP, len(rows)), rows)
+
+
+def constant(module: ir.Module, name: str, kind: ir.Type, value: Any) -> ir.GlobalVariable:
+    """Put a constant into the module."""
+    variable = ir.GlobalVariable(module, kind, name)
+    variable.linkage = "internal"
+    variable.global_constant = True
+    variable.align = 64
+    variable.initializer = ir.Constant(kind, value)
+    return variable
+
+
+def _word(code: Code, pointer: Any, index: Any) -> Any:
+    return code.builder.gep(pointer, [code.add(index)], source_etype=I64)
+
+
+def _load(code: Code, pointer: Any, index: Any, kind: ir.Type = I64) -> Any:
+    return code.builder.load(_word(code, pointer, index), typ=kind, align=8)
+
+
+def _counter_stride(code: Code, threads: Any) -> Any:
+    return code.mul(code.div(code.add(threads, 8), 8), 8)
+
+
+def _group_field(code: Code, table: Any, group: Any, index: int, kind: ir.Type) -> Any:
+    address = code.builder.gep(table, [group, int32(index)], source_etype=GROUP)
+    return code.builder.load(address, typ=kind, align=8)
+
+
+def _emit_prepare(module: ir.Module, target: Any, table: Any, groups: int) -> None:
+    """Set all counters for the next call, then publish its number."""
+    code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, [PTR]), "prepare"))
+    b = code.builder
+    (context,) = code.function.args
+    threads, counters = _load(code, context, THREADS), _load(code, context, COUNTERS, PTR)
+    call = b.and_(code.add(_load(code, context, CALL), 1), int64(CHUNK_MASK))
+    stride = _counter_stride(code, threads)
+    with code.loop(0, groups, name="group") as group:
+        own = _word(code, counters, code.mul(group, stride))
+        exchange(code, own, int32(0))
+        total = _group_field(code, table, group, 0, I64)
+        with code.loop(0, threads, name="share") as share:
+            first = code.div(code.mul(share, total), threads)
+            claim = b.or_(b.shl(call, int64(32)), first)
+            exchange(code, _word(code, own, code.add(share, 1)), claim)
+    exchange(code, _word(code, context, CALL), call)
+    b.ret_void()
+
+
+def _emit_run(module: ir.Module, target: Any, table: Any, groups: int) -> None:
+    run_chunk = _emit_run_chunk(module, target)
+    function = ir.Function(module, ir.FunctionType(VOID, [PTR, I64]), "run")
+    code = Code(module, target, function)
+    b = code.builder
+    context, thread = function.args
+    threads, counters = _load(code, context, THREADS), _load(code, context, COUNTERS, PTR)
+    spins = _load(code, context, SPINS)
+    call = b.load_atomic(_word(code, context, CALL), "seq_cst", 8, typ=I64)
+    stride = _counter_stride(code, threads)
+    leave = b.append_basic_block("leave")
+
+    def is_over(claim: Any) -> Any:
+        return b.icmp_unsigned("!=", b.lshr(claim, int64(32)), call)
+
+    with code.loop(0, groups, name="group") as group:
+        done = _word(code, counters, code.mul(group, stride))
+        total = _group_field(code, table, group, 0, I64)
+        operations = _group_field(code, table, group, 1, PTR)
+        with code.loop(0, threads, name="turn") as turn:
+            share = code.rem(code.add(thread, turn), threads)
+            claims = _word(code, done, code.add(share, 1))
+            end = code.div(code.mul(code.add(share, 1), total), threads)
+            look, take, work, following = (
+                b.append_basic_block(name) for name in ("look", "take", "work", "following")
+            )
+            b.branch(look)
+            b.position_at_end(look)
+            claim = b.load_atomic(claims, "seq_cst", 8, typ=I64)
+            ours = b.append_basic_block("ours")
+            b.cbranch(is_over(claim), leave, ours)
+            b.position_at_end(ours)
+            chunk = b.and_(claim, int64(CHUNK_MASK))
+            b.cbranch(code.less(chunk, end), take, following)
+            b.position_at_end(take)
+            exchanged = b.cmpxchg(claims, claim, code.add(claim, 1), "seq_cst")
+            b.cbranch(b.extract_value(exchanged, 1), work, look)
+            b.position_at_end(work)
+            b.call(run_chunk, [context, thread, operations, chunk])
+            before = b.atomic_rmw("add", done, int32(1), "seq_cst")
+            is_last = b.icmp_signed("==", b.add(before, int32(1)), b.trunc(total, I32))
+            with b.if_then(is_last):
+                wake(code, done)
+            b.branch(look)
+            b.position_at_end(following)
+
+        first_claim = _word(code, done, 1)
+
+        def is_waiting(value: Any, total: Any = total, first_claim: Any = first_claim) -> Any:
+            current = b.load_atomic(first_claim, "seq_cst", 8, typ=I64)
+            lacking = b.icmp_signed("!=", value, b.trunc(total, I32))
+            return b.and_(lacking, b.not_(is_over(current)))
+
+        wait_while(code, done, spins, is_waiting)
+        current = b.load_atomic(first_claim, "seq_cst", 8, typ=I64)
+        stay = b.append_basic_block("stay")
+        b.cbranch(is_over(current), leave, stay)
+        b.position_at_end(stay)
+    b.branch(leave)
+    b.position_at_end(leave)
+    b.ret_void()
+
+
+def _emit_run_chunk(module: ir.Module, target: Any) -> ir.Function:
+    """Write the function that finds a chunk's operation, runs it, and notes the time if asked to."""
+    kind = ir.FunctionType(VOID, [PTR, I64, PTR, I64])
+    function = ir.Function(module, kind, "run_chunk")
+    function.linkage = "internal"
+    code = Code(module, target, function)
+    b = code.builder
+    context, thread, operations, chunk = function.args
+    head, found = b.append_basic_block("find"), b.append_basic_block("found")
+    entry = b.block
+    b.branch(head)
+    b.position_at_end(head)
+    index, before = b.phi(I64), b.phi(I64)
+    index.add_incoming(int64(0), entry)
+    before.add_incoming(int64(0), entry)
+
+    def field(number: int, kind: ir.Type) -> Any:
+        address = b.gep(operations, [index, int32(number)], source_etype=OPERATION)
+        return b.load(address, typ=kind, align=8)
+
+    end = field(0, I64)
+    index.add_incoming(code.add(index, 1), head)
+    before.add_incoming(end, head)
+    b.cbranch(code.less(chunk, end), found, head)
+    b.position_at_end(found)
+    kernel_type = ir.FunctionType(VOID, [PTR, PTR, I64])
+    kernel, record, number = field(1, kernel_type.as_pointer()), field(2, PTR), field(3, I64)
+    bases = _load(code, context, BASES, PTR)
+    arguments = [record, bases, code.sub(chunk, before)]
+    timings = _load(code, context, PROFILE, PTR)
+    is_timed = b.icmp_unsigned("!=", b.ptrtoint(timings, I64), int64(0))
+    with b.if_else(is_timed) as (timed, untimed):
+        with timed:
+            start = _nanoseconds(code)
+            b.call(kernel, arguments)
+            slot = code.mul(
+                code.add(code.mul(number, _load(code, context, THREADS)), thread), TIMING_WORDS
+            )
+            _note_time(code, _word(code, timings, slot), start, _nanoseconds(code))
+        with untimed:
+            b.call(kernel, arguments)
+    b.ret_void()
+    return function
+
+
+def _nanoseconds(code: Code) -> Any:
+    """Read the clock that only goes forward (CLOCK_MONOTONIC, number 1)."""
+    with code.builder.goto_entry_block():
+        moment = code.builder.alloca(ir.ArrayType(I64, 2))
+    clock = code.intrinsic("clock_gettime", I32, [I32, PTR])
+    code.builder.call(clock, [int32(1), moment])
+    seconds, rest = _load(code, moment, 0), _load(code, moment, 1)
+    return code.add(code.mul(seconds, 1_000_000_000), rest)
+
+
+def _note_time(code: Code, slot: Any, start: Any, end: Any) -> None:
+    b = code.builder
+    first = _load(code, slot, 0)
+    is_new = b.icmp_signed("==", first, int64(0))
+    b.store(b.select(is_new, start, first), slot, align=8)
+    b.store(end, _word(code, slot, 1), align=8)
+    busy = code.add(_load(code, slot, 2), code.sub(end, start))
+    b.store(busy, _word(code, slot, 2), align=8)
+
+

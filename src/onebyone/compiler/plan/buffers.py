@@ -1,0 +1,102 @@
+"""Where values lie in memory: channels innermost (NHWC), with room for a border of zeros.
+
+A buffer belongs to one of three homes: the arena, which is shared by buffers that do not live at the
+same time; the constants; or the caller's own tensors. All sizes count floats.
+"""
+
+from dataclasses import dataclass, replace
+
+from onebyone.graph import Padding, Shape
+
+ARENA, CONSTANTS, FIRST_TENSOR = 0, 1, 2
+"""Entries of the table of base addresses that native code gets with each call."""
+
+INPUT_WORDS = 5
+"""An input takes five entries of that table: its address and the strides of N, C, H and W."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buffer:
+    """Describe the memory of an image `(N, C, H, W)`, channels innermost.
+
+    Args:
+        name: Unique in its plan.
+        shape: `(N, C, H, W)` without the border.
+        border: Rows and columns of zeros around each image.
+        base: Entry of the table of base addresses.
+        pixel_stride: Floats from one pixel to the next; at least C.
+    """
+
+    name: str
+    shape: Shape
+    border: Padding = (0, 0, 0, 0)
+    base: int = ARENA
+    pixel_stride: int = 0
+
+    def __post_init__(self) -> None:
+        """Pixels lie side by side if nothing else is said."""
+        if not self.pixel_stride:
+            object.__setattr__(self, "pixel_stride", self.shape[1])
+
+    @property
+    def row_stride(self) -> int:
+        """Floats from one row to the next."""
+        return (self.shape[3] + self.border[2] + self.border[3]) * self.pixel_stride
+
+    @property
+    def image_stride(self) -> int:
+        """Floats from one image to the next."""
+        return (self.shape[2] + self.border[0] + self.border[1]) * self.row_stride
+
+    @property
+    def size(self) -> int:
+        """Floats of the whole buffer."""
+        return self.shape[0] * self.image_stride
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """Name channels `channel .. channel + channels - 1` of a buffer: all of it, or a branch's share."""
+
+    buffer: Buffer
+    channel: int = 0
+    channels: int = 0
+
+    @property
+    def shape(self) -> Shape:
+        """`(N, C, H, W)` of these channels."""
+        n, _, h, w = self.buffer.shape
+        return (n, self.channels, h, w)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether all pixels of all images follow each other at one stride, without a border."""
+        return not any(self.buffer.border)
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether there is no float between its first and its last that is not its own."""
+        return self.is_dense and self.channels == self.buffer.pixel_stride
+
+    def place(self, row: int = 0, column: int = 0) -> "Place":
+        """Return where channel 0 of a pixel of the first image lies; a border has negative indices."""
+        top, _, left, _ = self.buffer.border
+        offset = (row + top) * self.buffer.row_stride + (column + left) * self.buffer.pixel_stride
+        return Place(self.buffer.name, self.buffer.base, offset + self.channel)
+
+    def narrowed(self, channel: int, channels: int) -> "Region":
+        """Return some of these channels."""
+        return replace(self, channel=self.channel + channel, channels=channels)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Point `offset` floats behind the start of a buffer.
+
+    `base` is the entry of the table of base addresses; for the arena and the constants, the buffer's own
+    place there is added when memory has been planned.
+    """
+
+    buffer: str
+    base: int
+    offset: int = 0

@@ -1,0 +1,242 @@
+"""How convolutions run: depthwise ones by their own kernel, all others as tiles of a matrix product."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from onebyone.compiler.plan import operations as ops
+from onebyone.compiler.plan.buffers import Place, Region
+from onebyone.compiler.plan.tiles import (
+    Tiling,
+    choose_chunks,
+    choose_tiling,
+    choose_unroll,
+    cut_evenly,
+)
+from onebyone.compiler.plan.weights import pack_bias, pack_convolution
+from onebyone.graph import Convolution
+
+if TYPE_CHECKING:
+    from onebyone.compiler.plan.lower import Lowering
+
+LARGEST_DEPTHWISE_TILE = 8
+"""Outputs of a row at once: with a row of weights and an input they fit 16 registers."""
+
+DEPTHWISE_WEIGHT = 8
+"""How much longer a depthwise multiply-add takes than one of a matrix product, about."""
+
+
+def lower_convolution(lowering: "Lowering", node: Convolution) -> None:
+    """Add the operation that computes a convolution."""
+    if node.is_depthwise and node.stride[0] == node.stride[1] and node.dilation[0] == node.dilation[1]:
+        _lower_depthwise(lowering, node)
+    else:
+        _lower_dense(lowering, node)
+
+
+def count_macs(node: Convolution) -> int:
+    """Return the multiply-adds of a convolution, for all images; padding counts."""
+    n, c, h, w = node.shape
+    return n * c * h * w * node.weight[0].numel()
+
+
+def _source_of(lowering: "Lowering", node: Convolution) -> Place:
+    """Return where the first output reads the kernel's first number."""
+    top, _, left, _ = node.padding
+    return lowering.region(node.inputs[0]).place(-top, -left)
+
+
+def _residual_of(lowering: "Lowering", node: Convolution) -> Region | None:
+    return lowering.region(node.inputs[1]) if len(node.inputs) > 1 else None
+
+
+# Depthwise
+
+
+def _lower_depthwise(lowering: "Lowering", node: Convolution) -> None:
+    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
+    residual = _residual_of(lowering, node)
+    images, channels, rows, columns = node.shape
+    lanes = lowering.target.lanes
+    pixels, larger, tiles = cut_evenly(columns, LARGEST_DEPTHWISE_TILE)
+    vectors = -(-channels // lanes)
+    wanted = choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, images * rows * vectors)
+    channel_parts = choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, vectors) if rows < 2 * wanted else 1
+    row_parts = min(images * rows, max(1, wanted // channel_parts))
+    kernel = ops.DepthwiseKernel(
+        kernel_size=node.kernel_size,
+        stride=node.stride[0],
+        dilation=node.dilation[0],
+        pixels=pixels,
+        has_smaller_tiles=larger < tiles,
+        has_tail=channels % lanes != 0,
+        has_residual=residual is not None,
+        activation=node.activation,
+    )
+    bias = torch.zeros(channels) if node.bias is None else node.bias.detach()
+    add = lowering.constants.add
+    other = residual or target
+    work = ops.DepthwiseWork(
+        source=_source_of(lowering, node),
+        weights=add(node.weight.detach().view(channels, -1).t()),
+        bias=add(bias),
+        target=target.place(),
+        residual=other.place(),
+        source_pixel=source.buffer.pixel_stride,
+        source_row=source.buffer.row_stride,
+        source_step=source.buffer.row_stride * node.dilation[0],
+        source_image=source.buffer.image_stride,
+        target_pixel=target.buffer.pixel_stride,
+        target_row=target.buffer.row_stride,
+        target_image=target.buffer.image_stride,
+        residual_pixel=other.buffer.pixel_stride,
+        residual_row=other.buffer.row_stride,
+        residual_image=other.buffer.image_stride,
+        channels=channels,
+        rows=rows,
+        images=images,
+        tiles=tiles,
+        larger_tiles=larger,
+        row_parts=row_parts,
+        channel_parts=channel_parts,
+    )
+    lowering.emit(
+        node,
+        kernel,
+        work,
+        chunks=row_parts * channel_parts,
+        target=target,
+        macs=count_macs(node),
+        note=f"depthwise, {pixels} pixels",
+    )
+
+
+# Dense and grouped
+
+
+def _lower_dense(lowering: "Lowering", node: Convolution) -> None:
+    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
+    residual = _residual_of(lowering, node)
+    lanes = lowering.target.lanes
+    images, channels, rows, columns = node.shape
+    scattered = not _is_strided(node, source, target, residual)
+    # Without tables, all images are one long row of pixels.
+    batches, pixels = (images, rows * columns) if scattered else (1, images * rows * columns)
+    per_group = channels // node.groups
+    taps, depth = _taps_and_depth(node, source)
+    tiling = choose_tiling(lowering.target, pixels, per_group, len(taps) * depth)
+    blocks = node.groups * tiling.blocks
+    pixel_parts, block_parts, blocks_inside = _choose_loops(
+        lowering, node, tiling, batches * tiling.tiles, blocks
+    )
+    kernel = ops.ConvolutionKernel(
+        pixels=tiling.pixels,
+        has_smaller_tiles=tiling.larger_tiles < tiling.tiles,
+        vectors=tiling.vectors,
+        last_vectors=tiling.last_vectors,
+        tail_lanes=tiling.tail_lanes,
+        unroll=choose_unroll(depth),
+        scattered=scattered,
+        has_residual=residual is not None,
+        activation=node.activation,
+    )
+    constants, other = lowering.constants, residual or target
+    nowhere = constants.table(torch.zeros(1))
+    work = ops.ConvolutionWork(
+        source=_source_of(lowering, node),
+        weights=constants.add(pack_convolution(node.weight.detach(), node.groups, tiling, lanes)),
+        bias=constants.add(
+            pack_bias(
+                None if node.bias is None else node.bias.detach(), channels, node.groups, tiling, lanes
+            )
+        ),
+        target=target.place(),
+        residual=other.place(),
+        tap_table=constants.table(torch.tensor(taps)),
+        source_table=_table(lowering, source, node) if scattered else nowhere,
+        target_table=_table(lowering, target, node, is_source=False) if scattered else nowhere,
+        residual_table=_table(lowering, other, node, is_source=False) if scattered else nowhere,
+        source_stride=source.buffer.pixel_stride,
+        target_stride=target.buffer.pixel_stride,
+        residual_stride=other.buffer.pixel_stride,
+        source_image=source.buffer.image_stride,
+        target_image=target.buffer.image_stride,
+        residual_image=other.buffer.image_stride,
+        taps=len(taps),
+        depth=depth,
+        panel=len(taps) * depth * tiling.vectors * lanes,
+        bias_step=tiling.vectors * lanes,
+        blocks=blocks,
+        blocks_per_group=tiling.blocks,
+        group_source=node.weight.shape[1],
+        group_target=per_group,
+        tiles=tiling.tiles,
+        larger_tiles=tiling.larger_tiles,
+        images=batches,
+        pixel_parts=pixel_parts,
+        block_parts=block_parts,
+        blocks_inside=int(blocks_inside),
+    )
+    note = f"tile {tiling.pixels}x{tiling.vectors * lanes}, " + (
+        "channels inside" if blocks_inside else "pixels inside"
+    )
+    lowering.emit(
+        node,
+        kernel,
+        work,
+        chunks=pixel_parts * block_parts,
+        target=target,
+        macs=count_macs(node),
+        note=note,
+    )
+
+
+def _is_strided(
+    node: Convolution, source: Region, target: Region, residual: Region | None
+) -> bool:
+    """Whether neighbouring output pixels are one stride apart, in all that is read and written."""
+    regions = [source, target] if residual is None else [source, target, residual]
+    dense = all(region.is_dense for region in regions)
+    return dense and node.kernel_size == (1, 1) and node.stride == (1, 1) and not any(node.padding)
+
+
+def _taps_and_depth(node: Convolution, source: Region) -> tuple[list[int], int]:
+    """Return where the kernel's positions lie behind its first, in floats, and the numbers read at each.
+
+    A row of the kernel is one position where its numbers lie side by side.
+    """
+    height, width = node.kernel_size
+    pixel, row = source.buffer.pixel_stride, source.buffer.row_stride
+    depth = node.weight.shape[1]
+    rows = [y * node.dilation[0] * row for y in range(height)]
+    if node.groups == 1 and pixel == depth and node.dilation[1] == 1:
+        return rows, width * depth
+    return [y + x * node.dilation[1] * pixel for y in rows for x in range(width)], depth
+
+
+def _table(
+    lowering: "Lowering", region: Region, node: Convolution, *, is_source: bool = True
+) -> Place:
+    """Return the table of where each output pixel's numbers start, within an image."""
+    _, _, rows, columns = node.shape
+    stride = node.stride if is_source else (1, 1)
+    y = torch.arange(rows) * stride[0] * region.buffer.row_stride
+    x = torch.arange(columns) * stride[1] * region.buffer.pixel_stride
+    return lowering.constants.table((y[:, None] + x[None, :]).flatten())
+
+
+def _choose_loops(
+    lowering: "Lowering", node: Convolution, tiling: Tiling, tiles: int, blocks: int
+) -> tuple[int, int, bool]:
+    """Return parts of pixels, parts of channel blocks, and whether blocks are the inner loop.
+
+    If all weights stay in the private cache, pixels go outside and are read once. Else each block's
+    weights are read once, for all pixels.
+    """
+    wanted = choose_chunks(count_macs(node), tiles * blocks)
+    weight_bytes = 4 * node.weight.numel()
+    if weight_bytes <= lowering.target.level2_bytes * 2 // 5:
+        pixel_parts = min(tiles, wanted)
+        return pixel_parts, min(blocks, -(-wanted // pixel_parts)), True
+    block_parts = min(blocks, wanted)
+    return min(tiles, -(-wanted // block_parts)), block_parts, False

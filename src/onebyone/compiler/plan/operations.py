@@ -1,0 +1,424 @@
+"""What native code does, as data.
+
+A kernel says which body of machine code runs; equal kernels share one body. A work record holds the
+numbers that one operation hands to it: places, strides, counts. An operation joins the two, and says
+into how many chunks, independent of each other, it is cut for the threads.
+"""
+
+import hashlib
+from dataclasses import dataclass, fields
+
+from onebyone.compiler.plan.buffers import Place
+from onebyone.graph import Function
+
+Number = int | float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """Stand at the root of all kernels: what makes one body of code different from another."""
+
+    @property
+    def symbol(self) -> str:
+        """Name of the function in the object file."""
+        name = type(self).__name__.removesuffix("Kernel").lower()
+        return f"{name}_{hashlib.sha256(repr(self).encode()).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Stand at the root of all work records; a place takes two words, any other field one."""
+
+    @classmethod
+    def offsets(cls) -> dict[str, tuple[int, str]]:
+        """Return the first word and the type's name of each field."""
+        found, position = {}, 0
+        for one in fields(cls):
+            kind = one.type if isinstance(one.type, str) else one.type.__name__
+            found[one.name] = (position, kind)
+            position += 2 if kind == "Place" else 1
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One entry of the program.
+
+    Args:
+        name: Of the graph's node that it computes (part of).
+        path: Module of that node.
+        kernel: Body of code.
+        work: Numbers for it.
+        chunks: Parts that may run at the same time, on any thread and in any order.
+        reads: Names of the buffers it reads.
+        writes: Name of the buffer that it writes to.
+        macs: Multiply-adds, for all images.
+        note: What a profile should say of how it is done.
+    """
+
+    name: str
+    path: str
+    kernel: Kernel
+    work: Work
+    chunks: int
+    reads: tuple[str, ...]
+    writes: str
+    macs: int = 0
+    note: str = ""
+
+
+# Dense convolutions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A block of outputs that is kept in registers: pixels x vectors of channels.
+
+    Args:
+        pixels: Output pixels.
+        vectors: Vector registers of output channels for each pixel.
+        tail_lanes: Lanes of the last vector that are stored.
+        unroll: Steps of K that are written out.
+        scattered: Whether each pixel's place comes from a table, or all lie at one stride.
+    """
+
+    pixels: int
+    vectors: int
+    tail_lanes: int
+    unroll: int
+    scattered: bool
+    has_residual: bool
+    activation: Function | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvolutionKernel(Kernel):
+    """Compute tiles of a dense (or grouped) convolution as a matrix product.
+
+    Pixels of an image are cut into tiles of `pixels` and `pixels - 1`; channels of a group into
+    blocks of `vectors` registers and a last one of `last_vectors`.
+    """
+
+    pixels: int
+    has_smaller_tiles: bool
+    vectors: int
+    last_vectors: int
+    tail_lanes: int
+    unroll: int
+    scattered: bool
+    has_residual: bool
+    activation: Function | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvolutionWork(Work):
+    """Numbers for `ConvolutionKernel`.
+
+    Strides are between neighbouring output pixels, or places in tables (32-bit, one entry a pixel) where
+    the kernel is scattered. `taps` are the positions of the kernel, each at an entry of `tap_table`.
+    """
+
+    source: Place
+    weights: Place
+    bias: Place
+    target: Place
+    residual: Place
+    tap_table: Place
+    source_table: Place
+    target_table: Place
+    residual_table: Place
+    source_stride: int
+    target_stride: int
+    residual_stride: int
+    source_image: int
+    target_image: int
+    residual_image: int
+    taps: int
+    depth: int
+    panel: int
+    bias_step: int
+    blocks: int
+    blocks_per_group: int
+    group_source: int
+    group_target: int
+    tiles: int
+    larger_tiles: int
+    images: int
+    pixel_parts: int
+    block_parts: int
+    blocks_inside: int
+
+
+# Depthwise convolutions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthwiseKernel(Kernel):
+    """Convolve every channel with its own small kernel, `pixels` outputs of a row at a time."""
+
+    kernel_size: tuple[int, int]
+    stride: int
+    dilation: int
+    pixels: int
+    has_smaller_tiles: bool
+    has_tail: bool
+    has_residual: bool
+    activation: Function | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthwiseWork(Work):
+    """Numbers for `DepthwiseKernel`; weights are `(kernel height, kernel width, C)`."""
+
+    source: Place
+    weights: Place
+    bias: Place
+    target: Place
+    residual: Place
+    source_pixel: int
+    source_row: int
+    source_step: int
+    source_image: int
+    target_pixel: int
+    target_row: int
+    target_image: int
+    residual_pixel: int
+    residual_row: int
+    residual_image: int
+    channels: int
+    rows: int
+    images: int
+    tiles: int
+    larger_tiles: int
+    row_parts: int
+    channel_parts: int
+
+
+# The rest: one row of one image at a time, channels in vectors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementwiseKernel(Kernel):
+    """Combine up to three operands number by number, then activate.
+
+    Args:
+        operator: `copy`, an `Arithmetic` operator, or `affine`: first * second + third.
+        spread: For each operand, whether one number serves all channels.
+    """
+
+    operator: str
+    spread: tuple[bool, ...]
+    has_tail: bool
+    activation: Function | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementwiseWork(Work):
+    """Numbers for `ElementwiseKernel`: strides of image, row and pixel are 0 where an operand repeats."""
+
+    target: Place
+    first: Place
+    second: Place
+    third: Place
+    target_image: int
+    target_row: int
+    target_pixel: int
+    first_image: int
+    first_row: int
+    first_pixel: int
+    second_image: int
+    second_row: int
+    second_pixel: int
+    third_image: int
+    third_row: int
+    third_pixel: int
+    channels: int
+    columns: int
+    rows: int
+    images: int
+    row_parts: int
+    channel_parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolKernel(Kernel):
+    """Reduce windows, given as tables of (start, stop, count) for rows and for columns."""
+
+    operator: str
+    has_tail: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolWork(Work):
+    """Numbers for `PoolKernel`."""
+
+    source: Place
+    target: Place
+    row_table: Place
+    column_table: Place
+    source_image: int
+    source_row: int
+    source_pixel: int
+    target_image: int
+    target_row: int
+    target_pixel: int
+    channels: int
+    columns: int
+    rows: int
+    images: int
+    row_parts: int
+    channel_parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatherKernel(Kernel):
+    """Copy pixels from rows and columns that tables name; channels too where `by_channel`."""
+
+    by_channel: bool
+    has_tail: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatherWork(Work):
+    """Numbers for `GatherKernel`; table entries are indices of source rows, columns and channels."""
+
+    source: Place
+    target: Place
+    row_table: Place
+    column_table: Place
+    channel_table: Place
+    source_image: int
+    source_row: int
+    source_pixel: int
+    target_image: int
+    target_row: int
+    target_pixel: int
+    channels: int
+    columns: int
+    rows: int
+    images: int
+    row_parts: int
+    channel_parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BilinearKernel(Kernel):
+    """Interpolate between two rows and two columns."""
+
+    has_tail: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BilinearWork(Work):
+    """Numbers for `BilinearKernel`; the tables hold two indices, the weights one float32 for the second."""
+
+    source: Place
+    target: Place
+    row_table: Place
+    column_table: Place
+    row_weights: Place
+    column_weights: Place
+    source_image: int
+    source_row: int
+    source_pixel: int
+    target_image: int
+    target_row: int
+    target_pixel: int
+    channels: int
+    columns: int
+    rows: int
+    images: int
+    row_parts: int
+    channel_parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormalizeKernel(Kernel):
+    """Normalize the channels of each pixel: `softmax`, or `layer_norm` with scale and shift."""
+
+    operator: str
+    has_tail: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormalizeWork(Work):
+    """Numbers for `NormalizeKernel`; `eps` is a place of one float."""
+
+    source: Place
+    target: Place
+    scale: Place
+    shift: Place
+    eps: Place
+    source_image: int
+    source_row: int
+    source_pixel: int
+    target_image: int
+    target_row: int
+    target_pixel: int
+    channels: int
+    columns: int
+    rows: int
+    images: int
+    row_parts: int
+    channel_parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillKernel(Kernel):
+    """Set the border around each image, or all of it, to one value."""
+
+    value: float
+    is_border: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillWork(Work):
+    """Numbers for `FillKernel`; runs of floats as (start, length) pairs in a table."""
+
+    target: Place
+    runs: Place
+    run_count: int
+    target_image: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadKernel(Kernel):
+    """Bring a caller's tensor, whatever its strides, into a buffer with channels innermost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadWork(Work):
+    """Numbers for `ReadKernel`; `source` is the entry of the caller's tensor and its four strides."""
+
+    source: int
+    target: Place
+    target_image: int
+    target_row: int
+    target_pixel: int
+    channels: int
+    columns: int
+    rows: int
+    images: int
+    row_parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteKernel(Kernel):
+    """Lay an image out with channels outermost, for the caller or to be flattened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteWork(Work):
+    """Numbers for `WriteKernel`: the target is contiguous `(N, C, H, W)`."""
+
+    source: Place
+    target: Place
+    source_image: int
+    source_row: int
+    source_pixel: int
+    channels: int
+    columns: int
+    rows: int
+    images: int
+    channel_parts: int

@@ -1,0 +1,157 @@
+"""Which buffer each value of a graph lies in.
+
+Most values have a buffer of their own. A slice of channels is a view. What is concatenated is written
+straight into the buffer of the concatenation; one that repeats the beginning of a longer one (as in
+DenseNet) is a view of that. A value that a padded convolution reads gets a border of zeros.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from onebyone.compiler.plan.buffers import CONSTANTS, FIRST_TENSOR, INPUT_WORDS, Buffer, Region
+from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Padding, Slice
+
+
+@dataclass(slots=True)
+class Placement:
+    """Hold the region of each value, and which concatenations still need copies.
+
+    Args:
+        regions: By node.
+        copied: For each concatenation, the inputs that lie elsewhere, with the region they go to.
+    """
+
+    regions: dict[str, Region] = field(default_factory=dict)
+    copied: dict[str, list[tuple[str, Region]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """A value is channels `channel ...` of the value of another node."""
+
+    owner: str
+    channel: int
+
+
+def is_view(node: Node) -> bool:
+    """Whether a node's value is a part of its input, with nothing to be done."""
+    return isinstance(node, Slice) and node.dim == 1 and node.step == 1
+
+
+def place_values(graph: Graph) -> Placement:
+    """Give every value of a graph without opaque nodes its region."""
+    shares, copied = _share_buffers(graph)
+
+    def root(name: str) -> _Share:
+        channel = 0
+        while name in shares:
+            share = shares[name]
+            name, channel = share.owner, channel + share.channel
+        return _Share(name, channel)
+
+    roots = {node.name: root(node.name) for node in graph}
+    borders = _borders(graph, roots)
+    direct = _direct_outputs(graph, roots, borders)
+    placement = Placement()
+    buffers: dict[str, Buffer] = {}
+    for node in graph:
+        owner = graph[roots[node.name].owner]
+        if owner.name not in buffers:
+            base = CONSTANTS if isinstance(owner, Constant) else direct.get(owner.name, 0)
+            border = borders.get(owner.name, (0, 0, 0, 0))
+            buffers[owner.name] = Buffer(
+                name=owner.name, shape=owner.shape, border=border, base=base
+            )
+        channels = node.shape[1]
+        placement.regions[node.name] = Region(
+            buffer=buffers[owner.name], channel=roots[node.name].channel, channels=channels
+        )
+    for name, inputs in copied.items():
+        whole = placement.regions[name]
+        placement.copied[name] = [
+            (source, whole.narrowed(channel, graph[source].shape[1])) for source, channel in inputs
+        ]
+    return placement
+
+
+def _share_buffers(graph: Graph) -> tuple[dict[str, _Share], dict[str, list[tuple[str, int]]]]:
+    """Decide who lies inside whose buffer; longer concatenations first."""
+    shares: dict[str, _Share] = {}
+    copied: dict[str, list[tuple[str, int]]] = {}
+    for node in graph:
+        if is_view(node) and isinstance(node, Slice):
+            shares[node.name] = _Share(node.inputs[0], node.start)
+    for node in reversed(list(graph)):
+        if not isinstance(node, Concat):
+            continue
+        begun = _begins_longer(graph, node, shares)
+        if begun is not None:
+            shares[node.name] = begun
+            copied[node.name] = []
+            continue
+        copied[node.name] = []
+        channel = 0
+        for name in node.inputs:
+            if name in shares or isinstance(graph[name], Constant) or graph[name].shape[0] != node.shape[0]:
+                copied[node.name].append((name, channel))
+            else:
+                shares[name] = _Share(node.name, channel)
+            channel += graph[name].shape[1]
+    return shares, copied
+
+
+def _begins_longer(graph: Graph, node: Concat, shares: dict[str, _Share]) -> _Share | None:
+    """Return where this concatenation already lies, if all its inputs follow each other in a longer one."""
+    if node.name in shares or not all(name in shares for name in node.inputs):
+        return None
+    first = shares[node.inputs[0]]
+    if not isinstance(graph[first.owner], Concat):
+        return None
+    channel = first.channel
+    for name in node.inputs:
+        if shares[name] != _Share(first.owner, channel):
+            return None
+        channel += graph[name].shape[1]
+    return first
+
+
+def _borders(graph: Graph, roots: dict[str, _Share]) -> dict[str, Padding]:
+    """Return how many zeros around each buffer its readers reach for."""
+    borders: dict[str, Padding] = {}
+    for node in graph:
+        if isinstance(node, Convolution):
+            owner = roots[node.inputs[0]].owner
+            known = borders.get(owner, (0, 0, 0, 0))
+            reached = _reach(node, graph[node.inputs[0]].shape)
+            borders[owner] = tuple(map(max, known, reached))
+    return borders
+
+
+def _reach(node: Convolution, source: tuple[int, ...]) -> Padding:
+    """Return the rows and columns outside of its input that a convolution reads."""
+    top, _, left, _ = node.padding
+    after = []
+    for axis, before in ((0, top), (1, left)):
+        last = (node.shape[2 + axis] - 1) * node.stride[axis] - before
+        last += (node.kernel_size[axis] - 1) * node.dilation[axis]
+        after.append(max(0, last - (source[2 + axis] - 1)))
+    return (top, after[0], left, after[1])
+
+
+def _direct_outputs(
+    graph: Graph, roots: dict[str, _Share], borders: dict[str, Padding]
+) -> dict[str, int]:
+    """Return the outputs that can be computed in the caller's tensor: one pixel, a buffer of their own."""
+    first = FIRST_TENSOR + INPUT_WORDS * len(graph.inputs)
+    names = [ref.name for ref in graph.outputs]
+    return {
+        name: first + index
+        for index, name in enumerate(names)
+        if names.count(name) == 1
+        and graph[name].inputs
+        and graph[name].shape[2:] == (1, 1)
+        and roots[name].owner == name
+        and not any(borders.get(name, ()))
+    }
+
+
+__all__ = ["Placement", "is_view", "place_values", "replace"]

@@ -1,0 +1,104 @@
+"""Every decision about how a graph runs, as a value that can be printed.
+
+placement -> operations -> groups -> memory. Nothing is decided after this; emitting code only writes
+down what the plan says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from onebyone.compiler.plan.buffers import ARENA, Buffer
+from onebyone.compiler.plan.constants import Constants
+from onebyone.compiler.plan.lower import Lowering, lower
+from onebyone.compiler.plan.memory import Lifetime, aligned, place_buffers
+from onebyone.compiler.plan.operations import Operation
+from onebyone.compiler.plan.placement import place_values
+from onebyone.compiler.target import Target
+from onebyone.graph import Graph, Ref, Shape
+
+SLACK = 64
+"""Floats behind the arena and the constants, for vectors that are loaded past the last channel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionPlan:
+    """Say what runs when, on which memory.
+
+    Args:
+        groups: Operations in order; those of one group do not depend on each other.
+        lifetimes: Of the arena's buffers, in groups.
+        arena_offsets: Float at which each of them starts.
+        arena_size: Floats of the arena.
+        constant_offsets: Float at which each packed tensor starts.
+        constants: All packed weights and tables, as int32.
+        inputs: Shapes of the caller's tensors.
+        outputs: Values that are given back, with their shapes.
+        views: Nodes that cost nothing, and why.
+    """
+
+    groups: tuple[tuple[Operation, ...], ...]
+    lifetimes: tuple[Lifetime, ...]
+    arena_offsets: Mapping[str, int]
+    arena_size: int
+    constant_offsets: Mapping[str, int]
+    constants: Tensor
+    inputs: tuple[Shape, ...]
+    outputs: tuple[tuple[Ref, Shape], ...]
+    views: tuple[tuple[str, str], ...]
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """All operations, in order."""
+        return tuple(operation for group in self.groups for operation in group)
+
+
+def plan_execution(graph: Graph, target: Target) -> ExecutionPlan:
+    """Decide how a graph without opaque nodes runs on a processor."""
+    placement = place_values(graph)
+    constants = Constants()
+    lowering = Lowering(graph, target, placement, constants)
+    lower(lowering)
+    groups = _form_groups(lowering)
+    lifetimes = _lifetimes(groups, lowering.buffers)
+    offsets = place_buffers(lifetimes)
+    size = max((offsets[life.name] + life.size for life in lifetimes), default=0)
+    return ExecutionPlan(
+        groups=groups,
+        lifetimes=lifetimes,
+        arena_offsets=offsets,
+        arena_size=aligned(size) + SLACK,
+        constant_offsets=constants.offsets,
+        constants=constants.block(SLACK),
+        inputs=tuple(node.shape for node in graph.inputs),
+        outputs=tuple((ref, graph[ref.name].shape) for ref in graph.outputs),
+        views=tuple(lowering.views),
+    )
+
+
+def _form_groups(lowering: Lowering) -> tuple[tuple[Operation, ...], ...]:
+    """Put each operation behind all that it depends on, as early as that allows."""
+    levels: dict[str, int] = {}
+    for operation in lowering.operations:
+        after = lowering.after[operation.name]
+        levels[operation.name] = 1 + max((levels[name] for name in after), default=-1)
+    groups: dict[int, list[Operation]] = {}
+    for operation in lowering.operations:
+        groups.setdefault(levels[operation.name], []).append(operation)
+    return tuple(tuple(groups[level]) for level in sorted(groups))
+
+
+def _lifetimes(
+    groups: Sequence[Sequence[Operation]], buffers: Mapping[str, Buffer]
+) -> tuple[Lifetime, ...]:
+    """A buffer lives from the first group that writes to it to the last that reads it."""
+    steps: dict[str, list[int]] = {}
+    for step, group in enumerate(groups):
+        for operation in group:
+            for name in (operation.writes, *operation.reads):
+                if name in buffers and buffers[name].base == ARENA:
+                    steps.setdefault(name, []).append(step)
+    return tuple(
+        Lifetime(name, min(found), max(found), buffers[name].size) for name, found in steps.items()
+    )

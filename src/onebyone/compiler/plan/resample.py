@@ -1,0 +1,33 @@
+"""Which input pixels an enlarged image reads, computed as PyTorch does it (in float32)."""
+
+import torch
+from torch import Tensor
+
+from onebyone.graph import Shape, Upsample
+
+
+def nearest_table(node: Upsample, source: Shape, axis: int) -> Tensor:
+    """Return the input row (axis 0) or column (axis 1) of each output one."""
+    size, target = source[2 + axis], node.shape[2 + axis]
+    scale = _scale(node, size, target, axis)
+    position = (torch.arange(target, dtype=torch.float32) * scale).floor().long()
+    return position.clamp(max=size - 1)
+
+
+def bilinear_table(node: Upsample, source: Shape, axis: int) -> tuple[Tensor, Tensor]:
+    """Return two input rows (or columns) for each output one, and the weight of the second."""
+    size, target = source[2 + axis], node.shape[2 + axis]
+    index = torch.arange(target, dtype=torch.float32)
+    if node.align_corners:
+        position = index * ((size - 1) / (target - 1) if target > 1 else 0.0)
+    else:
+        scale = _scale(node, size, target, axis)
+        position = ((index + 0.5) * scale - 0.5).clamp(min=0.0)
+    near = position.long().clamp(max=size - 1)
+    far = (near + 1).clamp(max=size - 1)
+    return torch.stack([near, far], 1), position - near
+
+
+def _scale(node: Upsample, size: int, target: int, axis: int) -> float:
+    """Input pixels per output pixel: from the user's factor where there is one."""
+    return 1.0 / node.scale[axis] if node.scale else size / target

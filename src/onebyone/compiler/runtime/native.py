@@ -1,0 +1,118 @@
+"""One native function with its memory: tensors in, tensors out."""
+
+import ctypes
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from onebyone.compiler.emit.schedule import (
+    BASES,
+    CONTEXT_WORDS,
+    COUNTERS,
+    PREPARE,
+    PROFILE,
+    RUN,
+    SPINS,
+    THREADS,
+    TIMING_WORDS,
+    counter_words,
+)
+from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS
+from onebyone.compiler.runtime.pool import Pool, pool_of, spin_count
+from onebyone.graph import Shape, View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binary:
+    """A network that has been compiled, as it lies in the cache.
+
+    Args:
+        run: Address of the native function that runs it.
+        prepare: Address of the one that resets its counters.
+        groups: How many groups its program has.
+        operations: How many operations those have in all.
+        arena_size: Floats of working memory.
+        constants: Packed weights and tables.
+        inputs: Shapes that it takes.
+        outputs: Shapes that it gives, and how each is shown.
+    """
+
+    run: int
+    prepare: int
+    groups: int
+    operations: int
+    arena_size: int
+    constants: Tensor
+    inputs: tuple[Shape, ...]
+    outputs: tuple[tuple[Shape, View], ...]
+
+
+class NativeFunction:
+    """Call a binary with tensors of the shapes it was compiled for, float32 on the CPU."""
+
+    def __init__(self, binary: Binary, threads: int) -> None:
+        self.binary = binary
+        self.threads = threads
+        self._arena = torch.empty(binary.arena_size)
+        tensors = INPUT_WORDS * len(binary.inputs) + len(binary.outputs)
+        self._bases = (ctypes.c_int64 * (FIRST_TENSOR + tensors))()
+        self._bases[ARENA] = self._arena.data_ptr()
+        self._bases[CONSTANTS] = binary.constants.data_ptr()
+        self._counters = torch.zeros(binary.groups * counter_words(threads) + 8, dtype=torch.int64)
+        self._context = (ctypes.c_int64 * CONTEXT_WORDS)()
+        self._context[RUN], self._context[PREPARE] = binary.run, binary.prepare
+        self._context[BASES] = ctypes.addressof(self._bases)
+        # Each group's counters have a cache line of their own.
+        self._context[COUNTERS] = -(-self._counters.data_ptr() // 64) * 64
+        self._context[THREADS], self._context[SPINS] = threads, spin_count()
+        self._address = ctypes.addressof(self._context)
+        memory = (self._context, self._bases, self._arena, self._counters, binary)
+        weakref.finalize(self, _retire, threads, memory)
+
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """Run once and return new tensors."""
+        return self._run(inputs, None)
+
+    def timed(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Run once; return also the times `(operations, threads, 3)` in nanoseconds.
+
+        They are the first start, the last end, and the time that the thread was busy; 0 for a thread
+        that had no part in an operation.
+        """
+        timings = torch.zeros(self.binary.operations, self.threads, TIMING_WORDS, dtype=torch.int64)
+        return self._run(inputs, timings), timings
+
+    def _run(self, inputs: Sequence[Tensor], timings: Tensor | None) -> list[Tensor]:
+        outputs = [torch.empty(shape) for shape, _ in self.binary.outputs]
+        pool = pool_of(self.threads)
+        with pool.lock:
+            position = FIRST_TENSOR
+            for tensor in inputs:
+                self._bases[position] = tensor.data_ptr()
+                self._bases[position + 1 : position + INPUT_WORDS] = tensor.stride()
+                position += INPUT_WORDS
+            for tensor in outputs:
+                self._bases[position] = tensor.data_ptr()
+                position += 1
+            self._context[PROFILE] = 0 if timings is None else timings.data_ptr()
+            pool.run(self._address)
+        views = (view for _, view in self.binary.outputs)
+        return [show(tensor, view) for tensor, view in zip(outputs, views, strict=True)]
+
+
+def show(tensor: Tensor, view: View) -> Tensor:
+    """Show a value `(N, C, H, W)` the way its reader wants it."""
+    if view is View.NC:
+        return tensor.flatten(1)
+    return tensor.permute(0, 2, 3, 1) if view is View.NHWC else tensor
+
+
+def _retire(threads: int, memory: tuple[object, ...]) -> None:
+    """Keep the memory until no worker can be inside it."""
+    context = memory[0]
+    assert isinstance(context, ctypes.Array)
+    pool: Pool = pool_of(threads)
+    pool.retire(ctypes.addressof(context))

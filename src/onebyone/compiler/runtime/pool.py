@@ -1,0 +1,116 @@
+"""Threads that serve calls into native code.
+
+One pool for each number of threads, shared by all compiled models of the process. Workers are native
+threads: they know nothing of Python, and Python's lock is free while they run. Between calls they look
+for the next one for at most 100 microseconds, then sleep in the kernel.
+"""
+
+import ctypes
+import functools
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+
+from onebyone.compiler.emit.threads import ACTIVE, JOB, POOL_WORDS, SPINS, emit_threads
+from onebyone.compiler.jit import compile_module, load_object
+from onebyone.compiler.target import host_target
+from onebyone.errors import CompileError
+
+SPIN_SECONDS = 100e-6
+"""How long a thread looks before it sleeps; waking one takes about half as long."""
+
+Words = ctypes.Array[ctypes.c_int64]
+
+
+@functools.cache
+def _native() -> dict[str, int]:
+    target = host_target()
+    return load_object(compile_module(emit_threads(target), target), ("work", "invoke", "spin"))
+
+
+@functools.cache
+def spin_count() -> int:
+    """Return how many pauses of this processor last as long as a thread should look."""
+    spin = ctypes.CFUNCTYPE(None, ctypes.c_int64)(_native()["spin"])
+    spin(1000)
+    start = time.perf_counter()
+    spin(10_000)
+    return max(1, int(10_000 * SPIN_SECONDS / (time.perf_counter() - start)))
+
+
+@dataclass(slots=True)
+class Pool:
+    """Run contexts on `threads` threads: the caller's, and workers of its own.
+
+    One call at a time: further callers wait for their turn, each with all threads.
+    """
+
+    threads: int
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _words: Words = field(default_factory=lambda: (ctypes.c_int64 * POOL_WORDS)())
+    _workers: list[Words] = field(default_factory=list)
+    _address: int = 0
+
+    def __post_init__(self) -> None:
+        """Start the workers."""
+        self._words[SPINS] = spin_count()
+        if self.threads > 1:
+            self._address = ctypes.addressof(self._words)
+        for number in range(1, self.threads):
+            worker = (ctypes.c_int64 * 2)(self._address, number)
+            self._workers.append(worker)
+            _start_thread(_native()["work"], ctypes.addressof(worker))
+
+    def run(self, context: int) -> None:
+        """Make one call with the context at that address; `lock` is held by the caller."""
+        _invoke()(self._address, context)
+
+    def retire(self, context: int) -> None:
+        """Forget a context: no worker will look at it when this returns."""
+        if not self._address:
+            return
+        with self.lock:
+            if self._words[JOB] == context:
+                self._words[JOB] = 0
+        while self._words[ACTIVE]:
+            time.sleep(50e-6)
+
+
+@functools.cache
+def _invoke() -> "ctypes._CFuncPtr":
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+    return kind(_native()["invoke"])
+
+
+def _start_thread(function: int, argument: int) -> None:
+    library = ctypes.CDLL(None)
+    handle = ctypes.c_ulong()
+    status = library.pthread_create(
+        ctypes.byref(handle), None, ctypes.c_void_p(function), ctypes.c_void_p(argument)
+    )
+    if status:
+        raise CompileError(f"no thread could be started ({os.strerror(status)}); ask for fewer `threads`")
+    library.pthread_detach(handle)
+
+
+_pools: dict[int, Pool] = {}
+_pools_lock = threading.Lock()
+
+
+def pool_of(threads: int) -> Pool:
+    """Return the process's pool of that many threads, started when it is first asked for."""
+    with _pools_lock:
+        if threads not in _pools:
+            _pools[threads] = Pool(threads)
+        return _pools[threads]
+
+
+def _forget_pools() -> None:
+    """A forked child has none of its parent's threads, and may have a lock in a state that nobody ends."""
+    global _pools_lock
+    _pools_lock = threading.Lock()
+    _pools.clear()
+
+
+os.register_at_fork(after_in_child=_forget_pools)

@@ -1,0 +1,131 @@
+"""The machines that code is generated for, as data."""
+
+import functools
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from onebyone.errors import UnknownNameError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What the planner and the code generator need to know of a processor.
+
+    Args:
+        name: What a person calls it.
+        triple: LLVM's name of architecture and system.
+        cpu: LLVM's name of the model that is scheduled for.
+        features: LLVM's switches, `+avx2` or `-prefer-256-bit`.
+        lanes: float32 numbers of one vector register.
+        registers: Vector registers.
+        has_fma: Whether multiply and add are one instruction (and one rounding).
+        pause: Intrinsic (and its arguments) that tells the processor that a thread only waits.
+        futex: Number of the system call that threads sleep and are woken with.
+        level2_bytes: Private cache of a core, which decides the order of loops.
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    features: tuple[str, ...]
+    lanes: int
+    registers: int
+    has_fma: bool = True
+    pause: tuple[str, tuple[int, ...]] = ("llvm.x86.sse2.pause", ())
+    futex: int = 202
+    level2_bytes: int = 1 << 20
+
+    @property
+    def key(self) -> str:
+        """What code made for this target depends on."""
+        return f"{self.triple} {self.cpu} {','.join(self.features)} {self.lanes} {self.level2_bytes}"
+
+
+X86 = "x86_64-unknown-linux-gnu"
+TARGETS = {
+    target.name: target
+    for target in (
+        # LLVM would rather not use the widest registers on some models; we always gain from them.
+        Target(
+            name="avx512",
+            triple=X86,
+            cpu="skylake-avx512",
+            features=("-prefer-256-bit",),
+            lanes=16,
+            registers=32,
+        ),
+        Target(name="avx2", triple=X86, cpu="haswell", features=(), lanes=8, registers=16),
+        Target(
+            name="baseline", triple=X86, cpu="x86-64", features=(), lanes=4, registers=16, has_fma=False
+        ),
+        Target(
+            name="neon",
+            triple="aarch64-unknown-linux-gnu",
+            cpu="generic",
+            features=("+neon",),
+            lanes=4,
+            registers=32,
+            pause=("llvm.aarch64.hint", (1,)),
+            futex=98,
+        ),
+    )
+}
+"""What can be compiled for, wherever we run; `host_target` picks one of them."""
+
+NEEDED = {
+    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+    "avx2": {"avx2", "fma"},
+}
+"""Features (as the system names them) that a processor must have for a target."""
+
+
+def find_target(name: str) -> Target:
+    """Return the target of that name.
+
+    Raises:
+        UnknownNameError: If there is none.
+    """
+    if name not in TARGETS:
+        raise UnknownNameError(
+            f"no target {name!r}{did_you_mean(name, TARGETS)}; there are {', '.join(TARGETS)}"
+        )
+    return TARGETS[name]
+
+
+@functools.cache
+def host_target() -> Target:
+    """Return the widest target that this processor can run."""
+    if platform.machine() in ("aarch64", "arm64"):
+        return TARGETS["neon"]
+    features = _cpu_flags()
+    name = next((name for name, needed in NEEDED.items() if needed <= features), "baseline")
+    return TARGETS[name]
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: its affinity, and its share of a container's."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(cores, _cgroup_cores(Path("/sys/fs/cgroup")) or cores))
+
+
+def _cpu_flags() -> set[str]:
+    text = Path("/proc/cpuinfo").read_text()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return set(line.split())
+
+
+def _cgroup_cores(root: Path) -> int | None:
+    """Return the whole cores of a container's limit, or None without one; versions 2 and 1."""
+    try:
+        if (root / "cpu.max").exists():
+            quota, period = (root / "cpu.max").read_text().split()
+        else:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
+    except (OSError, ValueError):
+        return None
+    if quota in ("max", "-1"):
+        return None
+    return max(1, int(quota) // int(period))
