@@ -1,16 +1,15 @@
 """One network on several engines: checked against float64, then timed in turn."""
 
-import copy
-import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
 from onebyone.bench.measure import (
     BURST,
     Burst,
@@ -23,14 +22,7 @@ from onebyone.bench.measure import (
 )
 from onebyone.bench.peers import OURS, Engine, Runner
 from onebyone.bench.subject import Subject
-from onebyone.errors import ModelError, OneByOneError, first_line, summary
-
-LARGEST_ERROR = 1e-3
-"""Relative RMS beyond which an output is wrong.
-
-float32 engines differ by 1e-7 to 1e-5, with Winograd's convolutions at the upper end; bfloat16
-gives about 1e-2. An engine that is wrong gets no ratio: it did another work.
-"""
+from onebyone.errors import OneByOneError, first_line, located, summary
 
 _EXTRA = ("onnx", "onnxscript", "onnxruntime", "openvino")
 
@@ -53,7 +45,7 @@ class EngineResult:
 
     @property
     def is_right(self) -> bool:
-        """Whether the output is float32's."""
+        """Whether the output is float32's; an engine that did another work has no ratio."""
         return self.relative_rms <= LARGEST_ERROR
 
 
@@ -118,16 +110,17 @@ def compare(
     runners: dict[str, Runner] = {}
     errors: dict[str, float] = {}
     with _torch_threads(threads):
-        expected = _reference(subject, images)
+        with located(subject.name):
+            expected = float64_output(subject.network, images)
         for engine in watch(engines, f"building {subject.name}"):
             try:
                 runner = engine.build(subject.network, images, threads)
-                errors[engine.name] = _check(runner(images), expected)
+                errors[engine.name] = relative_rms(runner(images), expected)
                 runners[engine.name] = runner
             except Exception as error:  # noqa: BLE001, RUF100 - whatever a peer fails with
                 absent[engine.name] = _reason(error)
         seconds = measure_interleaved(
-            {name: _bind(runner, images) for name, runner in runners.items()},
+            {name: partial(runner, images) for name, runner in runners.items()},
             rounds=rounds,
             burst=burst,
             rest=rest,
@@ -148,17 +141,6 @@ def compare(
     )
 
 
-def relative_rms(output: Tensor, expected: Tensor) -> float:
-    """Return the root mean square of the error over that of the expected output.
-
-    Example:
-        >>> relative_rms(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5]))
-        0.09...
-    """
-    error, scale = (output.double() - expected).norm(), expected.norm()
-    return float(error / scale) if scale else float(error)
-
-
 def _ratios(
     results: dict[str, EngineResult], seconds: dict[str, tuple[float, ...]]
 ) -> dict[str, float]:
@@ -171,38 +153,10 @@ def _ratios(
     }
 
 
-def _reference(subject: Subject, images: Tensor) -> Tensor:
-    try:
-        with torch.inference_mode():
-            expected = copy.deepcopy(subject.network).double()(images.double())
-    except Exception as error:
-        raise ModelError(
-            f"{subject.name} failed on images {tuple(images.shape)} with {summary(error)}"
-        ) from error
-    if not isinstance(expected, Tensor):
-        raise ModelError(f"{subject.name} gives a {type(expected).__name__}; one tensor was wanted")
-    if not expected.isfinite().all():
-        raise ModelError(f"{subject.name} gives numbers that are not finite; check its weights")
-    return expected
-
-
-def _check(output: Tensor, expected: Tensor) -> float:
-    if output.shape != expected.shape:
-        raise ValueError(f"its output is {tuple(output.shape)}; {tuple(expected.shape)} was wanted")
-    error = relative_rms(output, expected)
-    if not math.isfinite(error):
-        raise ValueError("its output has numbers that are not finite")
-    return error
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRA:
         return f"{error.name} is not installed: pip install 'onebyone[bench]'"
     return first_line(error) if isinstance(error, OneByOneError) else summary(error)
-
-
-def _bind(runner: Runner, images: Tensor) -> Callable[[], object]:
-    return lambda: runner(images)
 
 
 @contextmanager

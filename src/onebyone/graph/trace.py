@@ -80,18 +80,23 @@ class Trace:
     """What a network did.
 
     Args:
-        inputs: The tensors that were not known, in the order of the flattened arguments.
+        in_leaves: The flattened arguments: a `Value`, a real tensor if it is a constant, or anything else.
         calls: In order.
         outputs: The flattened results: a `Value`, a real tensor, or anything else.
         in_spec: How `(args, kwargs)` were flattened.
         out_spec: How the result was flattened.
     """
 
-    inputs: tuple[Value, ...]
+    in_leaves: tuple[Any, ...]
     calls: tuple[Call, ...]
     outputs: tuple[Any, ...]
     in_spec: TreeSpec
     out_spec: TreeSpec
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The tensors that were not known, in the order of the flattened arguments."""
+        return tuple(leaf for leaf in self.in_leaves if isinstance(leaf, Value))
 
 
 def trace(
@@ -124,11 +129,12 @@ def trace(
         for position in unknown:
             leaf: Tensor = leaves[position]
             given[position] = torch.empty(leaf.shape, dtype=leaf.dtype, device="meta")
-        inputs = tuple(recorder.add(given[position]) for position in unknown)
+            recorder.add(given[position])
+        in_leaves = tuple(map(recorder.reference, given))
         result = _run(function, tree_unflatten(given, in_spec), recorder)
         flat, out_spec = tree_flatten(result)
         outputs = tuple(recorder.reference(leaf) for leaf in flat)
-    return Trace(inputs, tuple(recorder.calls), outputs, in_spec, out_spec)
+    return Trace(in_leaves, tuple(recorder.calls), outputs, in_spec, out_spec)
 
 
 def _check_evaluates(function: Callable[..., Any]) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from onebyone.compiler.rewrites import drop_identity
+from onebyone.compiler.rewrites.drop_identity import drop_identity
 from onebyone.graph.graph import Function
 from tests.compiler.rewrites.building import RELU, GraphBuilder
 from tests.helpers.rewrites import check_rewrite

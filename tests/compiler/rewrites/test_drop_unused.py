@@ -1,6 +1,6 @@
 """What reaches no output goes; the user's arguments stay."""
 
-from onebyone.compiler.rewrites import drop_unused
+from onebyone.compiler.rewrites.drop_unused import drop_unused
 from tests.compiler.rewrites.building import GraphBuilder
 from tests.helpers.rewrites import check_rewrite
 

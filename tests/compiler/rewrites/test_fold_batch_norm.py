@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.rewrites import fold_batch_norm
+from onebyone.compiler.rewrites.fold_batch_norm import fold_batch_norm
 from onebyone.graph.graph import BatchNorm
 from tests.compiler.rewrites.building import RELU, GraphBuilder
 from tests.helpers.rewrites import check_rewrite

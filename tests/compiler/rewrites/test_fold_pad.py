@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.rewrites import fold_pad
+from onebyone.compiler.rewrites.fold_pad import fold_pad
 from tests.compiler.rewrites.building import GraphBuilder
 from tests.helpers.rewrites import check_rewrite
 

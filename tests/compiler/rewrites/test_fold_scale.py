@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.rewrites import drop_unused, fold_scale
+from onebyone.compiler.rewrites.drop_unused import drop_unused
+from onebyone.compiler.rewrites.fold_scale import fold_scale
 from onebyone.graph.interpret import interpret
 from tests.compiler.rewrites.building import RELU, GraphBuilder
 from tests.helpers.rewrites import check_rewrite

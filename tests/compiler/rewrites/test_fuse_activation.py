@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.rewrites import fuse_activation
+from onebyone.compiler.rewrites.fuse_activation import fuse_activation
 from onebyone.graph.graph import Function
 from tests.compiler.rewrites.building import RELU, GraphBuilder
 from tests.helpers.rewrites import check_rewrite

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.rewrites import fuse_residual
+from onebyone.compiler.rewrites.fuse_residual import fuse_residual
 from tests.compiler.rewrites.building import RELU, GraphBuilder
 from tests.helpers.rewrites import check_rewrite
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.rewrites import merge_parallel_pointwise
+from onebyone.compiler.rewrites.merge_parallel_pointwise import merge_parallel_pointwise
 from onebyone.graph.graph import Convolution, Slice
 from tests.compiler.rewrites.building import RELU, GraphBuilder
 from tests.helpers.rewrites import check_rewrite

@@ -5,7 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.rewrites import drop_unused, skip_concat
+from onebyone.compiler.rewrites.drop_unused import drop_unused
+from onebyone.compiler.rewrites.skip_concat import skip_concat
 from onebyone.graph.graph import Slice
 from tests.compiler.rewrites.building import GraphBuilder
 from tests.helpers.rewrites import check_rewrite

@@ -1,0 +1,112 @@
+"""From a graph without opaque nodes to a function that can be called; from the cache where it is there."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from onebyone.compiler.cache import read_entry, write_entry
+from onebyone.compiler.emit.network import emit_network
+from onebyone.compiler.jit import compile_module, load_object
+from onebyone.compiler.plan.plan import ExecutionPlan, plan_execution
+from onebyone.compiler.runtime.native import Binary
+from onebyone.compiler.target import Target
+from onebyone.errors import CompileError
+from onebyone.graph import Graph, View
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Say how one operation is done, for people.
+
+    Args:
+        name: Of the graph's node.
+        path: Module that it came from.
+        kind: Kernel that computes it.
+        macs: Multiply-adds for all images.
+        note: Tile, order of loops, what it is for.
+        group: Number of its group; operations of one group run side by side.
+        chunks: Into how many parts it is cut for the threads.
+    """
+
+    name: str
+    path: str
+    kind: str
+    macs: int
+    note: str
+    group: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """Machine code in this process, and how its operations are done."""
+
+    binary: Binary
+    layers: tuple[Layer, ...]
+    views: tuple[tuple[str, str], ...]
+
+
+def build(graph: Graph, target: Target, key: str | None) -> Built:
+    """Plan, write and compile a graph; keep it under `key` unless that is None.
+
+    Raises:
+        CompileError: If memory or LLVM gives out.
+    """
+    plan = plan_execution(graph, target)
+    code = compile_module(emit_network(plan, target), target)
+    description = _describe(plan)
+    if key is not None:
+        write_entry(key, description, code, plan.constants)
+    return _load(description, code, plan.constants)
+
+
+def find_built(key: str) -> Built | None:
+    """Return what is kept under that key, or None."""
+    entry = read_entry(key)
+    try:
+        return None if entry is None else _load(*entry)
+    except (CompileError, KeyError, TypeError, ValueError):
+        return None  # as good as damaged
+
+
+def _describe(plan: ExecutionPlan) -> dict[str, Any]:
+    layers = [
+        asdict(
+            Layer(
+                name=operation.name,
+                path=operation.path,
+                kind=type(operation.kernel).__name__.removesuffix("Kernel").lower(),
+                macs=operation.macs,
+                note=operation.note,
+                group=number,
+                chunks=operation.chunks,
+            )
+        )
+        for number, group in enumerate(plan.groups)
+        for operation in group
+    ]
+    return {
+        "layers": layers,
+        "views": [list(view) for view in plan.views],
+        "groups": len(plan.groups),
+        "arena_size": plan.arena_size,
+        "inputs": [list(shape) for shape in plan.inputs],
+        "outputs": [[list(shape), ref.view.value] for ref, shape in plan.outputs],
+    }
+
+
+def _load(description: dict[str, Any], code: bytes, constants: torch.Tensor) -> Built:
+    addresses = load_object(code, ("run", "prepare"))
+    binary = Binary(
+        run=addresses["run"],
+        prepare=addresses["prepare"],
+        groups=description["groups"],
+        operations=len(description["layers"]),
+        arena_size=description["arena_size"],
+        constants=constants,
+        inputs=tuple(tuple(shape) for shape in description["inputs"]),
+        outputs=tuple((tuple(shape), View(view)) for shape, view in description["outputs"]),
+    )
+    layers = tuple(Layer(**layer) for layer in description["layers"])
+    return Built(binary, layers, tuple((name, why) for name, why in description["views"]))

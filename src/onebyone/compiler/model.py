@@ -1,0 +1,143 @@
+"""A compiled network: called like the model that it was made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from onebyone.compiler.build import Layer
+from onebyone.compiler.profile import LayerTime, Profile, read_timings
+from onebyone.compiler.runtime.native import NativeFunction, show
+from onebyone.compiler.target import Target
+from onebyone.errors import ShapeError
+from onebyone.graph import Captured, Opaque, Ref
+
+
+@dataclass(frozen=True, slots=True)
+class NativeStep:
+    """A part of the network as native code, from values by name to values by name."""
+
+    function: NativeFunction
+    takes: tuple[str, ...]
+    gives: tuple[str, ...]
+    layers: tuple[Layer, ...]
+
+
+Step = NativeStep | Opaque
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """An operator that PyTorch runs: its name, and the module that calls it."""
+
+    operator: str
+    path: str
+
+    def __str__(self) -> str:
+        """Show as `aten.cumsum.default in layer1.pool`."""
+        return f"{self.operator} in {self.path}" if self.path else self.operator
+
+
+class CompiledModel:
+    """Run a network as native code, with the operators that the compiler does not know in PyTorch.
+
+    Call it like the network: tensors of the example's shapes, float32, on the CPU, in any memory
+    layout. Results are new tensors. It may be called from several Python threads; calls take turns.
+    The weights are those at the time of compilation.
+
+    Attributes:
+        target: Processor that it was compiled for.
+        threads: Threads that it runs on.
+        fallbacks: Operators that run in PyTorch; empty if all is native.
+    """
+
+    def __init__(
+        self,
+        captured: Captured,
+        steps: Sequence[Step],
+        outputs: Sequence[Ref],
+        *,
+        target: Target,
+        threads: int,
+        explanation: str,
+    ) -> None:
+        self.target = target
+        self.threads = threads
+        self._captured = captured
+        self._inputs = tuple(node.name for node in captured.graph.inputs)
+        self._outputs = tuple(outputs)
+        self._steps = tuple(steps)
+        self._explanation = explanation
+        self.fallbacks = tuple(
+            Fallback(str(step.target), step.path) for step in steps if isinstance(step, Opaque)
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the network.
+
+        Raises:
+            ShapeError: If an argument is not like the example's.
+        """
+        tensors = self._tensors(args, kwargs)
+        with torch.no_grad():
+            return self._captured.unflatten(self._run(tensors))
+
+    def profile(self, *args: Any, rounds: int = 10, **kwargs: Any) -> Profile:
+        """Run the network `rounds` times and return what each layer took (the median)."""
+        tensors = self._tensors(args, kwargs)
+        self._run(tensors)
+        runs: list[list[LayerTime]] = []
+        with torch.no_grad():
+            for _ in range(rounds):
+                timed: list[LayerTime] = []
+                self._run(tensors, timed)
+                runs.append(timed)
+        return Profile.of(runs, self.threads)
+
+    def explain_plan(self) -> str:
+        """Return what was fused, what was not and why, and what runs in PyTorch."""
+        return self._explanation
+
+    def __repr__(self) -> str:
+        """Show what it is and where it runs."""
+        native = "fully native" if not self.fallbacks else f"{len(self.fallbacks)} operators in PyTorch"
+        return f"CompiledModel({self.target.name}, {self.threads} threads, {native})"
+
+    def _tensors(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+        tensors = self._captured.flatten(args, kwargs)
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            raise ShapeError(
+                "an input requires a gradient, and compiled networks have none: call it under "
+                "torch.inference_mode(), or with x.detach()"
+            )
+        return tensors
+
+    def _run(self, tensors: list[Tensor], timed: list[LayerTime] | None = None) -> list[Tensor]:
+        values: dict[str, Any] = dict(zip(self._inputs, tensors, strict=True))
+        for step in self._steps:
+            if isinstance(step, Opaque):
+                values[step.name] = _call(step, values)
+                continue
+            given = [values[name] for name in step.takes]
+            if timed is None:
+                results = step.function(given)
+            else:
+                results, timings = step.function.timed(given)
+                timed += read_timings(step.layers, timings)
+            values.update(zip(step.gives, results, strict=True))
+        return [show(values[ref.name], ref.view) for ref in self._outputs]
+
+
+def _call(node: Opaque, values: dict[str, Any]) -> Any:
+    def known(tree: Any) -> Any:
+        if isinstance(tree, Ref):
+            value = values[tree.name]
+            return show(value, tree.view) if isinstance(value, Tensor) else value
+        if isinstance(tree, (list, tuple)):
+            return type(tree)(map(known, tree))
+        return tree
+
+    keywords = {name: known(value) for name, value in node.keywords.items()}
+    return node.target(*known(node.arguments), **keywords)

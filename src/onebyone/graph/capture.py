@@ -1,0 +1,154 @@
+"""From a network to its graph: `capture`."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from onebyone.errors import ModelError, ShapeError
+from onebyone.graph.builder import GraphBuilder, Seen
+from onebyone.graph.convert import convert
+from onebyone.graph.graph import Graph
+from onebyone.graph.layout import shape_of
+from onebyone.graph.trace import Call, Trace, Value, trace
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A network as a graph, and how its arguments and results are nested.
+
+    Args:
+        graph: What the network computes.
+        in_spec: Nesting of `(args, kwargs)`.
+        out_spec: Nesting of the result.
+        in_leaves: The flattened arguments: shape and type where the graph has an input, None in place
+            of constants, and what else there was.
+        out_leaves: The flattened result: a `Slot` for each output of the graph, and what else there was.
+    """
+
+    graph: Graph
+    in_spec: TreeSpec
+    out_spec: TreeSpec
+    in_leaves: tuple[Any, ...]
+    out_leaves: tuple[Any, ...]
+
+    def flatten(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> list[Tensor]:
+        """Return the tensors that the graph's inputs take, in their order.
+
+        Raises:
+            ShapeError: If an argument differs in shape, type or nesting from what was captured.
+        """
+        leaves, spec = tree_flatten((args, dict(kwargs or {})))
+        if spec != self.in_spec:
+            raise ShapeError(
+                "the arguments must be nested as in the example that the network was captured with"
+            )
+        found: list[Tensor] = []
+        for index, (leaf, wanted) in enumerate(zip(leaves, self.in_leaves, strict=True)):
+            if isinstance(wanted, Value):
+                _check_input(index, leaf, wanted)
+                found.append(leaf)
+            elif wanted is not CONSTANT and leaf != wanted:
+                raise ShapeError(
+                    f"argument {index} must be {wanted!r} as in the example that the network was "
+                    f"captured with; got {leaf!r}; capture it again"
+                )
+        return found
+
+    def unflatten(self, outputs: Sequence[Tensor]) -> Any:
+        """Return the graph's outputs, nested as the network's result."""
+        left = iter(outputs)
+        leaves = [next(left) if leaf is SLOT else leaf for leaf in self.out_leaves]
+        return tree_unflatten(leaves, self.out_spec)
+
+
+class _Mark:
+    """Stand in a tuple of leaves for a tensor that is elsewhere."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+CONSTANT = _Mark("CONSTANT")
+SLOT = _Mark("SLOT")
+
+
+def capture(
+    model: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    constants: Collection[int] = (),
+) -> Captured:
+    """Turn a network into a graph; the network stays as it is, and its weights are shared.
+
+    Operators that have no kind of their own become `Opaque`. The graph holds for the example's shapes.
+
+    Args:
+        model: A module, a graph from `torch.compile` or `torch.export`, or any function of tensors.
+        args: Example arguments; of tensors, only shape and type count.
+        kwargs: The same, by name.
+        constants: Which of the flattened tensors are known numbers all the same, such as the weights
+            that `torch.compile` hands over as arguments.
+
+    Raises:
+        ModelError: If what the network does depends on the numbers in its input, if it is in training
+            mode, or if it fails.
+    """
+    traced = trace(model, args, kwargs, constants=constants)
+    with torch.no_grad():
+        return _build(traced)
+
+
+def _build(traced: Trace) -> Captured:
+    builder = GraphBuilder(call.path for call in traced.calls)
+    seen: dict[Value, Seen] = {}
+    for index, value in enumerate(traced.inputs):
+        seen[value] = builder.input(index, value)
+    used = _read_values(traced)
+    for call in traced.calls:
+        builder.path = call.path
+        results = convert(builder, call, seen, used)
+        for value, result in zip(call.outputs, results, strict=True):
+            if value is not None and result is not None:
+                assert shape_of(result.layout) == value.shape, call
+                seen[value] = result
+    builder.path = ""
+    refs = [builder.ref(seen[leaf]) for leaf in traced.outputs if isinstance(leaf, Value)]
+    out_leaves = tuple(SLOT if isinstance(leaf, Value) else leaf for leaf in traced.outputs)
+    in_leaves = tuple(CONSTANT if isinstance(leaf, Tensor) else leaf for leaf in traced.in_leaves)
+    return Captured(builder.finish(refs), traced.in_spec, traced.out_spec, in_leaves, out_leaves)
+
+
+def _read_values(traced: Trace) -> set[Value]:
+    """Return the values that someone reads."""
+    found: set[Value] = set()
+
+    def visit(tree: Any) -> None:
+        if isinstance(tree, Value):
+            found.add(tree)
+        elif isinstance(tree, (tuple, list)):
+            for item in tree:
+                visit(item)
+
+    visit(traced.outputs)
+    for call in traced.calls:
+        visit(call.args)
+        visit(tuple(call.kwargs.values()))
+    return found
+
+
+def _check_input(index: int, leaf: Any, wanted: Value) -> None:
+    if not isinstance(leaf, Tensor):
+        raise ShapeError(f"argument {index} must be a tensor; got {type(leaf).__name__}")
+    if tuple(leaf.shape) != wanted.shape or leaf.dtype != wanted.dtype:
+        raise ShapeError(
+            f"argument {index} must be {wanted.dtype} {wanted.shape} as in the example that the network "
+            f"was captured with; got {leaf.dtype} {tuple(leaf.shape)}; capture it again"
+        )
