@@ -30,14 +30,14 @@ def check_rewrite(
     """
     verify(graph)
     kept = [tensor.detach().clone() for tensor in _tensors(graph)]
-    expected = interpret(graph, inputs, torch.float64)
+    expected = interpret(graph, inputs, dtype=torch.float64)
     after = rewrite(graph)
     verify(after)
     assert after.inputs == graph.inputs, "the user's arguments changed"
     views = [[ref.view for ref in one.outputs] for one in (graph, after)]
     assert views[0] == views[1], "outputs are shown in another way"
     assert _paths(after) <= _paths(graph), "a path came from nowhere"
-    check_same_values(expected, interpret(after, inputs, torch.float64), terms=terms)
+    check_same_values(expected, interpret(after, inputs, dtype=torch.float64), terms=terms)
     for old, tensor in zip(kept, _tensors(graph), strict=True):
         torch.testing.assert_close(tensor.detach(), old, rtol=0, atol=0, equal_nan=True)
     changed = differences(after, rewrite(after))

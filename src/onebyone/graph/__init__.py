@@ -1,36 +1,33 @@
-"""The one typed graph of a network: what it is, where it comes from, its rules, and its meaning."""
+"""The one typed graph of a network: what it is, where it comes from, its rules and meaning."""
 
-from onebyone.graph.capture import Captured, capture
-from onebyone.graph.graph import (
-    Activation,
-    Arithmetic,
-    BatchNorm,
-    Concat,
-    Constant,
-    Convolution,
-    Function,
-    Graph,
-    Input,
-    LayerNorm,
-    Node,
-    Opaque,
-    Pad,
-    Pool,
-    Ref,
-    Reshape,
-    Shuffle,
-    Slice,
-    Softmax,
-    Upsample,
-    View,
-    Window,
-)
-from onebyone.graph.interpret import interpret, interpret_nodes
-from onebyone.graph.verify import infer_shape, verify
-
-__all__ = [
-    *("Activation", "Arithmetic", "BatchNorm", "Captured", "Concat", "Constant", "Convolution"),
-    *("Function", "Graph", "Input", "LayerNorm", "Node", "Opaque", "Pad", "Pool", "Ref", "Reshape"),
-    *("Shuffle", "Slice", "Softmax", "Upsample", "View", "Window"),
-    *("capture", "infer_shape", "interpret", "interpret_nodes", "verify"),
-]
+from onebyone.graph.capture import Captured as Captured
+from onebyone.graph.capture import capture as capture
+from onebyone.graph.graph import Activation as Activation
+from onebyone.graph.graph import Arithmetic as Arithmetic
+from onebyone.graph.graph import BatchNorm as BatchNorm
+from onebyone.graph.graph import Concat as Concat
+from onebyone.graph.graph import Constant as Constant
+from onebyone.graph.graph import Convolution as Convolution
+from onebyone.graph.graph import Function as Function
+from onebyone.graph.graph import Graph as Graph
+from onebyone.graph.graph import Input as Input
+from onebyone.graph.graph import LayerNorm as LayerNorm
+from onebyone.graph.graph import Node as Node
+from onebyone.graph.graph import Opaque as Opaque
+from onebyone.graph.graph import Pad as Pad
+from onebyone.graph.graph import Padding as Padding
+from onebyone.graph.graph import Pair as Pair
+from onebyone.graph.graph import Pool as Pool
+from onebyone.graph.graph import Ref as Ref
+from onebyone.graph.graph import Reshape as Reshape
+from onebyone.graph.graph import Shape as Shape
+from onebyone.graph.graph import Shuffle as Shuffle
+from onebyone.graph.graph import Slice as Slice
+from onebyone.graph.graph import Softmax as Softmax
+from onebyone.graph.graph import Upsample as Upsample
+from onebyone.graph.graph import View as View
+from onebyone.graph.graph import Window as Window
+from onebyone.graph.interpret import interpret as interpret
+from onebyone.graph.interpret import interpret_nodes as interpret_nodes
+from onebyone.graph.verify import infer_shape as infer_shape
+from onebyone.graph.verify import verify as verify

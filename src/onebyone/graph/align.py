@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from onebyone.graph.builder import NC, NCHW, NHWC, Dims, GraphBuilder, Seen
+from onebyone.graph.calls import Value
 from onebyone.graph.graph import Shape
 from onebyone.graph.layout import Atom, Layout, in_order, shape_of, without_repeats
-from onebyone.graph.trace import Value
+from onebyone.graph.shapes import broadcast
 
 Operand = Seen | Tensor
 
@@ -43,8 +44,9 @@ def operands(
     if not all(isinstance(one, Tensor) or builder.can_view(one) for one in both):
         return None
     first, second = (_arranged(builder, one, dims) for one in both)
-    both_shapes = torch.broadcast_shapes(builder.shape(first), builder.shape(second))
-    layout = builder.layout(tuple(both_shapes), dims)
+    both_shapes = broadcast(builder.shape(first), builder.shape(second))
+    assert both_shapes is not None
+    layout = builder.layout(both_shapes, dims)
     # Where both operands repeat the same numbers, nothing is left to say how often.
     return ((first, second), layout) if shape_of(layout) == shape else None
 
@@ -61,7 +63,7 @@ def _operand(one: Any, seen: Mapping[Value, Seen], rank: int) -> Operand:
 
 
 def _like(builder: GraphBuilder, operand: Operand, like: Seen) -> str | None:
-    """Return a node that shows an operand in the arrangement of the node of another, all dimensions at most as large."""
+    """Return a node that shows an operand in the arrangement of another's node, if there is one."""
     shape = builder.shape(like.node)
     if isinstance(operand, Tensor):
         return builder.constant(_spread(operand, like.layout, shape))

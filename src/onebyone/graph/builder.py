@@ -1,14 +1,14 @@
 """Building a graph node by node, where views are layouts and not nodes."""
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import operator
-
 import torch
 from torch import Tensor
 
+from onebyone.graph.calls import Call, Value
 from onebyone.graph.graph import (
     Constant,
     Graph,
@@ -29,12 +29,10 @@ from onebyone.graph.layout import (
     in_order,
     permuted,
     plain,
-    regrouped,
     shape_of,
     size_of,
     whole,
 )
-from onebyone.graph.trace import Call, Value
 
 _aten = torch.ops.aten
 _Kind = TypeVar("_Kind", bound=Node)
@@ -64,8 +62,8 @@ class GraphBuilder:
     """Collect nodes, name them, and insert views where a node can't read a tensor as it lies.
 
     Args:
-        paths: Modules of all calls, which decide how nodes are named: by a module that calls no other, or
-            by a module and a word.
+        paths: Modules of all calls. They decide how nodes are named: by a module that calls no
+            other, or by a module and a word.
     """
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
@@ -111,7 +109,12 @@ class GraphBuilder:
         keywords = dict(keywords or {})
         inputs = tuple(dict.fromkeys(ref.name for ref in _refs((arguments, keywords))))
         node = Opaque(
-            name="", inputs=inputs, shape=shape, target=target, arguments=arguments, keywords=keywords
+            name="",
+            inputs=inputs,
+            shape=shape,
+            target=target,
+            arguments=arguments,
+            keywords=keywords,
         )
         return self.add(node, word=_word(target), dtype=dtype).name
 
@@ -132,9 +135,7 @@ class GraphBuilder:
             (value,) = call.outputs
             if value is None:
                 return [None]
-            name = self.opaque(
-                target, arguments, keywords, shape=value.shape, dtype=value.dtype
-            )
+            name = self.opaque(target, arguments, keywords, shape=value.shape, dtype=value.dtype)
             return [Seen(name, plain(value.shape))]
         every = self.opaque(target, arguments, keywords, shape=())
         results: list[Seen | None] = []
@@ -149,7 +150,11 @@ class GraphBuilder:
         return results
 
     def _name(self, word: str) -> str:
-        base = self.path if self.path not in self._parents else ".".join(filter(None, (self.path, word)))
+        base = (
+            self.path
+            if self.path not in self._parents
+            else ".".join(filter(None, (self.path, word)))
+        )
         name = base
         while name in self._nodes:
             self._numbers[base] = self._numbers.get(base, 1) + 1
@@ -167,7 +172,7 @@ class GraphBuilder:
         return len(self._nodes[name].shape) == 4 and self._dtypes[name] == torch.float32
 
     def is_direct(self, seen: Seen, dims: Dims) -> bool:
-        """Whether a tensor, with these dimensions as N, C, H and W, is the value of its node as it is."""
+        """Whether a tensor with these dimensions as N, C, H and W is just the value of its node."""
         return self.is_native(seen.node) and _arranged(seen, dims) == plain(self.shape(seen.node))
 
     def can_view(self, seen: Seen) -> bool:
@@ -183,6 +188,18 @@ class GraphBuilder:
             self._laid_out[wanted] = self._rearranged(wanted) or self._viewed(wanted)
         return self._laid_out[wanted]
 
+    def settled(self, seen: Seen) -> Seen:
+        """Show a tensor that is a channel shuffle, or flattened, by a node of its own."""
+        dims = {4: NCHW, 2: NC}.get(len(seen.layout))
+        if dims is None or self.is_direct(seen, dims):
+            return seen
+        wanted = Seen(seen.node, _arranged(seen, dims))
+        name = self._laid_out.get(wanted) or self._rearranged(wanted)
+        if name is None:
+            return seen
+        self._laid_out[wanted] = name
+        return self.shown(name, dims)
+
     def _rearranged(self, wanted: Seen) -> str | None:
         """Add the node that gives a layout, if it is a channel shuffle or a flattening."""
         if not self.is_native(wanted.node):
@@ -191,8 +208,10 @@ class GraphBuilder:
         n, c, h, w = plain(shape)
         match wanted.layout:
             case (first, (Atom(1, 1, _), Atom(1, _, groups)) as atoms, third, fourth) if (
-                (first, third, fourth) == (n, h, w) and size_of(atoms) == shape[1]
-            ):
+                first,
+                third,
+                fourth,
+            ) == (n, h, w) and size_of(atoms) == shape[1]:
                 return self.add(Shuffle(name="", inputs=inputs, shape=shape, groups=groups)).name
             case (first, channels, (), ()) if first == n and channels == c + h + w:
                 flat = (shape[0], shape[1] * shape[2] * shape[3], 1, 1)
@@ -201,7 +220,7 @@ class GraphBuilder:
                 return None
 
     def ref(self, seen: Seen) -> Ref:
-        """Return how PyTorch reads a tensor: a node in one of the views, after other nodes if it must."""
+        """Return how PyTorch reads a tensor: a node in a view, which is added if need be."""
         shape = self.shape(seen.node)
         as_is = plain(shape)
         if seen.layout == as_is:
@@ -212,7 +231,9 @@ class GraphBuilder:
             return Ref(seen.node, View.NC)
         if seen not in self._laid_out:
             flat = (*seen.layout, ()) if len(seen.layout) == 3 else seen.layout
-            self._laid_out[seen] = self._rearranged(replace(seen, layout=flat)) or self._viewed(seen)
+            self._laid_out[seen] = self._rearranged(replace(seen, layout=flat)) or self._viewed(
+                seen
+            )
         return Ref(self._laid_out[seen])
 
     def _viewed(self, seen: Seen) -> str:
@@ -244,7 +265,7 @@ class GraphBuilder:
         return name
 
     def with_channels(self, seen: Seen, dim: int) -> Seen | None:
-        """Show a tensor by a node whose channels are the tensor's dimension `dim`; None if none can be."""
+        """Show a tensor by a node whose channels are its dimension `dim`; None if none can be."""
         if self.is_native(seen.node) and seen.layout[dim] == whole(1, self.shape(seen.node)[1]):
             return seen
         if self._dtypes[seen.node] != torch.float32 or has_repeats(seen.layout):
@@ -260,7 +281,7 @@ class GraphBuilder:
 
     @staticmethod
     def layout(shape: Shape, dims: Dims) -> Layout:
-        """Return how a tensor shows a node of that shape, with these dimensions as N, C, H and W."""
+        """Return how a tensor shows a node, with these dimensions as N, C, H and W."""
         n, c, h, w = plain(shape)
         layouts: dict[Dims, Layout] = {NCHW: (n, c, h, w), NHWC: (n, h, w, c), NC: (n, c)}
         return layouts[dims]

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from onebyone.errors import ModelError, ShapeError
+from onebyone.errors import ShapeError
 from onebyone.graph.builder import GraphBuilder, Seen
+from onebyone.graph.calls import Value
 from onebyone.graph.convert import convert
 from onebyone.graph.graph import Graph
 from onebyone.graph.layout import shape_of
-from onebyone.graph.trace import Call, Trace, Value, trace
+from onebyone.graph.trace import Trace, trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,9 @@ class Captured:
         graph: What the network computes.
         in_spec: Nesting of `(args, kwargs)`.
         out_spec: Nesting of the result.
-        in_leaves: The flattened arguments: shape and type where the graph has an input, None in place
-            of constants, and what else there was.
-        out_leaves: The flattened result: a `Slot` for each output of the graph, and what else there was.
+        in_leaves: The flattened arguments: a `Value` where the graph has an input, `CONSTANT` in
+            place of known tensors, and what else there was.
+        out_leaves: The flattened result: `SLOT` for each output of the graph, and what else there is.
     """
 
     graph: Graph
@@ -35,7 +36,9 @@ class Captured:
     in_leaves: tuple[Any, ...]
     out_leaves: tuple[Any, ...]
 
-    def flatten(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> list[Tensor]:
+    def flatten(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+    ) -> list[Tensor]:
         """Return the tensors that the graph's inputs take, in their order.
 
         Raises:
@@ -88,18 +91,18 @@ def capture(
 ) -> Captured:
     """Turn a network into a graph; the network stays as it is, and its weights are shared.
 
-    Operators that have no kind of their own become `Opaque`. The graph holds for the example's shapes.
+    Operators that have no kind of their own become `Opaque`. It holds for the example's shapes only.
 
     Args:
-        model: A module, a graph from `torch.compile` or `torch.export`, or any function of tensors.
+        model: A module, a graph from `torch.compile` or `torch.export`, or any function.
         args: Example arguments; of tensors, only shape and type count.
         kwargs: The same, by name.
-        constants: Which of the flattened tensors are known numbers all the same, such as the weights
-            that `torch.compile` hands over as arguments.
+        constants: Which of the flattened tensors are known numbers all the same, such as the
+            weights that `torch.compile` hands over as arguments.
 
     Raises:
-        ModelError: If what the network does depends on the numbers in its input, if it is in training
-            mode, or if it fails.
+        ModelError: If what the network does depends on the numbers in its input, if it is in
+            training mode, or if it fails.
     """
     traced = trace(model, args, kwargs, constants=constants)
     with torch.no_grad():
@@ -149,6 +152,6 @@ def _check_input(index: int, leaf: Any, wanted: Value) -> None:
         raise ShapeError(f"argument {index} must be a tensor; got {type(leaf).__name__}")
     if tuple(leaf.shape) != wanted.shape or leaf.dtype != wanted.dtype:
         raise ShapeError(
-            f"argument {index} must be {wanted.dtype} {wanted.shape} as in the example that the network "
-            f"was captured with; got {leaf.dtype} {tuple(leaf.shape)}; capture it again"
+            f"argument {index} must be {wanted.dtype} {wanted.shape} as in the example that the "
+            f"network was captured with; got {leaf.dtype} {tuple(leaf.shape)}; capture it again"
         )

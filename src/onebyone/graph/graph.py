@@ -1,8 +1,8 @@
 """The one typed graph of a network, which the compiler rewrites.
 
-Every value is a float32 tensor `(N, C, H, W)`; a vector of features is `(N, C, 1, 1)`. Fifteen kinds of
-nodes say what CNNs do, and `Opaque` stands for any other PyTorch operator. Nodes are facts: frozen,
-in an order in which they can run, each with the path of the module that it came from.
+Every value is a float32 tensor `(N, C, H, W)`; a vector of features is `(N, C, 1, 1)`. Fifteen kinds
+of nodes say what CNNs do, and `Opaque` stands for any other PyTorch operator. Nodes are facts:
+frozen, in an order in which they can run, each with the path of the module that it came from.
 
 Where a convolution is seen as a matrix product, `M` are its output pixels (N * H * W), `K` the
 numbers summed for one output (channels of a group * kernel height * kernel width), and `N_out` its
@@ -14,6 +14,9 @@ output channels.
     Concat  Slice  Shuffle  Reshape                     what only moves numbers
     Opaque                                              any other operator, run by PyTorch
 """
+
+# pyright: reportImportCycles=false
+# `Graph.__str__` imports `show` when it is called.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -105,7 +108,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input(Node):
-    """Take the user's tensor number `index`; no inputs."""
+    """Take the user's tensor number `index`; no inputs.
+
+    It is what the user gave, whatever its rank and type; only an `Opaque` reads one that is not
+    float32 `(N, C, H, W)`.
+    """
 
     index: int
 
@@ -119,9 +126,9 @@ class Constant(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convolution(Node):
-    """Convolve `inputs[0]`, add `inputs[1]` (a residual of the output's shape) if there is one, activate.
+    """Convolve `inputs[0]`, add `inputs[1]` if there is one, activate.
 
-    A linear layer is a 1x1 convolution of one pixel, or of every pixel.
+    What is added, a residual, has the output's shape. A linear layer is a 1x1 convolution of one pixel, or of every pixel.
 
     Shape: `weight (N_out, C / groups, kernel height, kernel width)`, `bias (N_out,)`.
     """
@@ -152,7 +159,9 @@ class Convolution(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchNorm(Node):
-    """Scale and shift each channel by statistics of the training: `(x - mean) * rsqrt(var + eps) * weight + bias`.
+    """Scale and shift each channel by statistics of the training, then activate.
+
+    The value is `(x - mean) * rsqrt(var + eps) * weight + bias`.
 
     Shape: the four tensors are `(C,)`.
     """
@@ -165,14 +174,17 @@ class BatchNorm(Node):
     activation: Function | None = None
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """Return float64 `scale` and `shift`, so that the value is `x * scale + shift`; each `(C,)`."""
+        """Return float64 `scale` and `shift`, `(C,)` each: the value is `x * scale + shift`."""
         scale = self.weight.double() * (self.var.double() + self.eps).rsqrt()
         return scale, self.bias.double() - self.mean.double() * scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerNorm(Node):
-    """Normalize the channels of each pixel, then scale and shift them; both tensors are `(C,)` or None."""
+    """Normalize the channels of each pixel, then scale and shift them.
+
+    Shape: `weight` and `bias` are `(C,)`, or None.
+    """
 
     weight: Tensor | None
     bias: Tensor | None
@@ -188,7 +200,7 @@ class Activation(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic(Node):
-    """Combine two inputs number by number, dimensions of size 1 repeated as in PyTorch; then activate."""
+    """Combine two inputs number by number, sizes of 1 repeated as in PyTorch; then activate."""
 
     operator: Literal["add", "sub", "mul", "div", "maximum", "minimum"]
     activation: Function | None = None
@@ -203,8 +215,8 @@ class Softmax(Node):
 class Pool(Node):
     """Take the maximum or the average of a window, for every output row and column.
 
-    Windows are already cut at the border of the input: `rows` has one for each output row, `columns` one
-    for each output column. Max, average, global and adaptive pooling differ only in them.
+    Windows are already cut at the border of the input: `rows` has one for each output row, `columns`
+    one for each output column. Max, average, global and adaptive pooling differ only in them.
     """
 
     operator: Literal["max", "avg"]
@@ -248,7 +260,7 @@ class Concat(Node):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice(Node):
-    """Take every `step`-th of the indices `start .. stop - 1` along one dimension: 1 channels, 2 rows, 3 columns."""
+    """Take every `step`-th of the indices `start .. stop - 1` of dimension 1, 2 or 3."""
 
     dim: Literal[1, 2, 3]
     start: int
@@ -260,7 +272,8 @@ class Slice(Node):
 class Shuffle(Node):
     """Deal channels out again: seen as `groups` rows of equal length, they are read by columns.
 
-    What ShuffleNet calls a channel shuffle: `(N, groups, C / groups, H, W)`, dimensions 1 and 2 exchanged.
+    What ShuffleNet calls a channel shuffle: of `(N, groups, C / groups, H, W)`, dimensions 1 and 2
+    change places.
     """
 
     groups: int

@@ -1,7 +1,8 @@
-"""Running a graph in plain PyTorch: what every rewrite, and every compiled network, is compared with."""
+"""Running a graph in plain PyTorch: what rewrites and compiled networks are compared with."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,8 +33,6 @@ from onebyone.graph.graph import (
     Window,
 )
 
-_Leaf = TypeVar("_Leaf")
-
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "relu": F.relu,
     "relu6": F.relu6,
@@ -43,7 +42,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "leaky_relu": F.leaky_relu,
     "clamp": torch.clamp,
 }
@@ -82,9 +81,9 @@ def interpret_nodes(
     """Give name and value of every node in turn; arguments as for `interpret`."""
     values: dict[str, Any] = {}
 
-    def cast(leaf: _Leaf) -> _Leaf:
+    def cast(leaf: Any) -> Any:
         is_float = isinstance(leaf, Tensor) and leaf.is_floating_point()
-        return leaf if dtype is None or not is_float else leaf.to(dtype)
+        return leaf.to(dtype) if dtype is not None and is_float else leaf
 
     for node in graph:
         if isinstance(node, Input):
@@ -113,9 +112,7 @@ Cast = Callable[[Any], Any]
 Run = Callable[[Any, list[Tensor], Cast], Tensor]
 
 
-def _call(
-    node: Opaque, values: Mapping[str, Any], cast: Cast, dtype: torch.dtype | None
-) -> Any:
+def _call(node: Opaque, values: Mapping[str, Any], cast: Cast, dtype: torch.dtype | None) -> Any:
     """Call PyTorch's operator, its references replaced by values."""
 
     def given(leaf: Any) -> Any:

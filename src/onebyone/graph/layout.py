@@ -1,10 +1,10 @@
 """How a tensor shows the numbers of a node: which of its dimensions holds which of theirs.
 
-Views and permutations move no numbers. Instead of nodes they give a `Layout`: for every dimension of the
-tensor, the factors ("atoms") of the node's dimensions that it runs through, slowest first. Of a node
-`(N, C, H, W)`, a layer on NHWC sees `[n][h][w][c]`, a linear layer on pixels `[n h w][c]`, and a channel
-shuffle is `[n][c1 c0][h][w]`. A dimension of size 1 has no atoms, which lets `(N, C)`, `(N, C, 1, 1)`
-and `(N, 1, 1, C)` be the same thing.
+Views and permutations move no numbers. Instead of nodes they give a `Layout`: for every dimension
+of the tensor, the factors ("atoms") of the node's dimensions that it runs through, slowest first.
+Of a node `(N, C, H, W)`, a layer on NHWC sees `[n][h][w][c]`, a linear layer on pixels
+`[n h w][c]`, and a channel shuffle is `[n][c1 c0][h][w]`. A dimension of size 1 has no atoms, which
+lets `(N, C)`, `(N, C, 1, 1)` and `(N, 1, 1, C)` be the same thing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -64,7 +64,7 @@ def merged(atoms: Iterable[Atom]) -> Group:
 
 
 def regrouped(layout: Layout, shape: Sequence[int]) -> Layout | None:
-    """Show the same numbers in another shape, as `Tensor.view` does; None where dimensions don't divide.
+    """Show the same numbers in another shape, as `Tensor.view` does; None where sizes don't divide.
 
     Example:
         >>> shape_of(regrouped(plain((2, 6, 5, 5)), (2, 3, 2, 25)))
@@ -120,25 +120,3 @@ def in_order(layout: Layout) -> list[Atom]:
     """Return the atoms as they follow each other in the node's value, slowest first."""
     atoms = (atom for group in layout for atom in group if atom.dim != REPEATED)
     return sorted(atoms, key=lambda atom: (atom.dim, -atom.stride))
-
-
-def with_dim(layout: Layout, dim: int, size: int) -> Layout | None:
-    """Return the layout after the node's dimension `dim` got another size; None if it is in parts.
-
-    The dimension must be shown as a whole somewhere; it may have had size 1 if it is given a home
-    by nobody, and then only keeps size 1.
-    """
-    changed: list[Group] = []
-    found = False
-    for group in layout:
-        atoms: list[Atom] = []
-        for atom in group:
-            if atom.dim != dim:
-                atoms.append(atom)
-            elif atom.stride == 1 and not found:
-                atoms.extend(whole(dim, size))
-                found = True
-            else:
-                return None
-        changed.append(merged(atoms))
-    return tuple(changed) if found or size == 1 else None

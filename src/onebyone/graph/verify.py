@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from onebyone.errors import InvalidGraphError
@@ -32,6 +31,7 @@ from onebyone.graph.graph import (
     View,
     Window,
 )
+from onebyone.graph.shapes import broadcast
 
 PARAMETERS = {
     "relu": 0,
@@ -98,7 +98,9 @@ def _check_node(node: Node, before: Mapping[str, Node]) -> None:
         return
     shapes = [before[name].shape for name in node.inputs]
     for name, shape in zip(node.inputs, shapes, strict=True):
-        _check(len(shape) == 4, f"{node.name} reads {name}, whose shape {shape} is not (N, C, H, W)")
+        _check(
+            len(shape) == 4, f"{node.name} reads {name}, whose shape {shape} is not (N, C, H, W)"
+        )
     low, high = COUNTS.get(type(node), (1, 1))
     _check(
         low <= len(shapes) <= high, f"{node.name}: a {node.kind} doesn't read {len(shapes)} values"
@@ -160,7 +162,9 @@ def _constant(node: Constant, _: list[Shape]) -> Shape:
 
 def _convolution(node: Convolution, shapes: list[Shape]) -> Shape:
     n, c, height, width = shapes[0]
-    _check(node.weight.dim() == 4, f"{node.name}: `weight` {tuple(node.weight.shape)} must have rank 4")
+    _check(
+        node.weight.dim() == 4, f"{node.name}: `weight` {tuple(node.weight.shape)} must have rank 4"
+    )
     out_channels, group_channels = node.weight.shape[:2]
     fits = group_channels * node.groups == c and out_channels % node.groups == 0
     _check(
@@ -205,11 +209,10 @@ def _same(_node: Activation | Softmax, shapes: list[Shape]) -> Shape:
 
 
 def _arithmetic(node: Arithmetic, shapes: list[Shape]) -> Shape:
-    for sizes in zip(*shapes, strict=True):
-        _check(
-            len(set(sizes) - {1}) <= 1, f"{node.name}: {shapes[0]} and {shapes[1]} don't broadcast"
-        )
-    return tuple(torch.broadcast_shapes(*shapes))
+    shape = broadcast(*shapes)
+    _check(shape is not None, f"{node.name}: {shapes[0]} and {shapes[1]} don't broadcast")
+    assert shape is not None
+    return shape
 
 
 def _pool(node: Pool, shapes: list[Shape]) -> Shape:

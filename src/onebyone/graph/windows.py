@@ -1,25 +1,27 @@
-"""Which input rows (or columns) each output row of a pooling layer reads, exactly as PyTorch counts."""
+"""Which input rows (or columns) each output row of a pooling layer reads, as PyTorch counts."""
 
 from onebyone.graph.graph import Window
 
 
-def max_windows(size: int, kernel: int, stride: int, padding: int, *, ceil_mode: bool) -> tuple[Window, ...]:
+def max_windows(
+    size: int, kernel: int, stride: int, padding: int, *, ceil_mode: bool
+) -> tuple[Window, ...]:
     """Return the windows of max pooling over `size` rows.
 
     Example:
         >>> [(w.start, w.stop) for w in max_windows(5, 3, 2, 1, ceil_mode=False)]
         [(0, 2), (1, 4), (3, 5)]
     """
-    count = _output_size(size, kernel, stride, padding, ceil_mode=ceil_mode)
+    count = output_size(size, kernel, stride, padding, ceil_mode=ceil_mode)
     return tuple(_cut(i * stride - padding, kernel, size) for i in range(count))
 
 
 def average_windows(
     size: int, kernel: int, stride: int, padding: int, *, ceil_mode: bool, count_padding: bool
 ) -> tuple[Window, ...]:
-    """Return the windows of average pooling; counting padding, those beyond it still don't count."""
+    """Return the windows of average pooling; rows beyond the padding never count."""
     windows: list[Window] = []
-    for i in range(_output_size(size, kernel, stride, padding, ceil_mode=ceil_mode)):
+    for i in range(output_size(size, kernel, stride, padding, ceil_mode=ceil_mode)):
         start = i * stride - padding
         inside = _cut(start, kernel, size)
         count = min(start + kernel, size + padding) - start if count_padding else inside.count
@@ -28,7 +30,7 @@ def average_windows(
 
 
 def adaptive_windows(size: int, outputs: int) -> tuple[Window, ...]:
-    """Return the windows that share `size` rows among `outputs`; they overlap where it doesn't divide.
+    """Return the windows that share `size` rows among `outputs`; uneven ones overlap.
 
     Example:
         >>> [(w.start, w.stop) for w in adaptive_windows(5, 3)]
@@ -49,10 +51,11 @@ def unit_windows(size: int) -> tuple[Window, ...]:
     return tuple(Window(i, i + 1, 1) for i in range(size))
 
 
-def _output_size(size: int, kernel: int, stride: int, padding: int, *, ceil_mode: bool) -> int:
+def output_size(size: int, kernel: int, stride: int, padding: int, *, ceil_mode: bool) -> int:
+    """Return how many windows there are."""
     room = size + 2 * padding - kernel
     count = (-(-room // stride) if ceil_mode else room // stride) + 1
-    # Rounding up may give a window that starts in the padding behind the image: that one is dropped.
+    # Rounding up may give a window that starts in the padding behind the image: it is dropped.
     return count - 1 if ceil_mode and (count - 1) * stride >= size + padding else count
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import warnings
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, fx, nn
@@ -12,7 +11,7 @@ _CONVOLUTION = torch.ops.aten.conv2d.default
 _BATCH_NORM = torch.ops.aten.batch_norm.default
 
 
-def fold_network(model: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+def fold_network(model: nn.Module, example: Tensor) -> nn.Module:
     """Return a channels-last copy of a network in which no batch norm follows a convolution.
 
     It still runs in PyTorch, operation by operation. Where networks name their layers as they like,

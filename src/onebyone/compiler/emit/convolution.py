@@ -180,6 +180,7 @@ def _emit_tile(code: Code, tile: Tile) -> None:
     residuals = places(residual, steps[2]) if tile.has_residual else []
     _prefetch(code, tile, targets, residuals)
     sources = places(source, steps[0])
+    ahead = None if tile.scattered else code.mul(steps[0], tile.pixels)
     initial = [code.load(code.at(bias, lanes * v)) for v in range(tile.vectors)]
 
     def tap(index: Any, carried: list[Any]) -> list[Any]:
@@ -188,6 +189,9 @@ def _emit_tile(code: Code, tile: Tile) -> None:
 
         def channels(step: Any, carried: list[Any]) -> list[Any]:
             offset, panel, *sums = carried
+            if ahead is not None:
+                for pixel in range(tile.pixels):
+                    code.prefetch(code.at(code.at(sources[pixel], offset), ahead))
             for u in range(tile.unroll):
                 row = [
                     code.load(code.at(panel, (u * tile.vectors + v) * lanes))

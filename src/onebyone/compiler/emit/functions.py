@@ -41,17 +41,20 @@ def exponential(code: Code, value: Any) -> Any:
     """
     b = code.builder
     value = at_most(code, at_least(code, value, -87.33), 88.37)
-    power = code.unary("rint", b.fmul(value, code.splat(1 / math.log(2))))
+    # Numbers near 1.5 * 2^23 have no fraction, so adding that rounds; not every processor has a
+    # vector instruction for it. The lowest bits of the sum are then n + 127, a float's exponent.
+    shift = code.splat(1.5 * 2**23 + 127)
+    shifted = code.multiply_add(value, code.splat(1 / math.log(2)), shift)
+    power = b.fsub(shifted, shift)
     rest = code.multiply_add(power, code.splat(-0.693359375), value)
     rest = code.multiply_add(power, code.splat(2.12194440e-4), rest)
     total = code.splat(1 / math.factorial(7))
     for order in range(6, -1, -1):
         total = code.multiply_add(total, rest, code.splat(1 / math.factorial(order)))
     integers = ir.VectorType(ir.IntType(32), code.lanes)
-    # NaN has no integer; any will do, because `total` is NaN then.
-    whole = b.fptosi(b.select(b.fcmp_unordered("uno", power, power), code.splat(0.0), power), integers)
-    exponent = b.shl(whole, ir.Constant(integers, [23] * code.lanes))
-    return b.bitcast(b.add(b.bitcast(total, integers), exponent), code.vector_type)
+    exponent = b.shl(b.bitcast(shifted, integers), ir.Constant(integers, [23] * code.lanes))
+    # NaN has no exponent; any number will do, because `total` is NaN then.
+    return b.fmul(total, b.bitcast(exponent, code.vector_type))
 
 
 def relu(code: Code, value: Any) -> Any:

@@ -5,10 +5,15 @@ straight into the buffer of the concatenation; one that repeats the beginning of
 DenseNet) is a view of that. A value that a padded convolution reads gets a border of zeros.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from onebyone.compiler.plan.buffers import CONSTANTS, FIRST_TENSOR, INPUT_WORDS, Buffer, Region
+from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS, Buffer, Region
+from onebyone.compiler.plan.memory import LINE_FLOATS
 from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Padding, Slice
+
+
+ALIASING_FLOATS = 1024
+"""4096 bytes: what first-level caches take apart addresses by."""
 
 
 @dataclass(slots=True)
@@ -56,10 +61,14 @@ def place_values(graph: Graph) -> Placement:
     for node in graph:
         owner = graph[roots[node.name].owner]
         if owner.name not in buffers:
-            base = CONSTANTS if isinstance(owner, Constant) else direct.get(owner.name, 0)
+            base = CONSTANTS if isinstance(owner, Constant) else direct.get(owner.name, ARENA)
             border = borders.get(owner.name, (0, 0, 0, 0))
             buffers[owner.name] = Buffer(
-                name=owner.name, shape=owner.shape, border=border, base=base
+                name=owner.name,
+                shape=owner.shape,
+                border=border,
+                base=base,
+                pixel_stride=_pixel_stride(owner) if base == ARENA else 0,
             )
         channels = node.shape[1]
         placement.regions[node.name] = Region(
@@ -71,6 +80,17 @@ def place_values(graph: Graph) -> Placement:
             (source, whole.narrowed(channel, graph[source].shape[1])) for source, channel in inputs
         ]
     return placement
+
+
+def _pixel_stride(node: Node) -> int:
+    """Return the floats from one pixel to the next.
+
+    If pixels were a multiple of 4096 bytes apart, all rows of a tile would fall into the same few places
+    of the first-level cache and push each other out; a cache line more, and they do not.
+    """
+    _, channels, height, width = node.shape
+    is_unlucky = channels % ALIASING_FLOATS == 0 and height * width > 1
+    return channels + LINE_FLOATS if is_unlucky else channels
 
 
 def _share_buffers(graph: Graph) -> tuple[dict[str, _Share], dict[str, list[tuple[str, int]]]]:
@@ -153,5 +173,3 @@ def _direct_outputs(
         and not any(borders.get(name, ()))
     }
 
-
-__all__ = ["Placement", "is_view", "place_values", "replace"]

@@ -1,0 +1,303 @@
+"""Single 1x1 layers on four engines, beside what the machine can multiply.
+
+    .venv/bin/python benchmarks/pointwise.py [--quick] [--rounds N] [--threads N] [--json]
+
+All distinct 1x1 convolutions of three networks, batch 1, each engine in turn, as
+docs/performance.md says. The columns are GFLOP/s, two operations for each multiply-add:
+
+    conv2d   torch's convolution, channels-last
+    linear   torch's matrix product, of the same NHWC numbers
+    ort      ONNX Runtime, a network of one convolution: the better of its two layouts, because
+             the one that it has in a whole network costs two reorderings here
+    ours     the same, compiled by OneByOne, of NHWC numbers
+
+Calls have a price of their own, 2 to 30 microseconds, which weighs on the smallest layers. The
+last lines weigh the layers by how often they occur in each network. The peak is that of a loop of
+independent multiply-adds in registers, one on each thread, the best of several before and after.
+"""
+
+import argparse
+import ctypes
+import json
+import math
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import llvmlite.binding as llvm
+import numpy as np
+import torch
+from llvmlite import ir
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from onebyone.bench import Burst, describe_machine, measure_interleaved
+from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
+from onebyone.bench.machine import usable_cores
+from onebyone.bench.peers import OnnxExport, onnx_runtime
+from onebyone.bench.peers.engine import Runner
+from onebyone.compiler import compile_model
+from onebyone.models import create_model, find_model
+
+NETWORKS = ("resnet50", "inception_resnet_v2", "efficientnet_lite0")
+QUICK_LAYERS = 3
+ACCUMULATORS = 12  # more than latency x throughput (4 x 2) needs; 14 registers fit AVX2's 16
+LANES = {"avx512f": 16, "avx2": 8, "asimd": 4}
+
+Shape = tuple[int, int, int, int, int]
+"""in_channels, out_channels, height and width of the input, stride."""
+
+Seconds = dict[str, float]
+"""Median seconds of each engine."""
+
+
+def find_shapes(name: str) -> Counter[Shape]:
+    """Count the 1x1 layers of a zoo network by shape; nothing is computed."""
+    counts: Counter[Shape] = Counter()
+
+    def count(conv: nn.Conv2d, inputs: tuple[Tensor], _: Tensor) -> None:
+        if conv.kernel_size == (1, 1) and conv.groups == 1:
+            _, channels, height, width = inputs[0].shape
+            counts[channels, conv.out_channels, height, width, conv.stride[0]] += 1
+
+    size = find_model(name).input_size
+    with torch.device("meta"):
+        network = create_model(name)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_hook(count)
+        network(torch.empty(1, 3, size, size))
+    return counts
+
+
+def count_flops(shape: Shape) -> int:
+    """Return two for each multiply-add of a layer."""
+    in_channels, out_channels, height, width, stride = shape
+    return 2 * in_channels * out_channels * math.ceil(height / stride) * math.ceil(width / stride)
+
+
+def make_calls(shape: Shape, threads: int) -> dict[str, Callable[[], object]]:
+    """Make one layer ready on every engine; each takes the same NCHW values in its own layout."""
+    in_channels, out_channels, height, width, stride = shape
+    conv = nn.Conv2d(in_channels, out_channels, 1, stride=stride).eval().requires_grad_(False)
+    example = torch.randn(1, in_channels, height, width)
+    matrix, bias = conv.weight.flatten(1), conv.bias
+    weight = conv.weight.to(memory_format=torch.channels_last)
+    content = OnnxExport()(conv, example)
+
+    def linear(x: Tensor) -> Tensor:
+        pixels = x.permute(0, 2, 3, 1)[:, ::stride, ::stride]
+        return nn.functional.linear(pixels, matrix, bias).permute(0, 3, 1, 2)
+
+    nhwc = example.contiguous(memory_format=torch.channels_last)
+    runners: dict[str, Runner] = {
+        "conv2d": partial(nn.functional.conv2d, weight=weight, bias=bias, stride=stride),
+        "linear": linear,
+    }
+    runners["ours"] = compile_model(conv, nhwc, threads=threads)
+    runners = {name: _on(nhwc, run) for name, run in runners.items()}
+    for name, level in (("nchw", "ORT_ENABLE_EXTENDED"), ("nchwc", "ORT_ENABLE_ALL")):
+        runners[f"ort {name}"] = onnx_runtime.load(content, threads, level=level)
+    expected = float64_output(conv, example)
+    for name, run in runners.items():
+        error = relative_rms(run(example), expected)
+        if error > LARGEST_ERROR:
+            raise SystemExit(f"{name} is wrong by {error:.1e} at {shape}")
+    return {name: partial(run, example) for name, run in runners.items()}
+
+
+def _on(own: Tensor, run: Runner) -> Runner:
+    """Run on a copy of the example in the engine's own layout."""
+    return lambda _: run(own)
+
+
+def time_layer(shape: Shape, *, threads: int, rounds: int) -> Seconds:
+    """Time a layer on every engine."""
+    with torch.inference_mode():
+        calls = make_calls(shape, threads)
+        timed = measure_interleaved(calls, rounds=rounds, burst=Burst(discarded=3, timed=9))
+    seconds = {name: float(np.median(times)) for name, times in timed.items()}
+    seconds["ort"] = min(seconds.pop("ort nchw"), seconds.pop("ort nchwc"))
+    return {name: seconds[name] for name in ("conv2d", "linear", "ort", "ours")}
+
+
+def measure_peak(lanes: int, threads: int) -> float:
+    """Return the FLOP/s of independent multiply-adds in registers, on all threads at once."""
+    with _multiply_add_loop(lanes) as loop:
+        flops = 2 * lanes * ACCUMULATORS
+        iterations = 10_000_000
+        best = 0.0
+        for _ in range(5):
+            rates: list[float] = []
+            barrier = threading.Barrier(threads)
+            workers = [
+                threading.Thread(target=_time_loop, args=(loop, iterations, barrier, rates))
+                for _ in range(threads)
+            ]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            best = max(best, flops * sum(rates))
+        return best
+
+
+def _time_loop(
+    loop: Callable[[int, object], None],
+    iterations: int,
+    barrier: threading.Barrier,
+    rates: list[float],
+) -> None:
+    result = (ctypes.c_float * 16)(*[0.5] * 16)  # the sums tend to 1: neither overflow nor zero
+    barrier.wait()
+    start = time.perf_counter()
+    loop(iterations, result)  # ctypes lets other threads run meanwhile
+    rates.append(iterations / (time.perf_counter() - start))
+
+
+@contextmanager
+def _multiply_add_loop(lanes: int) -> Iterator[Callable[[int, object], None]]:
+    """Compile `for i in range(n): sums[j] = sums[j] * x + x` for all j, in registers."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    vector, count = ir.VectorType(ir.FloatType(), lanes), ir.IntType(64)
+    module = ir.Module()
+    signature = ir.FunctionType(ir.VoidType(), [count, vector.as_pointer()])
+    function = ir.Function(module, signature, "loop")
+    fma = ir.Function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f32")
+    entry, body, end = (function.append_basic_block(name) for name in ("entry", "body", "end"))
+    builder = ir.IRBuilder(entry)
+    x = builder.load(function.args[1], align=4)
+    builder.branch(body)
+    builder.position_at_end(body)
+    index = builder.phi(count)
+    index.add_incoming(ir.Constant(count, 0), entry)
+    sums = [builder.phi(vector) for _ in range(ACCUMULATORS)]
+    following = builder.add(index, ir.Constant(count, 1))
+    index.add_incoming(following, body)
+    for number, total in enumerate(sums):
+        total.add_incoming(ir.Constant(vector, [1.0 + number] * lanes), entry)
+        total.add_incoming(builder.call(fma, [total, x, x]), body)
+    builder.cbranch(builder.icmp_signed("<", following, function.args[0]), body, end)
+    builder.position_at_end(end)
+    total = sums[0]
+    for other in sums[1:]:
+        total = builder.fadd(total, other)
+    builder.store(total, function.args[1], align=4)
+    builder.ret_void()
+    target = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
+    )
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), target)
+    engine.finalize_object()
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)
+    yield kind(engine.get_function_address("loop"))
+    engine.close()
+
+
+def weigh(counts: Counter[Shape], seconds: dict[Shape, Seconds]) -> tuple[float, Seconds]:
+    """Return the FLOPs of a network's layers, and the seconds of all of them on each engine."""
+    known = {shape: n for shape, n in counts.items() if shape in seconds}
+    flops = sum(n * count_flops(shape) for shape, n in known.items())
+    engines = next(iter(seconds.values()))
+    return flops, {e: sum(n * seconds[shape][e] for shape, n in known.items()) for e in engines}
+
+
+def choose(counts: Counter[Shape]) -> list[Shape]:
+    """Return the few shapes of a network that cost the most, for a quick look."""
+    return sorted(counts, key=lambda shape: -counts[shape] * count_flops(shape))[:QUICK_LAYERS]
+
+
+def print_tables(
+    seconds: dict[Shape, Seconds], networks: dict[str, Counter[Shape]], peak: float
+) -> None:
+    """Print the layers, then the networks, in GFLOP/s."""
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    engines = list(next(iter(seconds.values())))
+    table = Table(title="GFLOP/s of single 1x1 layers", title_justify="left", box=None)
+    for heading in ("in", "out", "pixels", "stride", *engines):
+        table.add_column(heading, justify="right")
+    for shape, times in seconds.items():
+        in_channels, out_channels, height, width, stride = shape
+        rates = (f"{count_flops(shape) / times[engine] / 1e9:.0f}" for engine in engines)
+        table.add_row(f"{in_channels}", f"{out_channels}", f"{height}x{width}", f"{stride}", *rates)
+    console.print(table)
+    table = Table(
+        title="\nAll 1x1 layers of a network: ms, GFLOP/s", title_justify="left", box=None
+    )
+    table.add_column("network")
+    for engine in engines:
+        table.add_column(engine, justify="right")
+    for name, counts in networks.items():
+        flops, times = weigh(counts, seconds)
+        cells = (f"{1e3 * t:.2f}  {flops / t / 1e9:.0f}" for t in times.values())
+        table.add_row(name, *cells)
+    console.print(table)
+    console.print(f"\nmeasured peak of multiply-adds: {peak / 1e9:.0f} GFLOP/s")
+
+
+def to_json(
+    seconds: dict[Shape, Seconds], networks: dict[str, Counter[Shape]], peak: float
+) -> dict[str, object]:
+    """Return all that was measured as one JSON object."""
+    keys = ("in_channels", "out_channels", "height", "width", "stride")
+    return {
+        "machine": describe_machine().to_json(),
+        "peak_flops_per_second": peak,
+        "layers": [
+            dict(zip(keys, shape, strict=True))
+            | {
+                "flops": count_flops(shape),
+                "counts": {name: counts[shape] for name, counts in networks.items()},
+                "median_seconds": times,
+            }
+            for shape, times in seconds.items()
+        ],
+        "networks": {
+            name: dict(zip(("flops", "seconds"), weigh(counts, seconds), strict=True))
+            for name, counts in networks.items()
+        },
+    }
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description="Time single 1x1 layers on several engines.")
+    parser.add_argument("--quick", action="store_true", help="a few layers, a few rounds")
+    parser.add_argument("--rounds", type=int, help="turns of each engine (15; quick: 5)")
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds or (5 if arguments.quick else 15)
+    if rounds < 1 or arguments.threads < 1:
+        parser.error("--rounds and --threads must be at least 1")
+
+    torch.set_num_threads(arguments.threads)
+    machine = describe_machine()
+    lanes = next((n for isa, n in LANES.items() if isa in machine.isa), 4)
+    networks = {name: find_shapes(name) for name in NETWORKS}
+    shapes = sorted(
+        {s for c in networks.values() for s in (choose(c) if arguments.quick else c)},
+        key=lambda shape: (-shape[2], shape),
+    )
+    peak = measure_peak(lanes, arguments.threads)
+    seconds: dict[Shape, Seconds] = {}
+    for number, shape in enumerate(shapes, start=1):
+        if sys.stderr.isatty():
+            print(f"\rlayer {number} of {len(shapes)}", end="", file=sys.stderr)  # noqa: T201
+        seconds[shape] = time_layer(shape, threads=arguments.threads, rounds=rounds)
+    peak = max(peak, measure_peak(lanes, arguments.threads))
+    if arguments.json:
+        print(json.dumps(to_json(seconds, networks, peak), indent=2))  # noqa: T201
+    else:
+        print(f"{machine}; {arguments.threads} threads, {rounds} rounds\n")  # noqa: T201
+        print_tables(seconds, networks, peak)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""PyTorch's own door: `torch.compile(model, backend="onebyone")`.
+
+PyTorch finds the function below by an entry point of the package, without an import of ours.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from onebyone.compiler.compile import compile_captured
+from onebyone.compiler.model import CompiledModel
+from onebyone.compiler.target import host_target, usable_cores
+from onebyone.errors import OneByOneError
+from onebyone.graph import capture
+
+MOST_SHAPES = 16
+"""How many sets of shapes one graph is compiled for; further ones run in PyTorch."""
+
+
+def onebyone(
+    graph_module: fx.GraphModule, example_inputs: Sequence[Any], **options: Any
+) -> Callable[..., Any]:
+    """Compile a graph of `torch.compile` for this CPU; what cannot be compiled runs in PyTorch.
+
+    Args:
+        graph_module: What PyTorch has seen the network do.
+        example_inputs: Arguments of its first call, the network's weights among them.
+        options: `threads`, as in `compile_model` (`torch.compile(..., options={"threads": 1})`).
+    """
+    given = options.get("options") or {}
+    return Specialized(graph_module, _weights(graph_module), given.get("threads") or usable_cores())
+
+
+def _weights(graph_module: fx.GraphModule) -> frozenset[int]:
+    """Return which arguments are the network's own tensors; PyTorch has marked them."""
+    placeholders = [node for node in graph_module.graph.nodes if node.op == "placeholder"]
+    return frozenset(
+        index
+        for index, node in enumerate(placeholders)
+        if node.meta.get("tensor_dict", {}).get("_dynamo_static_input_type")
+    )
+
+
+class Specialized:
+    """Run a graph on native code made for the shapes that come, when they come first.
+
+    Weights are part of the code. If one has been changed since, the code is made anew.
+    """
+
+    def __init__(self, graph_module: fx.GraphModule, weights: frozenset[int], threads: int) -> None:
+        self._graph_module = graph_module
+        self._weights = weights
+        self._threads = threads
+        self._compiled: dict[Any, CompiledModel | None] = {}
+        self._versions: tuple[Any, ...] = ()
+
+    @property
+    def compiled(self) -> tuple[CompiledModel, ...]:
+        """What has been compiled so far."""
+        return tuple(model for model in self._compiled.values() if model is not None)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run the graph; gradients, if wanted, are PyTorch's business."""
+        if _wants_gradient(arguments):
+            return self._graph_module(*arguments)
+        versions = tuple(_version(arguments[index]) for index in sorted(self._weights))
+        if versions != self._versions:
+            self._versions = versions
+            self._compiled.clear()
+        key = tuple(
+            tuple(leaf.shape) if isinstance(leaf, Tensor) else leaf
+            for index, leaf in enumerate(arguments)
+            if index not in self._weights
+        )
+        if key not in self._compiled and len(self._compiled) < MOST_SHAPES:
+            self._compiled[key] = self._compile(arguments)
+        model = self._compiled.get(key)
+        return self._graph_module(*arguments) if model is None else model(*arguments)
+
+    def _compile(self, arguments: tuple[Any, ...]) -> CompiledModel | None:
+        tensors = [index for index, leaf in enumerate(arguments) if isinstance(leaf, Tensor)]
+        constants = [place for place, index in enumerate(tensors) if index in self._weights]
+        try:
+            captured = capture(self._graph_module, arguments, constants=constants)
+            return compile_captured(captured, target=host_target(), threads=self._threads)
+        except OneByOneError as error:
+            warnings.warn(f"runs in PyTorch, not compiled: {error}", stacklevel=2)
+            return None
+
+
+def _wants_gradient(arguments: Sequence[Any]) -> bool:
+    return torch.is_grad_enabled() and any(
+        isinstance(leaf, Tensor) and leaf.requires_grad for leaf in arguments
+    )
+
+
+def _version(weight: Tensor) -> tuple[int, int]:
+    """Return what changes when a weight's numbers are changed or moved."""
+    return weight.data_ptr(), 0 if weight.is_inference() else weight._version

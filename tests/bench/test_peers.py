@@ -1,0 +1,170 @@
+"""The real adapters, on a network with all that matters to them."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from onebyone.bench import PEERS, Subject, find_engines
+from onebyone.bench.accuracy import float64_output, relative_rms
+from onebyone.bench.peers import OnnxExport
+from onebyone.bench.peers.folding import fold_network
+from onebyone.bench.subject import draw_weights
+from onebyone.errors import UnknownNameError
+
+NEEDS = {
+    "eager": [],
+    "onnxruntime": ["onnx", "onnxscript", "onnxruntime"],
+    "openvino": ["onnx", "onnxscript", "openvino"],
+}
+
+
+class Tiny(nn.Module):
+    """A convolution with padding, a depthwise one, a 1x1 and a residual, each with a batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), norm(8))
+        self.depthwise = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), norm(8))
+        self.pointwise = nn.Sequential(nn.Conv2d(8, 8, 1), norm(8))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        x = torch.relu(x + self.pointwise(torch.relu(self.depthwise(x))))
+        return self.head(x.mean((2, 3)))
+
+
+def norm(channels):
+    return nn.BatchNorm2d(channels)
+
+
+@pytest.fixture(scope="module")
+def subject():
+    images = torch.randn(2, 3, 9, 9, generator=torch.Generator().manual_seed(1))
+    return Subject("tiny", draw_weights(Tiny().eval(), images), (3, 9, 9))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", NEEDS)
+def test_adapters_compute_what_the_network_does(subject, name, batch):
+    for package in NEEDS[name]:
+        pytest.importorskip(package, reason=f"{name} needs {package}")
+    [_, engine] = find_engines([name])
+    images = subject.images(batch)
+    before = copy.deepcopy(subject.network.state_dict())
+    run = engine.build(subject.network, images, 1)
+    others = torch.randn(images.shape)
+    for given in (images, others, images):
+        assert relative_rms(run(given), float64_output(subject.network, given)) < 1e-6
+    after = subject.network.state_dict()
+    for key, value in before.items():
+        assert torch.equal(after[key], value), key
+        assert after[key].stride() == value.stride(), key
+
+
+def test_folding_leaves_no_batch_norm(subject):
+    folded = fold_network(subject.network, subject.images(1))
+    assert isinstance(folded, torch.fx.GraphModule)
+    operations = {node.target for node in folded.graph.nodes}
+    assert torch.ops.aten.conv2d.default in operations
+    assert torch.ops.aten.batch_norm.default not in operations
+    weights = [p for p in folded.parameters() if p.ndim == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+def test_folding_is_exact_whatever_the_layers_have(bias, affine):
+    images = torch.randn(2, 3, 9, 9)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, bias=bias), nn.BatchNorm2d(4, affine=affine))
+    network = draw_weights(network.eval(), images)
+    folded = fold_network(network, images)
+    with torch.no_grad():
+        assert relative_rms(folded(images), float64_output(network, images)) < 1e-6
+
+
+def test_a_batch_norm_stays_where_others_read_its_convolution():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return y + self.norm(y)
+
+    images = torch.randn(2, 3, 5, 5)
+    network = draw_weights(Shared().eval(), images)
+    folded = fold_network(network, images)
+    with torch.no_grad():
+        assert relative_rms(folded(images), float64_output(network, images)) < 1e-6
+
+
+def test_a_network_that_cannot_be_traced_runs_unfolded():
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return self.conv(x) if float(x.sum()) > 0 else self.conv(-x)
+
+    network = Branching().eval()
+    images = torch.randn(1, 3, 5, 5)
+    folded = fold_network(network, images)
+    assert isinstance(folded, Branching)
+    assert folded is not network
+    assert network.conv.weight.is_contiguous()
+    with torch.no_grad():
+        torch.testing.assert_close(folded(images), network(images))
+
+
+def test_engines_that_read_onnx_share_one_export(subject, monkeypatch):
+    pytest.importorskip("onnxscript")
+    exported = []
+
+    class Program:
+        class model_proto:  # noqa: N801
+            @staticmethod
+            def SerializeToString():  # noqa: N802
+                return f"file {len(exported)}".encode()
+
+    def fake(model, arguments, **_):
+        exported.append(model)
+        return Program
+
+    monkeypatch.setattr("torch.onnx.export", fake)
+    export = OnnxExport()
+    images = subject.images(1)
+    assert export(subject.network, images) == b"file 1"
+    assert export(subject.network, images) == b"file 1"
+    assert export(subject.network, subject.images(2)) == b"file 2"
+    assert export(nn.ReLU(), subject.images(2)) == b"file 3"
+
+
+def test_ours_comes_first_and_peers_once():
+    names = [engine.name for engine in find_engines()]
+    assert names == ["onebyone", *PEERS]
+    assert [engine.name for engine in find_engines(["eager", "eager"])] == ["onebyone", "eager"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (
+            "onxruntime",
+            "no engine 'onxruntime' to compare with; did you mean 'onnxruntime'? "
+            "there are eager, inductor, onnxruntime, openvino",
+        ),
+        (
+            "tvm",
+            "no engine 'tvm' to compare with; there are eager, inductor, onnxruntime, openvino",
+        ),
+    ],
+)
+def test_an_unknown_peer_is_named(name, line):
+    with pytest.raises(UnknownNameError) as caught:
+        find_engines(["eager", name])
+    assert str(caught.value) == line
