@@ -3,7 +3,6 @@
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -11,17 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from onebyone.cli.console import WRONG_USE, bar, print_error, print_json, progress, stdout, tell
+from onebyone.cli.engine import Engine, start_engine
 from onebyone.errors import PhotoError
 from onebyone.models import Prediction, default_weights, load_model, open_photo
 from onebyone.models import predict as predict_photo
 
 BAR_WIDTH = 20
-
-
-class Engine(StrEnum):
-    """What runs the network."""
-
-    TORCH = "torch"
 
 
 def predict(
@@ -40,7 +34,7 @@ def predict(
             "by default the model's own."
         ),
     ] = None,
-    engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.TORCH,
+    engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.COMPILED,
     top: Annotated[int, typer.Option(min=1, help="Classes to name for each photo.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
@@ -55,9 +49,10 @@ def predict(
     with redirect_stdout(sys.stderr):  # what a user's file prints is no part of the result
         tell(f"loading {model} ({weights or 'with weights of its own'})")
         network, card = load_model(model, weights=weights)
+        run, engine = start_engine(network, card, engine)
         for photo in progress(photos, "classifying"):
             try:
-                prediction = predict_photo(network, card, open_photo(photo), top=top)
+                prediction = predict_photo(run, card, open_photo(photo), top=top)
                 predictions.append((photo, prediction))
             except PhotoError as error:
                 print_error(str(error))

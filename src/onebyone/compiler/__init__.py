@@ -1,6 +1,6 @@
 """The compiler: from a network to one native function for this CPU.
 
-    capture -> rewrites -> split -> plan -> emit -> jit -> runtime
+capture -> rewrites -> split -> plan -> emit -> jit -> runtime
 """
 
 from onebyone.compiler.compile import compile_captured, compile_model

@@ -5,10 +5,11 @@ that weights are mapped and not copied. Entries are written under another name a
 is damaged is as good as none. What has not been used for longest goes when there is too much.
 """
 
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -20,9 +21,6 @@ from torch import Tensor
 from onebyone.errors import OneByOneError
 from onebyone.files import replacing
 from onebyone.graph import Graph, Node
-
-FORMAT = 1
-"""Changes with whatever makes old entries useless: this layout, or the code that we generate."""
 
 LARGEST_BYTES = 8 << 30
 """What all entries together may take."""
@@ -41,7 +39,7 @@ def cache_directory() -> Path:
 
 def graph_key(graph: Graph, *facts: str) -> str:
     """Return what a compiled graph depends on, as a name: its nodes, its weights and further facts."""
-    digest = hashlib.sha256(json.dumps([FORMAT, *facts]).encode())
+    digest = hashlib.sha256(json.dumps([_compiler_version(), *facts]).encode())
     tensors = list(_tensors(graph))
     with ThreadPoolExecutor(max_workers=2) as threads:  # hashing leaves Python's lock free
         for part in threads.map(_tensor_digest, tensors):
@@ -49,6 +47,15 @@ def graph_key(graph: Graph, *facts: str) -> str:
     for node in graph:
         digest.update(_describe(node).encode())
     digest.update(repr(graph.outputs).encode())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _compiler_version() -> str:
+    """Return a digest of our own source, since other code may generate other code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -68,7 +75,7 @@ def _flat_tensors(value: Any) -> Iterable[Tensor]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _flat_tensors(item)
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         yield from _flat_tensors(list(value.values()))
 
 
@@ -85,6 +92,8 @@ def _describe(node: Node) -> str:
     def plain(value: Any) -> str:
         if isinstance(value, Tensor):
             return "tensor"
+        if isinstance(value, Mapping):
+            value = [part for pair in value.items() for part in pair]
         if isinstance(value, (list, tuple)):
             return f"[{' '.join(map(plain, value))}]"
         return str(value) if callable(value) else repr(value)

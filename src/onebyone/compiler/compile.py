@@ -11,7 +11,7 @@ from onebyone.compiler.model import CompiledModel, NativeStep, Step
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import NativeFunction
 from onebyone.compiler.split import Segment, is_native, split_graph
-from onebyone.compiler.target import Target, host_target, usable_cores
+from onebyone.compiler.target import Target, can_run, host_target, usable_cores
 from onebyone.errors import CompileError, ShapeError, check_choice
 from onebyone.graph import Captured, Graph, Ref, capture
 
@@ -64,7 +64,10 @@ def compile_model(
     arguments = example if isinstance(example, tuple) else (example,)
     captured = capture(model, arguments)
     return compile_captured(
-        captured, target=target or host_target(), threads=threads or usable_cores(), numerics=numerics
+        captured,
+        target=target or host_target(),
+        threads=threads or usable_cores(),
+        numerics=numerics,
     )
 
 
@@ -74,9 +77,15 @@ def compile_captured(
     """Compile a captured graph.
 
     Raises:
-        CompileError: If memory or LLVM gives out, or a shape has no pixels.
+        CompileError: If memory or LLVM gives out, or the target is for another processor.
+        ShapeError: If an input has no numbers.
     """
     _check_sizes(captured.graph)
+    if not can_run(target):
+        raise CompileError(
+            f"this processor cannot run code for the target {target.name!r}; "
+            f"the best that it can run is {host_target().name!r}"
+        )
     try:
         return _compile(captured, target, threads, numerics)
     except MemoryError as error:
@@ -117,7 +126,9 @@ def _compile(captured: Captured, target: Target, threads: int, numerics: str) ->
     )
 
 
-def _native(built: Built, threads: int, takes: tuple[str, ...], gives: tuple[str, ...]) -> NativeStep:
+def _native(
+    built: Built, threads: int, takes: tuple[str, ...], gives: tuple[str, ...]
+) -> NativeStep:
     return NativeStep(NativeFunction(built.binary, threads), takes, gives, built.layers)
 
 

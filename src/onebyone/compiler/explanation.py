@@ -1,27 +1,74 @@
-"""What the compiler did with each layer, in words."""
+"""What the compiler did with each layer, and why not more, in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from onebyone.compiler.build import Built
-from onebyone.graph import Graph, Node, Opaque
+from onebyone.compiler.build import Built, Layer
+from onebyone.graph import (
+    Activation,
+    Arithmetic,
+    BatchNorm,
+    Concat,
+    Constant,
+    Convolution,
+    Graph,
+    Node,
+    Opaque,
+    Pad,
+)
+
+NAME_WIDTH = 44
+LINE_WIDTH = 100
 
 
 def explain(graph: Graph, builts: Sequence[Built]) -> str:
-    """Return a line for each layer that was captured: done on its own, fused, free, or left to PyTorch."""
-    done = {layer.name: layer for built in builts for layer in built.layers}
+    """Return a line for each captured layer: done on its own, fused, free, or left to PyTorch."""
+    layers = {layer.name: layer for built in builts for layer in built.layers}
     free = {name: why for built in builts for name, why in built.views}
-    lines = [f"{len(graph)} layers captured, {len(done)} operations of native code"]
+    readers = graph.readers()
+    fates = {node.name: _fate(graph, node, layers, free, readers) for node in graph}
+    left = sum(isinstance(node, Opaque) for node in graph)
+    fused = sum(fate.startswith("fused") for fate in fates.values())
+    lines = [
+        f"{len(graph)} layers: {len(layers)} operations of native code, {fused} layers fused into "
+        f"them, {left} operators in PyTorch"
+    ]
     for node in graph:
-        lines.append(f"  {node.name:<44} {_fate(graph, node, done, free)}"[:100])
+        name = node.path or node.name
+        shown = name if len(name) <= NAME_WIDTH else f"…{name[1 - NAME_WIDTH :]}"
+        lines.append(f"{node.kind:<12} {shown:<{NAME_WIDTH}} {fates[node.name]}"[:LINE_WIDTH])
     return "\n".join(lines)
 
 
-def _fate(graph: Graph, node: Node, done: dict, free: dict) -> str:
+def _fate(
+    graph: Graph,
+    node: Node,
+    layers: Mapping[str, Layer],
+    free: Mapping[str, str],
+    readers: Mapping[str, Sequence[str]],
+) -> str:
     if isinstance(node, Opaque):
-        return f"runs in PyTorch: {node.target} has no native code"
+        return f"in PyTorch: no native code for {node.target}"
     if node.name in free:
         return f"free: {free[node.name]}"
-    if node.name in done:
-        layer = done[node.name]
-        return f"{layer.kind} {layer.note}".strip() 
-    return "fused into its neighbour"
+    if node.name in layers:
+        layer = layers[node.name]
+        why = _why_alone(graph, node, readers)
+        return f"{layer.kind}: {layer.note}" + (f"; not fused, {why}" if why else "")
+    return "constant" if isinstance(node, Constant) else "fused into a neighbour"
+
+
+def _why_alone(graph: Graph, node: Node, readers: Mapping[str, Sequence[str]]) -> str:
+    """Return why a layer that could be part of a convolution is not."""
+    if not isinstance(node, (Activation, Arithmetic, BatchNorm, Concat, Pad)):
+        return ""
+    if isinstance(node, (Concat, Pad)):
+        return ""
+    sources = [graph[name] for name in node.inputs]
+    convolutions = [source for source in sources if isinstance(source, Convolution)]
+    if not convolutions:
+        return "no convolution before it"
+    if all(
+        len(readers[source.name]) > 1 or graph.is_output(source.name) for source in convolutions
+    ):
+        return "its convolution's result is also needed without it"
+    return ""

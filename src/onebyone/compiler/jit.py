@@ -35,7 +35,9 @@ def _machine(target: Target, *, position_independent: bool = False) -> llvm.Targ
     )
 
 
-def compile_module(module: ir.Module, target: Target, *, position_independent: bool = False) -> bytes:
+def compile_module(
+    module: ir.Module, target: Target, *, position_independent: bool = False
+) -> bytes:
     """Return the object file of a module.
 
     Args:
@@ -54,7 +56,9 @@ def compile_module(module: ir.Module, target: Target, *, position_independent: b
         _passes(machine).run(parsed, llvm.create_pass_builder(machine, _options()))
         return machine.emit_object(parsed)
     except RuntimeError as error:
-        raise CompileError(f"LLVM refused the code: {first_line(error)}; please report it") from error
+        raise CompileError(
+            f"LLVM refused the code: {first_line(error)}; please report it"
+        ) from error
 
 
 def _options() -> llvm.PipelineTuningOptions:

@@ -85,11 +85,17 @@ class CompiledModel:
             return self._captured.unflatten(self._run(tensors))
 
     def profile(self, *args: Any, rounds: int = 10, **kwargs: Any) -> Profile:
-        """Run the network `rounds` times and return what each layer took (the median)."""
+        """Run the network `rounds` times and return what each layer took (the median).
+
+        Raises:
+            ShapeError: If an argument is not like the example's, or `rounds` is below 1.
+        """
         tensors = self._tensors(args, kwargs)
-        self._run(tensors)
+        if rounds < 1:
+            raise ShapeError(f"`rounds` (={rounds}) must be at least 1")
         runs: list[list[LayerTime]] = []
         with torch.no_grad():
+            self._run(tensors)
             for _ in range(rounds):
                 timed: list[LayerTime] = []
                 self._run(tensors, timed)
@@ -102,7 +108,9 @@ class CompiledModel:
 
     def __repr__(self) -> str:
         """Show what it is and where it runs."""
-        native = "fully native" if not self.fallbacks else f"{len(self.fallbacks)} operators in PyTorch"
+        native = (
+            "fully native" if not self.fallbacks else f"{len(self.fallbacks)} operators in PyTorch"
+        )
         return f"CompiledModel({self.target.name}, {self.threads} threads, {native})"
 
     def _tensors(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
@@ -112,6 +120,12 @@ class CompiledModel:
                 "an input requires a gradient, and compiled networks have none: call it under "
                 "torch.inference_mode(), or with x.detach()"
             )
+        for tensor in tensors:
+            if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
+                raise ShapeError(
+                    f"compiled networks take dense tensors on the CPU; got a {tensor.layout} tensor "
+                    f"on {tensor.device}"
+                )
         return tensors
 
     def _run(self, tensors: list[Tensor], timed: list[LayerTime] | None = None) -> list[Tensor]:

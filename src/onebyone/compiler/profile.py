@@ -76,7 +76,9 @@ class Profile:
     @staticmethod
     def of(runs: Sequence[Sequence[LayerTime]], threads: int) -> "Profile":
         """Join several runs of the same network."""
-        medians = [statistics.median(time.seconds for time in times) for times in zip(*runs, strict=True)]
+        medians = [
+            statistics.median(time.seconds for time in times) for times in zip(*runs, strict=True)
+        ]
         total = sum(medians) or 1.0
         layers = tuple(
             LayerProfile(time.layer, seconds, seconds / total)
@@ -100,7 +102,9 @@ class Profile:
             rate = f"{row.gflops_per_second:8.1f}" if row.layer.macs else " " * 8
             how = f"{row.layer.kind} {row.layer.note}".strip()
             lines.append(
-                f"{name:<{NAME_WIDTH}} {row.seconds * 1e6:8.0f} {row.share:6.1%} {rate}  {how}"[:100]
+                f"{name:<{NAME_WIDTH}} {row.seconds * 1e6:8.0f} {row.share:6.1%} {rate}  {how}"[
+                    :100
+                ]
             )
         lines.append(f"{self.core_seconds * 1e3:.2f} ms of core time, on {self.threads} threads")
         return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""A graph cut into parts: those that become native code, and operators that PyTorch runs between them."""
+"""A graph cut into parts: native code, and operators that PyTorch runs between."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from onebyone.graph import Graph, Input, Node, Opaque, Ref
 
@@ -24,8 +24,8 @@ Step = Segment | Opaque
 def split_graph(graph: Graph) -> tuple[Step, ...]:
     """Return segments and opaque nodes in an order in which they can run.
 
-    Each node gets the number of the earliest stage that it can run in; native code has the even stages
-    and PyTorch the odd ones, so that a change between them happens as seldom as possible.
+    Each node gets the number of the earliest stage that it can run in; native code has the even
+    stages and PyTorch the odd ones, so that a change between them happens as seldom as possible.
     """
     stages: dict[str, int] = {}
     for node in graph:
@@ -34,7 +34,9 @@ def split_graph(graph: Graph) -> tuple[Step, ...]:
         stages[node.name] = earliest + (earliest % 2 != parity)
     steps: list[Step] = []
     for stage in sorted({stages[node.name] for node in graph if not isinstance(node, Input)}):
-        nodes = [node for node in graph if stages[node.name] == stage and not isinstance(node, Input)]
+        nodes = [
+            node for node in graph if stages[node.name] == stage and not isinstance(node, Input)
+        ]
         if stage % 2:
             steps += [node for node in nodes if isinstance(node, Opaque)]
         else:
@@ -63,11 +65,3 @@ def _segment(graph: Graph, nodes: list[Node], stages: Mapping[str, int]) -> Segm
 def is_native(graph: Graph) -> bool:
     """Whether no operator is left to PyTorch."""
     return not any(isinstance(node, Opaque) for node in graph)
-
-
-def numbered(graph: Graph) -> Graph:
-    """Number the inputs of a graph in their order, without gaps."""
-    order = {node.name: index for index, node in enumerate(graph.inputs)}
-    return graph.with_changes(
-        {name: replace(node, index=index) for name, index in order.items() if isinstance(node := graph[name], Input)}
-    )

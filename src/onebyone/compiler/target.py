@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from onebyone.errors import UnknownNameError, did_you_mean
+from onebyone.errors import CompileError, UnknownNameError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class Target:
         pause: Intrinsic (and its arguments) that tells the processor that a thread only waits.
         futex: Number of the system call that threads sleep and are woken with.
         level2_bytes: Private cache of a core, which decides the order of loops.
+        needs: Features, as Linux names them, that a processor must have to run the code.
     """
 
     name: str
@@ -36,14 +37,25 @@ class Target:
     pause: tuple[str, tuple[int, ...]] = ("llvm.x86.sse2.pause", ())
     futex: int = 202
     level2_bytes: int = 1 << 20
+    needs: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
         """What code made for this target depends on."""
-        return f"{self.triple} {self.cpu} {','.join(self.features)} {self.lanes} {self.level2_bytes}"
+        facts = (
+            self.cpu,
+            *self.features,
+            self.lanes,
+            self.registers,
+            self.has_fma,
+            self.level2_bytes,
+        )
+        return " ".join(map(str, (self.triple, *facts)))
 
 
 X86 = "x86_64-unknown-linux-gnu"
+HASWELL = frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"})
+SKYLAKE = HASWELL | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 TARGETS = {
     target.name: target
     for target in (
@@ -55,10 +67,25 @@ TARGETS = {
             features=("-prefer-256-bit",),
             lanes=16,
             registers=32,
+            needs=SKYLAKE,
         ),
-        Target(name="avx2", triple=X86, cpu="haswell", features=(), lanes=8, registers=16),
         Target(
-            name="baseline", triple=X86, cpu="x86-64", features=(), lanes=4, registers=16, has_fma=False
+            name="avx2",
+            triple=X86,
+            cpu="haswell",
+            features=(),
+            lanes=8,
+            registers=16,
+            needs=HASWELL,
+        ),
+        Target(
+            name="baseline",
+            triple=X86,
+            cpu="x86-64",
+            features=(),
+            lanes=4,
+            registers=16,
+            has_fma=False,
         ),
         Target(
             name="neon",
@@ -73,12 +100,6 @@ TARGETS = {
     )
 }
 """What can be compiled for, wherever we run; `host_target` picks one of them."""
-
-NEEDED = {
-    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
-    "avx2": {"avx2", "fma"},
-}
-"""Features (as the system names them) that a processor must have for a target."""
 
 
 def find_target(name: str) -> Target:
@@ -96,12 +117,25 @@ def find_target(name: str) -> Target:
 
 @functools.cache
 def host_target() -> Target:
-    """Return the widest target that this processor can run."""
-    if platform.machine() in ("aarch64", "arm64"):
-        return TARGETS["neon"]
-    features = _cpu_flags()
-    name = next((name for name, needed in NEEDED.items() if needed <= features), "baseline")
-    return TARGETS[name]
+    """Return the widest target that this processor can run.
+
+    Raises:
+        CompileError: If there is none.
+    """
+    runnable = [target for target in TARGETS.values() if can_run(target)]
+    if not runnable:
+        raise CompileError(
+            f"there is no code for this processor ({platform.machine()}, {platform.system()}); "
+            "the compiler knows Linux on x86_64 and aarch64"
+        )
+    return max(runnable, key=lambda target: target.lanes)
+
+
+def can_run(target: Target) -> bool:
+    """Whether code for a target runs on this processor."""
+    architecture, _, system, _ = target.triple.split("-")
+    fits = (architecture, system) == (platform.machine(), platform.system().lower())
+    return fits and target.needs <= _cpu_flags()
 
 
 def usable_cores() -> int:
@@ -110,10 +144,11 @@ def usable_cores() -> int:
     return max(1, min(cores, _cgroup_cores(Path("/sys/fs/cgroup")) or cores))
 
 
-def _cpu_flags() -> set[str]:
+@functools.cache
+def _cpu_flags() -> frozenset[str]:
     text = Path("/proc/cpuinfo").read_text()
     line = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return set(line.split())
+    return frozenset(line.split())
 
 
 def _cgroup_cores(root: Path) -> int | None:

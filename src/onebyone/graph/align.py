@@ -9,7 +9,7 @@ from torch import Tensor
 from onebyone.graph.builder import NC, NCHW, NHWC, Dims, GraphBuilder, Seen
 from onebyone.graph.calls import Value
 from onebyone.graph.graph import Shape
-from onebyone.graph.layout import Atom, Layout, in_order, shape_of, without_repeats
+from onebyone.graph.layout import Atom, Layout, has_repeats, in_order, shape_of, without_repeats
 from onebyone.graph.shapes import broadcast
 
 Operand = Seen | Tensor
@@ -31,7 +31,9 @@ def operands(
     """
     both = tuple(_operand(one, seen, len(shape)) for one in pair)
     for one in both:
-        if isinstance(one, Seen) and one.shape == shape and builder.is_native(one.node):
+        if not isinstance(one, Seen) or one.shape != shape or has_repeats(one.layout):
+            continue
+        if builder.is_native(one.node):
             names = [_like(builder, other, one) for other in both]
             if None not in names:
                 return (str(names[0]), str(names[1])), one.layout

@@ -27,7 +27,7 @@ class Captured:
         out_spec: Nesting of the result.
         in_leaves: The flattened arguments: a `Value` where the graph has an input, `CONSTANT` in
             place of known tensors, and what else there was.
-        out_leaves: The flattened result: `SLOT` for each output of the graph, and what else there is.
+        out_leaves: The flattened result: `SLOT` for each output of the graph, all else as it is.
     """
 
     graph: Graph
@@ -91,7 +91,7 @@ def capture(
 ) -> Captured:
     """Turn a network into a graph; the network stays as it is, and its weights are shared.
 
-    Operators that have no kind of their own become `Opaque`. It holds for the example's shapes only.
+    Operators that have no kind of their own become `Opaque`. It holds for the example's shapes.
 
     Args:
         model: A module, a graph from `torch.compile` or `torch.export`, or any function.

@@ -1,8 +1,8 @@
 """The one typed graph of a network, which the compiler rewrites.
 
-Every value is a float32 tensor `(N, C, H, W)`; a vector of features is `(N, C, 1, 1)`. Fifteen kinds
-of nodes say what CNNs do, and `Opaque` stands for any other PyTorch operator. Nodes are facts:
-frozen, in an order in which they can run, each with the path of the module that it came from.
+Every value is a float32 tensor `(N, C, H, W)`; a vector of features is `(N, C, 1, 1)`. Fifteen
+kinds of nodes say what CNNs do, and `Opaque` stands for any other PyTorch operator. Nodes are
+facts: frozen, in an order in which they can run, each with the path of the module it came from.
 
 Where a convolution is seen as a matrix product, `M` are its output pixels (N * H * W), `K` the
 numbers summed for one output (channels of a group * kernel height * kernel width), and `N_out` its
@@ -128,7 +128,8 @@ class Constant(Node):
 class Convolution(Node):
     """Convolve `inputs[0]`, add `inputs[1]` if there is one, activate.
 
-    What is added, a residual, has the output's shape. A linear layer is a 1x1 convolution of one pixel, or of every pixel.
+    What is added, a residual, has the output's shape. A linear layer is a 1x1 convolution of one
+    pixel, or of every pixel.
 
     Shape: `weight (N_out, C / groups, kernel height, kernel width)`, `bias (N_out,)`.
     """
@@ -215,8 +216,8 @@ class Softmax(Node):
 class Pool(Node):
     """Take the maximum or the average of a window, for every output row and column.
 
-    Windows are already cut at the border of the input: `rows` has one for each output row, `columns`
-    one for each output column. Max, average, global and adaptive pooling differ only in them.
+    Windows are already cut at the border of the input: `rows` has one for each output row, and
+    `columns` one for each column. Max, average, global and adaptive pooling differ only in them.
     """
 
     operator: Literal["max", "avg"]

@@ -33,7 +33,7 @@ Layout = tuple[Group, ...]
 
 def whole(dim: int, size: int) -> Group:
     """Return the atoms of a dimension of a node that is shown as it is."""
-    return (Atom(dim, 1, size),) if size > 1 else ()
+    return (Atom(dim, 1, size),) if size != 1 else ()
 
 
 def plain(shape: Shape) -> Layout:
@@ -72,6 +72,8 @@ def regrouped(layout: Layout, shape: Sequence[int]) -> Layout | None:
         >>> regrouped(plain((2, 6)), (3, 4)) is None
         True
     """
+    if 0 in shape:
+        return None
     left = [atom for group in layout for atom in group][::-1]
     groups: list[Group] = []
     for size in shape:

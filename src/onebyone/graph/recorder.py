@@ -235,9 +235,7 @@ class Recorder(TorchDispatchMode):
             raise self.error("a batch norm is in training mode", "; call model.eval() first")
         if packet in _MEMORY and not _keeps_elements(func, args):
             raise self.error(f"{func} depends on where numbers lie in memory")
-        tags = func.tags
-        looks = torch.Tag.data_dependent_output in tags or torch.Tag.dynamic_output_shape in tags
-        if looks or packet in _LOOKS_AT_NUMBERS:
+        if _looks_at_numbers(func, args):
             raise self.error(
                 f"what the model does depends on numbers that depend on its input ({func}), "
                 "as `if x.sum() > 0` or `x.item()` would"
@@ -259,6 +257,14 @@ class Recorder(TorchDispatchMode):
             raise self.error(
                 f"the model draws random numbers ({func})", "; call model.eval() first, " + CURE[2:]
             )
+
+
+def _looks_at_numbers(func: OpOverload, args: tuple[Any, ...]) -> bool:
+    """Whether what comes out of an operator, or its shape, cannot be known without the numbers."""
+    if func.overloadpacket is _aten.index:  # indices give a known shape, a mask does not
+        return any(index.dtype in (torch.bool, torch.uint8) for index in _tensors(args[1]))
+    unknown = torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape
+    return func.overloadpacket in _LOOKS_AT_NUMBERS or any(tag in func.tags for tag in unknown)
 
 
 def _storage(tensor: Tensor) -> int:
@@ -342,4 +348,11 @@ def _functional(func: OpOverload) -> OpOverload | None:
     if not name.endswith("_") or name.endswith("__"):
         return None
     packet = getattr(getattr(torch.ops, namespace), name[:-1], None)
-    return getattr(packet, schema.overload_name or "default", None)
+    overloads = [] if packet is None else [getattr(packet, one) for one in packet.overloads()]
+    return next((one for one in overloads if _takes(one) == _takes(func)), None)
+
+
+def _takes(func: OpOverload) -> list[tuple[str, str]]:
+    """Return names and types of an operator's arguments."""
+    schema = func._schema  # pyright: ignore[reportPrivateUsage]
+    return [(argument.name, str(argument.type)) for argument in schema.arguments]

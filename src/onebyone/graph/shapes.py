@@ -116,7 +116,7 @@ def _batch_norm(
         return None
     channels = x.shape[1:2]
     fits = all(t is None or t.shape == channels for t in (weight, bias, mean, var))
-    return (_like(x), _empty(0), _empty(0)) if fits else None
+    return (_like(x), _empty(*channels), _empty(*channels)) if fits else None
 
 
 def _layer_norm(

@@ -49,7 +49,8 @@ def _deed(node: Node) -> str:
         arguments = ", ".join([*map(_leaf, node.arguments), *keywords])
         return f"opaque {_target(node.target)}({arguments})"
     details = " ".join(filter(None, _details(node)))
-    return f"{node.kind}{' ' if details else ''}{details}({', '.join(node.inputs)})"
+    inputs = f"({', '.join(node.inputs)})" if node.inputs else ""
+    return f"{node.kind}{' ' if details else ''}{details}{inputs}"
 
 
 def _details(node: Node) -> Iterable[str]:

@@ -3,6 +3,7 @@
 The inputs are replaced by tensors on PyTorch's meta device, which have a shape and no numbers.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
@@ -25,13 +26,16 @@ _TRAINABLE = (
 )
 """Layers that do something else in training."""
 
+_LEAVES = (Value, Tensor, str, int, float, torch.dtype, torch.device, type(None))
+"""What may stand in a result, nested in containers that PyTorch knows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
     """What a network did.
 
     Args:
-        in_leaves: The flattened arguments: a `Value`, a real tensor if it is known, or anything else.
+        in_leaves: The flattened arguments: a `Value`, a real tensor if known, or anything else.
         calls: In order.
         outputs: The flattened results: a `Value`, a real tensor, or anything else.
         in_spec: How `(args, kwargs)` were flattened.
@@ -75,7 +79,8 @@ def trace(
     recorder = Recorder()
     positions = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
     unknown = [p for i, p in enumerate(positions) if i not in set(constants)]
-    with torch.no_grad():
+    # Under inference mode operators come undivided, and others than those that we know.
+    with torch.inference_mode(mode=False), torch.no_grad():
         given = list(leaves)
         for position in unknown:
             leaf: Tensor = leaves[position]
@@ -84,8 +89,19 @@ def trace(
         in_leaves = tuple(map(recorder.reference, given))
         result = _run(function, tree_unflatten(given, in_spec), recorder)
         flat, out_spec = tree_flatten(result)
-        outputs = tuple(recorder.reference(leaf) for leaf in flat)
+        outputs: tuple[Any, ...] = tuple(map(recorder.reference, flat))
+    for leaf in outputs:
+        _check_result(leaf)
     return Trace(in_leaves, tuple(recorder.calls), outputs, in_spec, out_spec)
+
+
+def _check_result(leaf: object) -> None:
+    """Check that part of a result is nothing that might hide a tensor."""
+    if not isinstance(leaf, _LEAVES):
+        raise ModelError(
+            f"the model returns a {type(leaf).__name__}, whose tensors cannot be found; "
+            "it must return tensors, nested in tuples, lists and dicts"
+        )
 
 
 def _check_evaluates(function: Callable[..., Any]) -> None:
@@ -105,7 +121,13 @@ def _run(function: Callable[..., Any], given: tuple[Any, Any], recorder: "Record
     shapes = ", ".join(str(tuple(v.shape)) for v in tree_flatten(given)[0] if isinstance(v, Tensor))
     root = function if isinstance(function, nn.Module) else None
     try:
-        with recorder, _FactoriesOnCpu(), _watched(root, recorder):
+        # Autocast would convert real weights, and not tensors without numbers: here all is float32.
+        with (
+            torch.autocast("cpu", enabled=False),
+            recorder,
+            _FactoriesOnCpu(),
+            _watched(root, recorder),
+        ):
             if isinstance(function, fx.GraphModule):
                 return _Interpreter(function, recorder).run_with(args, kwargs)
             return function(*args, **kwargs)
@@ -115,7 +137,8 @@ def _run(function: Callable[..., Any], given: tuple[Any, Any], recorder: "Record
         place = f"{recorder.path}: " if recorder.path else ""
         raise ModelError(
             f"{place}the model cannot be followed on inputs of shape {shapes}: "
-            f"{first_line(error)}; check that it runs on them in PyTorch, and that it never looks at their numbers"
+            f"{first_line(error)}; check that it runs on them in PyTorch, "
+            "and that it never looks at their numbers"
         ) from error
 
 
@@ -158,8 +181,6 @@ class _Interpreter(fx.Interpreter):
     def run_with(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run on arguments by position and by name."""
         if kwargs:
-            import inspect
-
             args = inspect.signature(self.module.forward).bind(*args, **kwargs).args
         return self.run(*args)
 

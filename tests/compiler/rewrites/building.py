@@ -139,9 +139,9 @@ class GraphBuilder:
         n, *rest = self.shape(x)
         return self.add(Reshape, "flatten", (x,), (n, torch.Size(rest).numel(), 1, 1))
 
-    def upsample(self, x, height, width, scale=None):
+    def upsample(self, x, height, width, scale=None, mode="nearest"):
         shape = (*self.shape(x)[:2], height, width)
-        return self.add(Upsample, "upsample", (x,), shape, mode="nearest", scale=scale)
+        return self.add(Upsample, "upsample", (x,), shape, mode=mode, scale=scale)
 
     def pool(self, x, operator, size, stride=1):
         n, c, *image = self.shape(x)

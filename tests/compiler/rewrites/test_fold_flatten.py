@@ -16,6 +16,7 @@ def test_a_linear_layer_reads_the_image(n, c, h, w):
     after = check_rewrite(fold_flatten, b.build(y), b.values())
     assert list(after.nodes) == ["x1", "conv1"]
     assert after["conv1"].kernel_size == (h, w)
+    assert after["conv1"].stride == (1, 1)
     assert after["conv1"].shape == (n, 3, 1, 1)
 
 

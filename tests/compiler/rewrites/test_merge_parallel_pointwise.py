@@ -40,6 +40,16 @@ def test_the_merged_one_stands_where_the_first_stood():
     assert list(after.nodes) == ["x1", "conv1+conv2", "conv1", "act1", "conv2", "act2"]
 
 
+def test_a_path_that_is_not_known_is_not_shown():
+    b = GraphBuilder()
+    x = b.input(1, 3, 4, 4)
+    convs = [b.conv(x, 2) for _ in range(3)]
+    b.change(convs[1], path="")
+    graph = b.build(*(b.act(conv) for conv in convs))
+    after = check_rewrite(merge_parallel_pointwise, graph, b.values())
+    assert after["conv1+conv2+conv3"].path == "net.conv1 + net.conv3"
+
+
 def test_strides_and_activations_make_families():
     b = GraphBuilder()
     x = b.input(1, 3, 4, 4)

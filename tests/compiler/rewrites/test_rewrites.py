@@ -4,10 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from onebyone.compiler.rewrites import REWRITES, rewrite_graph
 from onebyone.errors import InvalidGraphError
+from onebyone.graph.capture import capture
 from onebyone.graph.graph import Function, Graph
+from onebyone.models import build_network, find_model
 from tests.compiler.rewrites.building import RELU, GraphBuilder, outline
 from tests.helpers.rewrites import check_rewrite
 
@@ -99,6 +102,19 @@ def test_what_is_left_of_a_block(build):
     graph = b.build(build(b))
     after = check_rewrite(lambda g: rewrite_graph(g, check=True), graph, b.values())
     assert outline(after) == GOLDEN[build]
+
+
+@pytest.mark.parametrize("name", ["googlenet", "efficientnet_lite0"])
+def test_networks_end_without_batch_norms(name):
+    network = build_network(find_model(name).config)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+    x = torch.randn(1, 3, 64, 64)
+    # The longest sum is of GoogLeNet's 3x3 over 192 channels, or its 1x1 over 1024.
+    after = check_rewrite(rewrite_graph, capture(network, (x,)).graph, [x], terms=9 * 192)
+    assert {node.kind for node in after} <= {"input", "convolution", "pool", "concat", "slice"}
 
 
 def test_what_a_later_rewrite_uncovers_is_rewritten_too():

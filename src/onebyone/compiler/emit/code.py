@@ -112,7 +112,9 @@ class Code:
         b = self.builder
         start, stop, step = (int64(v) if isinstance(v, int) else v for v in (start, stop, step))
         before = b.block
-        head, body, end = (b.append_basic_block(f"{name}.{part}") for part in ("head", "body", "end"))
+        head, body, end = (
+            b.append_basic_block(f"{name}.{part}") for part in ("head", "body", "end")
+        )
         b.branch(head)
         b.position_at_end(head)
         index = b.phi(I64, name=name)
@@ -248,7 +250,9 @@ class Code:
         """Return the mask of the first `count` lanes, or None for all of them."""
         if count == self.lanes:
             return None
-        return ir.Constant(ir.VectorType(I1, self.lanes), [int(i < count) for i in range(self.lanes)])
+        return ir.Constant(
+            ir.VectorType(I1, self.lanes), [int(i < count) for i in range(self.lanes)]
+        )
 
     def lanes_below(self, count: Any) -> Any:
         """Return the mask of the first `count` lanes, where that is known only at run time."""

@@ -29,7 +29,9 @@ def emit_depthwise(code: Code, kernel: DepthwiseKernel, record: Record) -> None:
 
             def tiles_of(pixels: int, places: dict[str, Any] = places) -> None:
                 code.for_channels(
-                    first, last, lambda c, mask: _emit_tile(code, kernel, record, places, pixels, c, mask)
+                    first,
+                    last,
+                    lambda c, mask: _emit_tile(code, kernel, record, places, pixels, c, mask),
                 )
 
             if kernel.has_smaller_tiles:
@@ -93,7 +95,8 @@ def _emit_tile(
         start = code.at(source, code.mul(index, record.number("source_step")))
         first_weight = code.mul(code.mul(index, width), channels)
         row = [
-            code.load(code.at(weights, first_weight, code.mul(channels, x)), mask) for x in range(width)
+            code.load(code.at(weights, first_weight, code.mul(channels, x)), mask)
+            for x in range(width)
         ]
         for position in range((pixels - 1) * kernel.stride + (width - 1) * kernel.dilation + 1):
             users = [

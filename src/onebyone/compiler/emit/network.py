@@ -1,5 +1,8 @@
 """From an execution plan to LLVM IR: kernels, their work records, and the schedule over them."""
 
+from collections.abc import Callable
+from typing import Any
+
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import I64, PTR, VOID, Code, int64
@@ -22,7 +25,7 @@ from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, Place
 from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.compiler.target import Target
 
-EMITTERS = {
+EMITTERS: dict[type[ops.Kernel], Callable[[Code, Any, Record], None]] = {
     ops.ConvolutionKernel: emit_convolution,
     ops.DepthwiseKernel: emit_depthwise,
     ops.ElementwiseKernel: emit_elementwise,

@@ -4,7 +4,7 @@ Each is written as what it does for one vector of one output pixel (or for one w
 around that, and how a chunk is cut out of them, are the same for all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -47,9 +47,7 @@ def pixel_place(code: Code, record: Record, name: str, image: Any, row: Any, col
     return code.at(record.pointer(name), *offsets)
 
 
-def for_vectors(
-    code: Code, kernel: Any, record: Record, body: Callable[[Any, Any], None]
-) -> None:
+def for_vectors(code: Code, kernel: Any, record: Record, body: Callable[[Any, Any], None]) -> None:
     """Run `body(channel, mask)` for the vectors of a chunk's channels; no mask code where none is needed."""
     first, last = channel_range(code, record, record.number("channels"))
     if kernel.has_tail:
@@ -78,7 +76,9 @@ def emit_elementwise(code: Code, kernel: ElementwiseKernel, record: Record) -> N
                 spread[name] if name in spread else code.load(code.at(places[name], channel), mask)
                 for name in names
             ]
-            result = apply_function(code, kernel.activation, _combine(code, kernel.operator, values))
+            result = apply_function(
+                code, kernel.activation, _combine(code, kernel.operator, values)
+            )
             code.store(result, code.at(places["target"], channel), mask)
 
         for_vectors(code, kernel, record, vector)
@@ -102,14 +102,14 @@ def emit_pool(code: Code, kernel: PoolKernel, record: Record) -> None:
 
     def pixel(image: Any, row: Any, column: Any) -> None:
         row_table, column_table = record.pointer("row_table"), record.pointer("column_table")
-        top, bottom, high = (code.load_int32(row_table, code.add(code.mul(row, 3), i)) for i in range(3))
+        top, bottom, high = (
+            code.load_int32(row_table, code.add(code.mul(row, 3), i)) for i in range(3)
+        )
         left, right, wide = (
             code.load_int32(column_table, code.add(code.mul(column, 3), i)) for i in range(3)
         )
         count = b.sitofp(code.mul(high, wide), F32)
-        source = code.at(
-            record.pointer("source"), code.mul(image, record.number("source_image"))
-        )
+        source = code.at(record.pointer("source"), code.mul(image, record.number("source_image")))
         target = pixel_place(code, record, "target", image, row, column)
         source_row, source_pixel = record.numbers("source_row", "source_pixel")
 
@@ -180,7 +180,8 @@ def emit_bilinear(code: Code, kernel: BilinearKernel, record: Record) -> None:
         weight = code.load_float(code.at(record.pointer(f"{name}_weights"), index))
         return near, far, code.broadcast(weight)
 
-    def mix(near: Any, far: Any, weight: Any) -> Any:
+    def mix(ends: Sequence[Any], weight: Any) -> Any:
+        near, far = ends
         rest = b.fsub(code.splat(1.0), weight)
         return code.multiply_add(far, weight, b.fmul(near, rest))
 
@@ -195,10 +196,10 @@ def emit_bilinear(code: Code, kernel: BilinearKernel, record: Record) -> None:
 
         def vector(channel: Any, mask: Any) -> None:
             rows = [
-                mix(*(code.load(code.at(corner, channel), mask) for corner in pair), across)
+                mix([code.load(code.at(corner, channel), mask) for corner in pair], across)
                 for pair in corners
             ]
-            code.store(mix(rows[0], rows[1], down), code.at(target, channel), mask)
+            code.store(mix(rows, down), code.at(target, channel), mask)
 
         for_vectors(code, kernel, record, vector)
 
@@ -225,21 +226,15 @@ def _reduce(
     combine: Callable[[Any, Any, Any], Any],
 ) -> Any:
     """Carry one vector through all channels: `combine(total, channel, mask)`."""
-    b = code.builder
-    slot = _stack_vector(code)
+    with code.builder.goto_entry_block():
+        slot = code.builder.alloca(code.vector_type)  # LLVM keeps it in a register
     code.store(code.splat(start), slot)
 
     def vector(channel: Any, mask: Any) -> None:
         code.store(combine(code.load(slot), channel, mask), slot)
 
     for_vectors(code, kernel, record, vector)
-    return b.load(slot, typ=code.vector_type, align=4)
-
-
-def _stack_vector(code: Code) -> Any:
-    """Reserve a vector on the stack, at the head of the function; LLVM keeps it in a register."""
-    with code.builder.goto_entry_block():
-        return code.builder.alloca(code.vector_type)
+    return code.load(slot)
 
 
 def _only(code: Code, mask: Any, value: Any, other: float) -> Any:
@@ -282,16 +277,10 @@ def _layer_norm(code: Code, kernel: Any, record: Record, source: Any, target: An
     mean = code.broadcast(b.fdiv(total, channels))
 
     def square(total: Any, channel: Any, mask: Any) -> Any:
-        apart = b.fsub(code.load(code.at(source, channel), mask), mean)
-        return _only(code, mask, code.multiply_add(apart, apart, total), 0.0)
+        apart = _only(code, mask, b.fsub(code.load(code.at(source, channel), mask), mean), 0.0)
+        return code.multiply_add(apart, apart, total)
 
-    # The masked vector comes last and would lose what its other lanes have gathered.
-    def square_kept(total: Any, channel: Any, mask: Any) -> Any:
-        if mask is None:
-            return square(total, channel, mask)
-        return b.select(mask, square(total, channel, mask), total)
-
-    total = code.horizontal_sum(_reduce(code, kernel, record, 0.0, square_kept))
+    total = code.horizontal_sum(_reduce(code, kernel, record, 0.0, square))
     variance = b.fadd(b.fdiv(total, channels), code.load_float(record.pointer("eps")))
     factor = code.broadcast(b.fdiv(ir.Constant(F32, 1.0), code.unary("sqrt", variance)))
     scale, shift = record.pointer("scale"), record.pointer("shift")
@@ -300,7 +289,9 @@ def _layer_norm(code: Code, kernel: Any, record: Record, source: Any, target: An
         apart = b.fsub(code.load(code.at(source, channel), mask), mean)
         normal = b.fmul(apart, factor)
         value = code.multiply_add(
-            normal, code.load(code.at(scale, channel), mask), code.load(code.at(shift, channel), mask)
+            normal,
+            code.load(code.at(scale, channel), mask),
+            code.load(code.at(shift, channel), mask),
         )
         code.store(value, code.at(target, channel), mask)
 
@@ -310,9 +301,7 @@ def _layer_norm(code: Code, kernel: Any, record: Record, source: Any, target: An
 def emit_fill(code: Code, kernel: FillKernel, record: Record) -> None:
     """Write one value over runs of floats; a chunk is one image."""
     b = code.builder
-    start = code.at(
-        record.pointer("target"), code.mul(record.chunk, record.number("target_image"))
-    )
+    start = code.at(record.pointer("target"), code.mul(record.chunk, record.number("target_image")))
     runs = record.pointer("runs")
     with code.loop(0, record.number("run_count"), name="run") as run:
         begin = code.load_int32(runs, code.mul(run, 2))
@@ -344,7 +333,9 @@ def emit_read(code: Code, _kernel: ReadKernel, record: Record) -> None:
             code.mul(row, record.number("target_row")),
         )
 
-        def copy_plane_row(channel: Any, first: Any, source: Any = source, target: Any = target) -> None:
+        def copy_plane_row(
+            channel: Any, first: Any, source: Any = source, target: Any = target
+        ) -> None:
             plane = code.at(source, code.mul(channel, strides[1]))
             with code.loop(first, columns, name="x") as x:
                 number = code.load_float(code.at(plane, code.mul(x, strides[3])))
@@ -371,13 +362,17 @@ def emit_write(code: Code, _kernel: WriteKernel, record: Record) -> None:
     rows, images, columns, channels = record.numbers("rows", "images", "columns", "channels")
     begin, end = code.part(record.chunk, record.number("channel_parts"), code.mul(channels, images))
     pixels = code.mul(rows, columns)
-    source_image, source_row, source_pixel = record.numbers(
-        "source_image", "source_row", "source_pixel"
-    )
+    source_row, source_pixel = record.numbers("source_row", "source_pixel")
     with code.loop(begin, end, name="plane") as plane:
         image, channel = code.div(plane, channels), code.rem(plane, channels)
-        source = code.at(record.pointer("source"), code.mul(image, source_image), channel)
-        target = code.at(record.pointer("target"), code.mul(plane, pixels))
+        source = code.at(
+            record.pointer("source"), code.mul(image, record.number("source_image")), channel
+        )
+        target = code.at(
+            record.pointer("target"),
+            code.mul(image, record.number("target_image")),
+            code.mul(channel, pixels),
+        )
         with code.loop(0, rows, name="row") as row:
             line = code.at(source, code.mul(row, source_row))
             place = code.at(target, code.mul(row, columns))

@@ -34,7 +34,9 @@ def counter_words(threads: int) -> int:
 
 
 def emit_schedule(
-    module: ir.Module, target: Any, groups: Sequence[Sequence[tuple[ir.Function, ir.GlobalVariable, int]]]
+    module: ir.Module,
+    target: Any,
+    groups: Sequence[Sequence[tuple[ir.Function, ir.GlobalVariable, int]]],
 ) -> None:
     """Write `run(context, thread)` and `prepare(context)`.
 
@@ -63,7 +65,9 @@ def _group_table(module: ir.Module, groups: Sequence[Sequence[Any]]) -> ir.Globa
             chunks += count
             entries.append(OPERATION([int64(chunks), kernel, record, int64(number)]))
             number += 1
-        operations = constant(module, f"group_{index}", ir.ArrayType(OPERATION, len(entries)), entries)
+        operations = constant(
+            module, f"group_{index}", ir.ArrayType(OPERATION, len(entries)), entries
+        )
         rows.append(GROUP([int64(chunks), operations]))
     return constant(module, "groups", ir.ArrayType(GROUP, len(rows)), rows)
 
@@ -73,8 +77,8 @@ def constant(module: ir.Module, name: str, kind: ir.Type, value: Any) -> ir.Glob
     variable = ir.GlobalVariable(module, kind, name)
     variable.linkage = "internal"
     variable.global_constant = True
-    variable.align = 64
-    variable.initializer = ir.Constant(kind, value)
+    variable.align = 64  # pyright: ignore[reportAttributeAccessIssue]
+    variable.initializer = ir.Constant(kind, value)  # pyright: ignore[reportAttributeAccessIssue]
     return variable
 
 
@@ -241,5 +245,3 @@ def _note_time(code: Code, slot: Any, start: Any, end: Any) -> None:
     b.store(end, _word(code, slot, 1), align=8)
     busy = code.add(_load(code, slot, 2), code.sub(end, start))
     b.store(busy, _word(code, slot, 2), align=8)
-
-

@@ -35,9 +35,7 @@ def pause(code: Code) -> None:
     code.builder.call(code.intrinsic(name, ir.VoidType(), [I32] * len(values)), values)
 
 
-def wait_while(
-    code: Code, word: Any, spins: Any, is_waiting: Callable[[Any], Any]
-) -> None:
+def wait_while(code: Code, word: Any, spins: Any, is_waiting: Callable[[Any], Any]) -> None:
     """Go on when `is_waiting(value)` is false: look `spins` times, then sleep between looks."""
     b = code.builder
     look, keep, nap, sleep, awake, end = (
@@ -83,5 +81,6 @@ def _futex(code: Code, word: Any, operation: int, value: Any) -> None:
     kind = ir.FunctionType(I64, [I64], var_arg=True)
     function = code.module.globals.get("syscall") or ir.Function(code.module, kind, "syscall")
     arguments = [int64(code.target.futex), word, int32(operation), value]
-    code.builder.call(function, [*arguments, ir.Constant(PTR, None), ir.Constant(PTR, None), int32(0)])
-
+    code.builder.call(
+        function, [*arguments, ir.Constant(PTR, None), ir.Constant(PTR, None), int32(0)]
+    )

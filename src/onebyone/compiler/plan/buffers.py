@@ -84,6 +84,16 @@ class Region:
         offset = (row + top) * self.buffer.row_stride + (column + left) * self.buffer.pixel_stride
         return Place(self.buffer.name, self.buffer.base, offset + self.channel)
 
+    def cropped(self, frame: Padding) -> "Region":
+        """Return what is left without some pixels at the top, bottom, left and right."""
+        n, c, h, w = self.buffer.shape
+        top, bottom, left, right = frame
+        border = tuple(old + new for old, new in zip(self.buffer.border, frame, strict=True))
+        inner = replace(
+            self.buffer, shape=(n, c, h - top - bottom, w - left - right), border=border
+        )
+        return replace(self, buffer=inner)
+
     def narrowed(self, channel: int, channels: int) -> "Region":
         """Return some of these channels."""
         return replace(self, channel=self.channel + channel, channels=channels)

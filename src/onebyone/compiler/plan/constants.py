@@ -22,22 +22,22 @@ class Constants:
     def add(self, tensor: Tensor) -> Place:
         """Put in a tensor of weights and return its place."""
         assert tensor.dtype in (torch.float32, torch.int32)
-        name = f"constant_{len(self.tensors)}"
-        self.tensors[name] = tensor.contiguous().flatten()
+        name = f"packed {len(self.tensors)}"  # no node has a name like this
+        self.tensors[name] = tensor.detach().contiguous().flatten()
         self.offsets[name] = self.size
         self.size = aligned(self.size + tensor.numel())
         return Place(name, CONSTANTS)
 
     def table(self, numbers: Tensor) -> Place:
         """Put in a table (int32), or find an equal one that is there."""
-        numbers = numbers.to(torch.int32).contiguous()
-        return self._shared(numbers)
+        return self._shared(numbers.to(torch.int32))
 
     def shared(self, numbers: Tensor) -> Place:
         """Put in a small tensor of float32 that others may also have."""
-        return self._shared(numbers.to(torch.float32).contiguous())
+        return self._shared(numbers.detach().to(torch.float32))
 
     def _shared(self, numbers: Tensor) -> Place:
+        numbers = numbers.contiguous()
         key = hashlib.sha256(numbers.numpy().tobytes() + str(numbers.dtype).encode()).digest()
         if key not in self._known:
             self._known[key] = self.add(numbers).buffer

@@ -1,11 +1,10 @@
 """How convolutions run: depthwise ones by their own kernel, all others as tiles of a matrix product."""
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from onebyone.compiler.plan import operations as ops
 from onebyone.compiler.plan.buffers import Place, Region
+from onebyone.compiler.plan.lowering import Lowering
 from onebyone.compiler.plan.tiles import (
     Tiling,
     choose_chunks,
@@ -16,19 +15,23 @@ from onebyone.compiler.plan.tiles import (
 from onebyone.compiler.plan.weights import pack_bias, pack_convolution
 from onebyone.graph import Convolution
 
-if TYPE_CHECKING:
-    from onebyone.compiler.plan.lower import Lowering
-
 LARGEST_DEPTHWISE_TILE = 8
 """Outputs of a row at once: with a row of weights and an input they fit 16 registers."""
+
+JOINED_PIXELS = 64
+"""Images with fewer pixels are tiled together."""
 
 DEPTHWISE_WEIGHT = 8
 """How much longer a depthwise multiply-add takes than one of a matrix product, about."""
 
 
-def lower_convolution(lowering: "Lowering", node: Convolution) -> None:
+def lower_convolution(lowering: Lowering, node: Convolution) -> None:
     """Add the operation that computes a convolution."""
-    if node.is_depthwise and node.stride[0] == node.stride[1] and node.dilation[0] == node.dilation[1]:
+    if (
+        node.is_depthwise
+        and node.stride[0] == node.stride[1]
+        and node.dilation[0] == node.dilation[1]
+    ):
         _lower_depthwise(lowering, node)
     else:
         _lower_dense(lowering, node)
@@ -40,20 +43,20 @@ def count_macs(node: Convolution) -> int:
     return n * c * h * w * node.weight[0].numel()
 
 
-def _source_of(lowering: "Lowering", node: Convolution) -> Place:
+def _source_of(lowering: Lowering, node: Convolution) -> Place:
     """Return where the first output reads the kernel's first number."""
     top, _, left, _ = node.padding
     return lowering.region(node.inputs[0]).place(-top, -left)
 
 
-def _residual_of(lowering: "Lowering", node: Convolution) -> Region | None:
+def _residual_of(lowering: Lowering, node: Convolution) -> Region | None:
     return lowering.region(node.inputs[1]) if len(node.inputs) > 1 else None
 
 
 # Depthwise
 
 
-def _lower_depthwise(lowering: "Lowering", node: Convolution) -> None:
+def _lower_depthwise(lowering: Lowering, node: Convolution) -> None:
     source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
     residual = _residual_of(lowering, node)
     images, channels, rows, columns = node.shape
@@ -61,7 +64,9 @@ def _lower_depthwise(lowering: "Lowering", node: Convolution) -> None:
     pixels, larger, tiles = cut_evenly(columns, LARGEST_DEPTHWISE_TILE)
     vectors = -(-channels // lanes)
     wanted = choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, images * rows * vectors)
-    channel_parts = choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, vectors) if rows < 2 * wanted else 1
+    channel_parts = (
+        choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, vectors) if rows < 2 * wanted else 1
+    )
     row_parts = min(images * rows, max(1, wanted // channel_parts))
     kernel = ops.DepthwiseKernel(
         kernel_size=node.kernel_size,
@@ -114,14 +119,14 @@ def _lower_depthwise(lowering: "Lowering", node: Convolution) -> None:
 # Dense and grouped
 
 
-def _lower_dense(lowering: "Lowering", node: Convolution) -> None:
+def _lower_dense(lowering: Lowering, node: Convolution) -> None:
     source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
     residual = _residual_of(lowering, node)
     lanes = lowering.target.lanes
     images, channels, rows, columns = node.shape
-    scattered = not _is_strided(node, source, target, residual)
-    # Without tables, all images are one long row of pixels.
-    batches, pixels = (images, rows * columns) if scattered else (1, images * rows * columns)
+    # Small images are tiled together, so that a batch of vectors is one matrix.
+    joined = images if rows * columns < JOINED_PIXELS else 1
+    batches, pixels = images // joined, joined * rows * columns
     per_group = channels // node.groups
     taps, depth = _taps_and_depth(node, source)
     tiling = choose_tiling(lowering.target, pixels, per_group, len(taps) * depth)
@@ -136,29 +141,28 @@ def _lower_dense(lowering: "Lowering", node: Convolution) -> None:
         last_vectors=tiling.last_vectors,
         tail_lanes=tiling.tail_lanes,
         unroll=choose_unroll(depth),
-        scattered=scattered,
         has_residual=residual is not None,
         activation=node.activation,
     )
     constants, other = lowering.constants, residual or target
-    nowhere = constants.table(torch.zeros(1))
     work = ops.ConvolutionWork(
         source=_source_of(lowering, node),
         weights=constants.add(pack_convolution(node.weight.detach(), node.groups, tiling, lanes)),
         bias=constants.add(
             pack_bias(
-                None if node.bias is None else node.bias.detach(), channels, node.groups, tiling, lanes
+                None if node.bias is None else node.bias.detach(),
+                channels,
+                node.groups,
+                tiling,
+                lanes,
             )
         ),
         target=target.place(),
         residual=other.place(),
         tap_table=constants.table(torch.tensor(taps)),
-        source_table=_table(lowering, source, node) if scattered else nowhere,
-        target_table=_table(lowering, target, node, is_source=False) if scattered else nowhere,
-        residual_table=_table(lowering, other, node, is_source=False) if scattered else nowhere,
-        source_stride=source.buffer.pixel_stride,
-        target_stride=target.buffer.pixel_stride,
-        residual_stride=other.buffer.pixel_stride,
+        source_table=constants.table(_pixel_table(node, source, joined, node.stride)),
+        target_table=constants.table(_pixel_table(node, target, joined)),
+        residual_table=constants.table(_pixel_table(node, other, joined)),
         source_image=source.buffer.image_stride,
         target_image=target.buffer.image_stride,
         residual_image=other.buffer.image_stride,
@@ -191,15 +195,6 @@ def _lower_dense(lowering: "Lowering", node: Convolution) -> None:
     )
 
 
-def _is_strided(
-    node: Convolution, source: Region, target: Region, residual: Region | None
-) -> bool:
-    """Whether neighbouring output pixels are one stride apart, in all that is read and written."""
-    regions = [source, target] if residual is None else [source, target, residual]
-    dense = all(region.is_dense for region in regions)
-    return dense and node.kernel_size == (1, 1) and node.stride == (1, 1) and not any(node.padding)
-
-
 def _taps_and_depth(node: Convolution, source: Region) -> tuple[list[int], int]:
     """Return where the kernel's positions lie behind its first, in floats, and the numbers read at each.
 
@@ -214,19 +209,19 @@ def _taps_and_depth(node: Convolution, source: Region) -> tuple[list[int], int]:
     return [y + x * node.dilation[1] * pixel for y in rows for x in range(width)], depth
 
 
-def _table(
-    lowering: "Lowering", region: Region, node: Convolution, *, is_source: bool = True
-) -> Place:
-    """Return the table of where each output pixel's numbers start, within an image."""
+def _pixel_table(
+    node: Convolution, region: Region, images: int, stride: tuple[int, int] = (1, 1)
+) -> torch.Tensor:
+    """Return where the numbers of each output pixel start, in floats behind those of the first."""
     _, _, rows, columns = node.shape
-    stride = node.stride if is_source else (1, 1)
+    image = torch.arange(images) * region.buffer.image_stride
     y = torch.arange(rows) * stride[0] * region.buffer.row_stride
     x = torch.arange(columns) * stride[1] * region.buffer.pixel_stride
-    return lowering.constants.table((y[:, None] + x[None, :]).flatten())
+    return (image[:, None, None] + y[:, None] + x).flatten()
 
 
 def _choose_loops(
-    lowering: "Lowering", node: Convolution, tiling: Tiling, tiles: int, blocks: int
+    lowering: Lowering, node: Convolution, tiling: Tiling, tiles: int, blocks: int
 ) -> tuple[int, int, bool]:
     """Return parts of pixels, parts of channel blocks, and whether blocks are the inner loop.
 

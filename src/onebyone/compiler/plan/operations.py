@@ -79,14 +79,12 @@ class Tile:
         vectors: Vector registers of output channels for each pixel.
         tail_lanes: Lanes of the last vector that are stored.
         unroll: Steps of K that are written out.
-        scattered: Whether each pixel's place comes from a table, or all lie at one stride.
     """
 
     pixels: int
     vectors: int
     tail_lanes: int
     unroll: int
-    scattered: bool
     has_residual: bool
     activation: Function | None
 
@@ -105,7 +103,6 @@ class ConvolutionKernel(Kernel):
     last_vectors: int
     tail_lanes: int
     unroll: int
-    scattered: bool
     has_residual: bool
     activation: Function | None
 
@@ -114,8 +111,8 @@ class ConvolutionKernel(Kernel):
 class ConvolutionWork(Work):
     """Numbers for `ConvolutionKernel`.
 
-    Strides are between neighbouring output pixels, or places in tables (32-bit, one entry a pixel) where
-    the kernel is scattered. `taps` are the positions of the kernel, each at an entry of `tap_table`.
+    Tables are of 32 bits; three say where each pixel of an image lies. `taps` are the positions of the
+    kernel, each at an entry of `tap_table`.
     """
 
     source: Place
@@ -127,9 +124,6 @@ class ConvolutionWork(Work):
     source_table: Place
     target_table: Place
     residual_table: Place
-    source_stride: int
-    target_stride: int
-    residual_stride: int
     source_image: int
     target_image: int
     residual_image: int
@@ -365,10 +359,9 @@ class NormalizeWork(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillKernel(Kernel):
-    """Set the border around each image, or all of it, to one value."""
+    """Set runs of floats of each image to one value."""
 
     value: float
-    is_border: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -410,13 +403,14 @@ class WriteKernel(Kernel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteWork(Work):
-    """Numbers for `WriteKernel`: the target is contiguous `(N, C, H, W)`."""
+    """Numbers for `WriteKernel`: each image of the target is contiguous `(C, H, W)`."""
 
     source: Place
     target: Place
     source_image: int
     source_row: int
     source_pixel: int
+    target_image: int
     channels: int
     columns: int
     rows: int

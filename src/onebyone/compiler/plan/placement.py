@@ -7,13 +7,22 @@ DenseNet) is a view of that. A value that a padded convolution reads gets a bord
 
 from dataclasses import dataclass, field
 
-from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS, Buffer, Region
+from onebyone.compiler.plan.buffers import (
+    ARENA,
+    CONSTANTS,
+    FIRST_TENSOR,
+    INPUT_WORDS,
+    Buffer,
+    Region,
+)
 from onebyone.compiler.plan.memory import LINE_FLOATS
-from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Padding, Slice
+from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Pad, Padding, Slice
 
-
-ALIASING_FLOATS = 1024
+ALIASING_FLOATS = 512
 """4096 bytes: what first-level caches take apart addresses by."""
+
+NOT_SHARED = (Constant, Pad)
+"""Kinds with a buffer of their own: constants lie elsewhere, and a frame is filled for all channels."""
 
 
 @dataclass(slots=True)
@@ -98,7 +107,7 @@ def _share_buffers(graph: Graph) -> tuple[dict[str, _Share], dict[str, list[tupl
     shares: dict[str, _Share] = {}
     copied: dict[str, list[tuple[str, int]]] = {}
     for node in graph:
-        if is_view(node) and isinstance(node, Slice):
+        if isinstance(node, Slice) and is_view(node):
             shares[node.name] = _Share(node.inputs[0], node.start)
     for node in reversed(list(graph)):
         if not isinstance(node, Concat):
@@ -111,7 +120,7 @@ def _share_buffers(graph: Graph) -> tuple[dict[str, _Share], dict[str, list[tupl
         copied[node.name] = []
         channel = 0
         for name in node.inputs:
-            if name in shares or isinstance(graph[name], Constant) or graph[name].shape[0] != node.shape[0]:
+            if name in shares or isinstance(graph[name], NOT_SHARED):
                 copied[node.name].append((name, channel))
             else:
                 shares[name] = _Share(node.name, channel)
@@ -142,7 +151,8 @@ def _borders(graph: Graph, roots: dict[str, _Share]) -> dict[str, Padding]:
             owner = roots[node.inputs[0]].owner
             known = borders.get(owner, (0, 0, 0, 0))
             reached = _reach(node, graph[node.inputs[0]].shape)
-            borders[owner] = tuple(map(max, known, reached))
+            top, bottom, left, right = map(max, known, reached)
+            borders[owner] = (top, bottom, left, right)
     return borders
 
 
@@ -172,4 +182,3 @@ def _direct_outputs(
         and roots[name].owner == name
         and not any(borders.get(name, ()))
     }
-

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from onebyone.compiler.plan.buffers import ARENA, Buffer
 from onebyone.compiler.plan.constants import Constants
-from onebyone.compiler.plan.lower import Lowering, lower
+from onebyone.compiler.plan.lower import lower
+from onebyone.compiler.plan.lowering import Lowering
 from onebyone.compiler.plan.memory import Lifetime, aligned, place_buffers
 from onebyone.compiler.plan.operations import Operation
 from onebyone.compiler.plan.placement import place_values
@@ -79,13 +80,12 @@ def plan_execution(graph: Graph, target: Target) -> ExecutionPlan:
 
 def _form_groups(lowering: Lowering) -> tuple[tuple[Operation, ...], ...]:
     """Put each operation behind all that it depends on, as early as that allows."""
-    levels: dict[str, int] = {}
-    for operation in lowering.operations:
-        after = lowering.after[operation.name]
-        levels[operation.name] = 1 + max((levels[name] for name in after), default=-1)
+    levels: list[int] = []
     groups: dict[int, list[Operation]] = {}
-    for operation in lowering.operations:
-        groups.setdefault(levels[operation.name], []).append(operation)
+    for operation, after in zip(lowering.operations, lowering.after, strict=True):
+        level = 1 + max((levels[number] for number in after), default=-1)
+        levels.append(level)
+        groups.setdefault(level, []).append(operation)
     return tuple(tuple(groups[level]) for level in sorted(groups))
 
 

@@ -22,13 +22,15 @@ def pack_convolution(weight: Tensor, groups: int, tiling: Tiling, lanes: int) ->
     head = rows[:, :full].reshape(groups, tiling.blocks - 1, block, taps, depth)
     head = head.permute(0, 1, 3, 4, 2).reshape(groups, -1)
     last = tiling.last_vectors * lanes
-    tail = torch.zeros(groups, taps, depth, last)
+    tail = weight.new_zeros(groups, taps, depth, last)
     tail[..., : per_group - full] = rows[:, full:].permute(0, 2, 3, 1)
-    unused = torch.zeros(groups, taps * depth * (block - last))
+    unused = weight.new_zeros(groups, taps * depth * (block - last))
     return torch.cat([head, tail.reshape(groups, -1), unused], 1)
 
 
-def pack_bias(bias: Tensor | None, channels: int, groups: int, tiling: Tiling, lanes: int) -> Tensor:
+def pack_bias(
+    bias: Tensor | None, channels: int, groups: int, tiling: Tiling, lanes: int
+) -> Tensor:
     """Return `(groups, blocks * vectors * lanes)`, zeros where there is none."""
     packed = torch.zeros(groups, tiling.blocks * tiling.vectors * lanes)
     if bias is not None:

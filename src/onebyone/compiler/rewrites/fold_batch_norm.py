@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from onebyone.compiler.rewrites.everywhere import Uses, change_everywhere
-from onebyone.compiler.rewrites.rescale import find_linear, rescaled, with_numbers
+from onebyone.compiler.rewrites.rescale import find_linear, rescaled, with_scaled_weight
 from onebyone.graph.graph import BatchNorm, Change, Convolution, Graph, Node
 
 
@@ -55,9 +55,7 @@ def _into_convolution_behind(uses: Uses, conv: Convolution) -> Mapping[str, Chan
         for numbers in norm.scale_and_shift()
     )
     bias = (conv.weight * shift).sum((1, 2, 3))
-    folded = with_numbers(
-        conv, conv.weight * scale, bias if conv.bias is None else conv.bias + bias
-    )
+    folded = with_scaled_weight(conv, scale, bias if conv.bias is None else conv.bias + bias)
     if folded is None:
         return {}
     return {norm.name: None, conv.name: replace(folded, inputs=(norm.inputs[0], *conv.inputs[1:]))}

@@ -56,11 +56,10 @@ def _find_change(uses: Uses, node: Node) -> Mapping[str, Change]:
 
 def _siblings(uses: Uses, node: Convolution) -> list[Convolution]:
     """Return those that can be merged with a convolution, itself among them, in order."""
-    readers = sorted(set(uses.readers[node.inputs[0]]), key=uses.position.__getitem__)
-    convs = [uses.graph[name] for name in readers]
+    readers = [uses.graph[name] for name in uses.readers[node.inputs[0]]]
     return [
         conv
-        for conv in convs
+        for conv in readers
         if isinstance(conv, Convolution)
         and _can_merge(uses, conv)
         and (conv.stride, conv.activation) == (node.stride, node.activation)

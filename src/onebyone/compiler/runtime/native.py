@@ -21,7 +21,7 @@ from onebyone.compiler.emit.schedule import (
     counter_words,
 )
 from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS
-from onebyone.compiler.runtime.pool import Pool, pool_of, spin_count
+from onebyone.compiler.runtime.pool import pool_of, retire, spin_count
 from onebyone.graph import Shape, View
 
 
@@ -56,12 +56,12 @@ class NativeFunction:
     def __init__(self, binary: Binary, threads: int) -> None:
         self.binary = binary
         self.threads = threads
-        self._arena = torch.empty(binary.arena_size)
+        self._arena = _empty(binary.arena_size)
         tensors = INPUT_WORDS * len(binary.inputs) + len(binary.outputs)
         self._bases = (ctypes.c_int64 * (FIRST_TENSOR + tensors))()
         self._bases[ARENA] = self._arena.data_ptr()
         self._bases[CONSTANTS] = binary.constants.data_ptr()
-        self._counters = torch.zeros(binary.groups * counter_words(threads) + 8, dtype=torch.int64)
+        self._counters = _counters(binary.groups * counter_words(threads) + 8)
         self._context = (ctypes.c_int64 * CONTEXT_WORDS)()
         self._context[RUN], self._context[PREPARE] = binary.run, binary.prepare
         self._context[BASES] = ctypes.addressof(self._bases)
@@ -70,7 +70,7 @@ class NativeFunction:
         self._context[THREADS], self._context[SPINS] = threads, spin_count()
         self._address = ctypes.addressof(self._context)
         memory = (self._context, self._bases, self._arena, self._counters, binary)
-        weakref.finalize(self, _retire, threads, memory)
+        weakref.finalize(self, _retire, threads, self._address, memory)
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Run once and return new tensors."""
@@ -82,11 +82,11 @@ class NativeFunction:
         They are the first start, the last end, and the time that the thread was busy; 0 for a thread
         that had no part in an operation.
         """
-        timings = torch.zeros(self.binary.operations, self.threads, TIMING_WORDS, dtype=torch.int64)
+        timings = _counters(self.binary.operations, self.threads, TIMING_WORDS)
         return self._run(inputs, timings), timings
 
     def _run(self, inputs: Sequence[Tensor], timings: Tensor | None) -> list[Tensor]:
-        outputs = [torch.empty(shape) for shape, _ in self.binary.outputs]
+        outputs = [_empty(*shape) for shape, _ in self.binary.outputs]
         pool = pool_of(self.threads)
         with pool.lock:
             position = FIRST_TENSOR
@@ -103,6 +103,15 @@ class NativeFunction:
         return [show(tensor, view) for tensor, view in zip(outputs, views, strict=True)]
 
 
+def _empty(*shape: int) -> Tensor:
+    """Return memory for numbers, whatever PyTorch's defaults have been set to."""
+    return torch.empty(shape, dtype=torch.float32, device="cpu")
+
+
+def _counters(*shape: int) -> Tensor:
+    return torch.zeros(shape, dtype=torch.int64, device="cpu")
+
+
 def show(tensor: Tensor, view: View) -> Tensor:
     """Show a value `(N, C, H, W)` the way its reader wants it."""
     if view is View.NC:
@@ -110,9 +119,6 @@ def show(tensor: Tensor, view: View) -> Tensor:
     return tensor.permute(0, 2, 3, 1) if view is View.NHWC else tensor
 
 
-def _retire(threads: int, memory: tuple[object, ...]) -> None:
+def _retire(threads: int, address: int, _memory: tuple[object, ...]) -> None:
     """Keep the memory until no worker can be inside it."""
-    context = memory[0]
-    assert isinstance(context, ctypes.Array)
-    pool: Pool = pool_of(threads)
-    pool.retire(ctypes.addressof(context))
+    retire(threads, address)

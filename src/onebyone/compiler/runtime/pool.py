@@ -10,6 +10,7 @@ import functools
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from onebyone.compiler.emit.threads import ACTIVE, JOB, POOL_WORDS, SPINS, emit_threads
@@ -43,11 +44,12 @@ def spin_count() -> int:
 class Pool:
     """Run contexts on `threads` threads: the caller's, and workers of its own.
 
-    One call at a time: further callers wait for their turn, each with all threads.
+    One call at a time: further callers wait for their turn, each with all threads. Who holds the lock may
+    take it again, because Python may collect garbage there, and retire a model.
     """
 
     threads: int
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
     _words: Words = field(default_factory=lambda: (ctypes.c_int64 * POOL_WORDS)())
     _workers: list[Words] = field(default_factory=list)
     _address: int = 0
@@ -78,7 +80,7 @@ class Pool:
 
 
 @functools.cache
-def _invoke() -> "ctypes._CFuncPtr":
+def _invoke() -> Callable[[int, int], None]:
     kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
     return kind(_native()["invoke"])
 
@@ -90,12 +92,14 @@ def _start_thread(function: int, argument: int) -> None:
         ctypes.byref(handle), None, ctypes.c_void_p(function), ctypes.c_void_p(argument)
     )
     if status:
-        raise CompileError(f"no thread could be started ({os.strerror(status)}); ask for fewer `threads`")
+        raise CompileError(
+            f"no thread could be started ({os.strerror(status)}); ask for fewer `threads`"
+        )
     library.pthread_detach(handle)
 
 
 _pools: dict[int, Pool] = {}
-_pools_lock = threading.Lock()
+_pools_lock = threading.RLock()
 
 
 def pool_of(threads: int) -> Pool:
@@ -106,10 +110,16 @@ def pool_of(threads: int) -> Pool:
         return _pools[threads]
 
 
+def retire(threads: int, context: int) -> None:
+    """Let the pool of that many threads, if it has been started, forget a context."""
+    if threads in _pools:
+        _pools[threads].retire(context)
+
+
 def _forget_pools() -> None:
     """A forked child has none of its parent's threads, and may have a lock in a state that nobody ends."""
     global _pools_lock
-    _pools_lock = threading.Lock()
+    _pools_lock = threading.RLock()
     _pools.clear()
 
 

@@ -1,0 +1,144 @@
+"""Which networks compile, how exactly, and what is left to PyTorch: the table of docs/coverage.md.
+
+    .venv/bin/python benchmarks/coverage.py [NAME...] [--write docs/coverage.md]
+
+Each network is compiled both ways, `onebyone.compile` and `torch.compile(backend="onebyone")`, and its
+output is compared with float64 PyTorch (relative root mean square; 1e-5 is the promise). Networks have
+random weights, and batch norms with statistics of real activations. Runs on with what failed named.
+"""
+
+import argparse
+import copy
+import sys
+import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import onebyone
+from onebyone.compiler.backend import Specialized
+from onebyone.models.registry import ZOO
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests.helpers.networks import randomize
+from tests.helpers.oracles import timm
+
+SIZE = 128
+SIZES = {"inception_resnet_v2": 160, "inception_v4": 160, "inception_v3": 160, "nin_cifar10": 32}
+TIMM = """
+    resnet18 resnet50d resnext50_32x4d seresnet50 skresnet18 resnest14d ecaresnet50t wide_resnet50_2 res2net50_26w_4s
+    resnetv2_50 resnetblur18 regnetx_008 regnety_008 regnetz_b16 densenet121 vgg16_bn vgg11 convnext_atto
+    convnext_tiny convnextv2_atto mobilenetv1_100 mobilenetv2_100 mobilenetv3_small_100 mobilenetv3_large_100
+    mobilenetv4_conv_small efficientnet_b0 efficientnetv2_rw_t tf_efficientnet_b0 tf_efficientnetv2_b0
+    mnasnet_100 fbnetc_100 spnasnet_100 lcnet_100 mixnet_s tinynet_a hardcorenas_a repvgg_a0 mobileone_s0
+    inception_v3 inception_v4 xception41 xception65 legacy_xception dla34 dla60 hrnet_w18_small ghostnet_100
+    ghostnetv2_100 dpn68 cspresnet50 cspdarknet53 darknet53 selecsls42b dm_nfnet_f0 nf_regnet_b1
+    rexnet_100 gernet_s vovnet39a ese_vovnet19b_dw hgnet_tiny inception_next_atto
+    fasternet_t0 repghostnet_050 starnet_s1 semnasnet_075 efficientnet_es edgenext_xx_small convmixer_768_32
+""".split()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was found of one network."""
+
+    name: str
+    size: int
+    direct_rms: float
+    backend_rms: float
+    fallbacks: tuple[str, ...]
+    seconds: float
+
+
+def relative_rms(got: Tensor, expected: Tensor) -> float:
+    """Return the root mean square of the difference, relative to that of the expected numbers."""
+    return float(((got.double() - expected).square().mean() / expected.square().mean()).sqrt())
+
+
+def make(name: str) -> tuple[nn.Module, int]:
+    """Return a network in evaluation mode with numbers that all matter, and the size of its input."""
+    torch.manual_seed(0)
+    size = SIZES.get(name.removeprefix("timm:"), SIZE)
+    if name.startswith("timm:"):
+        network = timm.create_model(name.removeprefix("timm:"), pretrained=False)
+    else:
+        network = onebyone.create_model(name)
+    randomize(network, size)
+    return network, size
+
+
+def examine(name: str) -> Row:
+    """Compile a network both ways and compare."""
+    network, size = make(name)
+    x = torch.randn(1, 3, size, size)
+    with torch.inference_mode():
+        expected = copy.deepcopy(network).double()(x.double())
+    start = time.perf_counter()
+    fast = onebyone.compile(network, x)
+    seconds = time.perf_counter() - start
+    found = Counter(fallback.operator for fallback in fast.fallbacks)
+    torch.compiler.reset()
+    specialized: list[Specialized] = []
+
+    def backend(graph_module, example_inputs):
+        specialized.append(torch._dynamo.lookup_backend("onebyone")(graph_module, example_inputs))
+        return specialized[-1]
+
+    through = torch.compile(network, backend=backend)
+    with torch.inference_mode():
+        direct, also = fast(x), through(x)
+    assert all(part.compiled for part in specialized), "torch.compile's graph ran in PyTorch"
+    return Row(
+        name,
+        size,
+        relative_rms(direct, expected),
+        relative_rms(also, expected),
+        tuple(f"{operator.removeprefix('aten.')} x{count}" for operator, count in found.items()),
+        seconds,
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as Markdown."""
+    lines = ["| network | input | `compile` | `backend=` | runs in PyTorch |", "|---|---|---|---|---|"]
+    for row in rows:
+        left = ", ".join(row.fallbacks) or "nothing: fully native"
+        lines.append(
+            f"| {row.name} | {row.size} | {row.direct_rms:.1e} | {row.backend_rms:.1e} | {left} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Examine all networks, or those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--write", type=Path)
+    arguments = parser.parse_args()
+    names = arguments.names or [*ZOO, *(f"timm:{name}" for name in TIMM)]
+    rows, failed = [], []
+    for name in names:
+        try:
+            rows.append(examine(name))
+            print(table(rows[-1:]).splitlines()[-1], f"{rows[-1].seconds:.1f} s", flush=True)  # noqa: T201
+        except Exception as error:  # noqa: BLE001, PERF203
+            failed.append(name)
+            print(f"{name}: {type(error).__name__}: {str(error)[:300]}", flush=True)  # noqa: T201
+            if arguments.names:
+                traceback.print_exc()
+    native = sum(not row.fallbacks for row in rows)
+    worst = max((max(row.direct_rms, row.backend_rms) for row in rows), default=0.0)
+    end = f"{len(rows)} networks, {native} fully native, worst {worst:.1e}; failed: {failed or 'none'}"
+    print(end)  # noqa: T201
+    if arguments.write:
+        text = arguments.write.read_text()
+        begin = text.index("| network |")
+        arguments.write.write_text(f"{text[:begin]}{table(rows)}\n")
+
+
+if __name__ == "__main__":
+    main()

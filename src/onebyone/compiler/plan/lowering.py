@@ -1,0 +1,170 @@
+"""What has been lowered so far, and the words that all kinds of nodes are lowered with."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+
+from onebyone.compiler.plan import operations as ops
+from onebyone.compiler.plan.buffers import Buffer, Place, Region
+from onebyone.compiler.plan.constants import Constants
+from onebyone.compiler.plan.placement import Placement
+from onebyone.compiler.plan.tiles import choose_chunks
+from onebyone.compiler.target import Target
+from onebyone.graph import Graph, Node, Shape
+
+
+@dataclass(slots=True)
+class Lowering:
+    """Hold what has been lowered so far.
+
+    Args:
+        graph: Where the nodes come from.
+        target: Processor.
+        placement: Where values lie.
+        constants: Weights and tables so far.
+        operations: In an order in which they can run.
+        after: For each operation, the numbers of those that must be done before.
+        writers: For each node, the numbers of the operations that make its value.
+        buffers: Those that are written to, by name.
+        views: Nodes without operations, and why.
+    """
+
+    graph: Graph
+    target: Target
+    placement: Placement
+    constants: Constants
+    operations: list[ops.Operation] = field(default_factory=list)
+    after: list[tuple[int, ...]] = field(default_factory=list)
+    writers: dict[str, list[int]] = field(default_factory=dict)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+    views: list[tuple[str, str]] = field(default_factory=list)
+    _cleared: dict[str, int] = field(default_factory=dict)
+
+    def region(self, name: str) -> Region:
+        """Return where a node's value lies."""
+        return self.placement.regions[name]
+
+    def emit(
+        self,
+        node: Node,
+        kernel: ops.Kernel,
+        work: ops.Work,
+        *,
+        chunks: int,
+        target: Region,
+        sources: Iterable[str] | None = None,
+        macs: int = 0,
+        note: str = "",
+    ) -> None:
+        """Add an operation that makes (part of) a node's value, from those of `sources`.
+
+        They are the node's inputs, if nothing else is said.
+        """
+        sources = tuple(node.inputs if sources is None else sources)
+        made = self.writers.setdefault(node.name, [])
+        operation = ops.Operation(
+            name=f"{node.name}.{len(made)}" if made else node.name,
+            path=node.path,
+            kernel=kernel,
+            work=work,
+            chunks=chunks,
+            reads=tuple(dict.fromkeys(self.region(source).buffer.name for source in sources)),
+            writes=target.buffer.name,
+            macs=macs,
+            note=note,
+        )
+        after = tuple(writer for source in sources for writer in self.writers[source])
+        made.append(self.add(operation, after))
+        self.buffers[target.buffer.name] = target.buffer
+        if any(target.buffer.border):
+            made.append(self._clear_border(node, target.buffer, after))
+
+    def add(self, operation: ops.Operation, after: tuple[int, ...]) -> int:
+        """Add an operation that must wait for others; return its number."""
+        self.operations.append(operation)
+        self.after.append(after)
+        return len(self.operations) - 1
+
+    def _clear_border(self, node: Node, buffer: Buffer, after: tuple[int, ...]) -> int:
+        """Return who sets the border to zero: beside the first who writes to the buffer."""
+        if buffer.name not in self._cleared:
+            inside = Region(buffer=buffer, channels=buffer.shape[1])
+            operation = ops.Operation(
+                name=f"{buffer.name}.border",
+                path=node.path,
+                kernel=ops.FillKernel(value=0.0),
+                work=fill_work(self, inside, buffer.border),
+                chunks=buffer.shape[0],
+                reads=(),
+                writes=buffer.name,
+                note="zeros around the image",
+            )
+            self._cleared[buffer.name] = self.add(operation, after)
+        return self._cleared[buffer.name]
+
+
+def fill_work(lowering: Lowering, inside: Region, frame: tuple[int, ...]) -> ops.FillWork:
+    """Return what fills the `frame` (pixels at the top, bottom, left and right) around a region.
+
+    All channels of the buffer are filled, and what lies between its pixels.
+    """
+    images, _, rows, columns = inside.shape
+    top, bottom, left, right = frame
+    pixel = inside.buffer.pixel_stride
+    runs: list[tuple[int, int]] = []
+    for row in range(-top, rows + bottom):
+        start = inside.place(row, -left).offset
+        if 0 <= row < rows:
+            runs += [(start, left * pixel), (start + (left + columns) * pixel, right * pixel)]
+        else:
+            runs.append((start, (left + columns + right) * pixel))
+    runs = [run for run in runs if run[1]]
+    return ops.FillWork(
+        target=Place(inside.buffer.name, inside.buffer.base),
+        runs=lowering.constants.table(torch.tensor(runs)),
+        run_count=len(runs),
+        target_image=inside.buffer.image_stride,
+        images=images,
+    )
+
+
+def strides(region: Region, prefix: str) -> dict[str, int]:
+    """Return the fields of a work record for an operand's strides."""
+    buffer = region.buffer
+    return {
+        f"{prefix}_image": buffer.image_stride,
+        f"{prefix}_row": buffer.row_stride,
+        f"{prefix}_pixel": buffer.pixel_stride,
+    }
+
+
+def grid(lowering: Lowering, region: Region, work: float) -> dict[str, int]:
+    """Return the loops over a region's rows, and their parts, for about `work` multiply-adds."""
+    images, channels, rows, columns = region.shape
+    row_parts, channel_parts = parts_of_rows(region.shape, lowering.target.lanes, work)
+    return {
+        "channels": channels,
+        "columns": columns,
+        "rows": rows,
+        "images": images,
+        "row_parts": row_parts,
+        "channel_parts": channel_parts,
+    }
+
+
+def parts_of_rows(shape: Shape, lanes: int, work: float) -> tuple[int, int]:
+    """Return into how many parts rows and channels are cut, for about `work` multiply-adds."""
+    images, channels, rows, _ = shape
+    vectors = -(-channels // lanes)
+    wanted = choose_chunks(work, images * rows * vectors)
+    row_parts = choose_chunks(work, images * rows) if images * rows >= 2 * wanted else 1
+    if row_parts == wanted:
+        return row_parts, 1
+    channel_parts = choose_chunks(work, vectors)
+    return min(images * rows, -(-wanted // channel_parts)), channel_parts
+
+
+def has_tail(lowering: Lowering, channels: int) -> bool:
+    """Whether the last vector of channels is not full."""
+    return channels % lowering.target.lanes != 0
