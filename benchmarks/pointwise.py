@@ -228,7 +228,7 @@ def print_tables(
         table.add_row(f"{in_channels}", f"{out_channels}", f"{height}x{width}", f"{stride}", *rates)
     console.print(table)
     table = Table(
-        title="\nAll 1x1 layers of a network: ms, GFLOP/s", title_justify="left", box=None
+        title="\nThe layers above, as often as they occur: ms, GFLOP/s", title_justify="left", box=None
     )
     table.add_column("network")
     for engine in engines:
