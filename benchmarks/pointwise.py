@@ -9,7 +9,10 @@ docs/performance.md says. The columns are GFLOP/s, two operations for each multi
     linear   torch's matrix product, of the same NHWC numbers
     ort      ONNX Runtime, a network of one convolution: the better of its two layouts, because
              the one that it has in a whole network costs two reorderings here
-    ours     the same, compiled by OneByOne, of NHWC numbers
+    ours     the same, compiled by OneByOne, of NHWC numbers; with the copy of its input, and the
+             reordering of its output to NCHW
+    kernel   of which the convolution alone, by the compiled network's own profile: the time that
+             its threads worked, over their number
 
 Calls have a price of their own, 2 to 30 microseconds, which weighs on the smallest layers. The
 last lines weigh the layers by how often they occur in each network. The peak is that of a loop of
@@ -29,23 +32,23 @@ from contextlib import contextmanager
 from functools import partial
 
 import llvmlite.binding as llvm
-import numpy as np
 import torch
 from llvmlite import ir
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from onebyone.bench import Burst, describe_machine, measure_interleaved
+from onebyone.bench import Burst, describe_machine, measure_interleaved, spread
 from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
 from onebyone.bench.machine import usable_cores
 from onebyone.bench.peers import OnnxExport, onnx_runtime
 from onebyone.bench.peers.engine import Runner
-from onebyone.compiler import compile_model
+from onebyone.compiler import CompiledModel, compile_model
 from onebyone.models import create_model, find_model
 
 NETWORKS = ("resnet50", "inception_resnet_v2", "efficientnet_lite0")
 QUICK_LAYERS = 3
+BURST = Burst(discarded=3, timed=9)  # more than for networks: these calls are short
 ACCUMULATORS = 12  # more than latency x throughput (4 x 2) needs; 14 registers fit AVX2's 16
 LANES = {"avx512f": 16, "avx2": 8, "asimd": 4}
 
@@ -81,49 +84,64 @@ def count_flops(shape: Shape) -> int:
     return 2 * in_channels * out_channels * math.ceil(height / stride) * math.ceil(width / stride)
 
 
-def make_calls(shape: Shape, threads: int) -> dict[str, Callable[[], object]]:
-    """Make one layer ready on every engine; each takes the same NCHW values in its own layout."""
-    in_channels, out_channels, height, width, stride = shape
-    conv = nn.Conv2d(in_channels, out_channels, 1, stride=stride).eval().requires_grad_(False)
-    example = torch.randn(1, in_channels, height, width)
+def make_runners(conv: nn.Conv2d, example: Tensor, threads: int) -> dict[str, Runner]:
+    """Make one layer ready on each engine but ours, which is compiled by `time_layer`.
+
+    Raises:
+        SystemExit: If an engine computes something else.
+    """
+    nhwc = example.contiguous(memory_format=torch.channels_last)
+    stride = conv.stride[0]
     matrix, bias = conv.weight.flatten(1), conv.bias
     weight = conv.weight.to(memory_format=torch.channels_last)
     content = OnnxExport()(conv, example)
 
-    def linear(x: Tensor) -> Tensor:
-        pixels = x.permute(0, 2, 3, 1)[:, ::stride, ::stride]
+    def linear(_: Tensor) -> Tensor:
+        pixels = nhwc.permute(0, 2, 3, 1)[:, ::stride, ::stride]
         return nn.functional.linear(pixels, matrix, bias).permute(0, 3, 1, 2)
 
-    nhwc = example.contiguous(memory_format=torch.channels_last)
-    runners: dict[str, Runner] = {
-        "conv2d": partial(nn.functional.conv2d, weight=weight, bias=bias, stride=stride),
+    return {
+        "conv2d": lambda _: nn.functional.conv2d(nhwc, weight, bias, stride),
         "linear": linear,
+        "ort nchw": onnx_runtime.load(content, threads, level="ORT_ENABLE_EXTENDED"),
+        "ort nchwc": onnx_runtime.load(content, threads, level="ORT_ENABLE_ALL"),
     }
-    runners["ours"] = compile_model(conv, nhwc, threads=threads)
-    runners = {name: _on(nhwc, run) for name, run in runners.items()}
-    for name, level in (("nchw", "ORT_ENABLE_EXTENDED"), ("nchwc", "ORT_ENABLE_ALL")):
-        runners[f"ort {name}"] = onnx_runtime.load(content, threads, level=level)
+
+
+@torch.inference_mode()
+def time_layer(shape: Shape, *, threads: int, rounds: int) -> Seconds:
+    """Time a layer on every engine.
+
+    Raises:
+        SystemExit: If an engine computes something else.
+    """
+    in_channels, out_channels, height, width, stride = shape
+    conv = nn.Conv2d(in_channels, out_channels, 1, stride=stride).eval().requires_grad_(False)
+    example = torch.randn(1, in_channels, height, width)
+    nhwc = example.contiguous(memory_format=torch.channels_last)
+    compiled = compile_model(conv, nhwc, threads=threads)
+    runners = make_runners(conv, example, threads) | {"ours": lambda _: compiled(nhwc)}
     expected = float64_output(conv, example)
     for name, run in runners.items():
         error = relative_rms(run(example), expected)
         if error > LARGEST_ERROR:
             raise SystemExit(f"{name} is wrong by {error:.1e} at {shape}")
-    return {name: partial(run, example) for name, run in runners.items()}
+    calls = {name: partial(run, example) for name, run in runners.items()}
+    timed = measure_interleaved(calls, rounds=rounds, burst=BURST)
+    seconds = {name: spread(times).median_seconds for name, times in timed.items()}
+    return {
+        "conv2d": seconds["conv2d"],
+        "linear": seconds["linear"],
+        "ort": min(seconds["ort nchw"], seconds["ort nchwc"]),
+        "ours": seconds["ours"],
+        "kernel": kernel_seconds(compiled, nhwc, rounds),
+    }
 
 
-def _on(own: Tensor, run: Runner) -> Runner:
-    """Run on a copy of the example in the engine's own layout."""
-    return lambda _: run(own)
-
-
-def time_layer(shape: Shape, *, threads: int, rounds: int) -> Seconds:
-    """Time a layer on every engine."""
-    with torch.inference_mode():
-        calls = make_calls(shape, threads)
-        timed = measure_interleaved(calls, rounds=rounds, burst=Burst(discarded=3, timed=9))
-    seconds = {name: float(np.median(times)) for name, times in timed.items()}
-    seconds["ort"] = min(seconds.pop("ort nchw"), seconds.pop("ort nchwc"))
-    return {name: seconds[name] for name in ("conv2d", "linear", "ort", "ours")}
+def kernel_seconds(compiled: CompiledModel, nhwc: Tensor, rounds: int) -> float:
+    """Return the time of the multiply-adds alone, as if the threads had shared them evenly."""
+    profile = compiled.profile(nhwc, rounds=BURST.timed * rounds)
+    return sum(row.seconds for row in profile.layers if row.layer.macs) / compiled.threads
 
 
 def measure_peak(lanes: int, threads: int) -> float:
@@ -228,7 +246,9 @@ def print_tables(
         table.add_row(f"{in_channels}", f"{out_channels}", f"{height}x{width}", f"{stride}", *rates)
     console.print(table)
     table = Table(
-        title="\nThe layers above, as often as they occur: ms, GFLOP/s", title_justify="left", box=None
+        title="\nThe layers above, as often as they occur: ms, GFLOP/s",
+        title_justify="left",
+        box=None,
     )
     table.add_column("network")
     for engine in engines:
