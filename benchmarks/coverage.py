@@ -4,8 +4,8 @@
 
 Each network is compiled both ways, `onebyone.compile` and `torch.compile(backend="onebyone")`, and its
 output is compared with float64 PyTorch (relative root mean square; 1e-5 is the promise); beside it stands
-what float32 PyTorch makes of the same network. Networks have the weights that they start a training with,
-and batch norms with numbers of their own. Runs on, with what failed named at the end.
+what float32 PyTorch makes of the same network. Weights are drawn as `onebyone bench` draws them. Runs on,
+with what failed named at the end.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import onebyone
+from onebyone.bench.subject import draw_weights, is_steady
 from onebyone.compiler.backend import Specialized
 from onebyone.models.registry import ZOO
 
@@ -68,25 +69,8 @@ def make(name: str) -> tuple[nn.Module, int]:
         network = timm.create_model(name.removeprefix("timm:"), pretrained=False)
     else:
         network = onebyone.create_model(name)
-    calibrate(network)
-    return network, size
-
-
-@torch.no_grad()
-def calibrate(network: nn.Module) -> None:
-    """Give every batch norm a scale, a shift and statistics of its own, near those of a fresh one.
-
-    Statistics of real activations would be no fairer: a deep network of random weights then doubles
-    rounding errors every few layers, in PyTorch as well, which trained ones don't.
-    """
-    generator = torch.Generator().manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for scale in (module.weight, module.running_var):
-                scale.uniform_(0.8, 1.2, generator=generator)
-            for shift in (module.bias, module.running_mean):
-                shift.normal_(std=0.1, generator=generator)
-    network.eval()
+    drawn = draw_weights(network, torch.randn(2, 3, size, size))
+    return (drawn if is_steady(drawn, torch.randn(1, 3, size, size)) else network.eval()), size
 
 
 def examine(name: str) -> Row:

@@ -12,7 +12,7 @@ docs/performance.md says. The columns are GFLOP/s, two operations for each multi
     ours     the same, compiled by OneByOne, of NHWC numbers; with the copy of its input, and the
              reordering of its output to NCHW
     kernel   of which the convolution alone, by the compiled network's own profile: the time that
-             its threads worked, over their number
+             its threads worked, over their number; not to be compared with what a caller waits
 
 Calls have a price of their own, 2 to 30 microseconds, which weighs on the smallest layers. The
 last lines weigh the layers by how often they occur in each network. The peak is that of a loop of
@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 
@@ -179,7 +179,7 @@ def _time_loop(
 
 
 @contextmanager
-def _multiply_add_loop(lanes: int) -> Iterator[Callable[[int, object], None]]:
+def _multiply_add_loop(lanes: int) -> Generator[Callable[[int, object], None]]:
     """Compile `for i in range(n): sums[j] = sums[j] * x + x` for all j, in registers."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -293,7 +293,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    rounds = arguments.rounds or (5 if arguments.quick else 15)
+    rounds = (5 if arguments.quick else 15) if arguments.rounds is None else arguments.rounds
     if rounds < 1 or arguments.threads < 1:
         parser.error("--rounds and --threads must be at least 1")
 

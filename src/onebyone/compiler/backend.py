@@ -71,9 +71,7 @@ class Specialized:
             self._versions = versions
             self._compiled.clear()
         key = tuple(
-            tuple(leaf.shape) if isinstance(leaf, Tensor) else leaf
-            for index, leaf in enumerate(arguments)
-            if index not in self._weights
+            _facts(leaf) for index, leaf in enumerate(arguments) if index not in self._weights
         )
         if key not in self._compiled and len(self._compiled) < MOST_SHAPES:
             self._compiled[key] = self._compile(arguments)
@@ -82,7 +80,11 @@ class Specialized:
 
     def _compile(self, arguments: tuple[Any, ...]) -> CompiledModel | None:
         tensors = [index for index, leaf in enumerate(arguments) if isinstance(leaf, Tensor)]
-        constants = [place for place, index in enumerate(tensors) if index in self._weights]
+        constants = [
+            place
+            for place, index in enumerate(tensors)
+            if index in self._weights or arguments[index].ndim == 0
+        ]
         try:
             captured = capture(self._graph_module, arguments, constants=constants)
             return compile_captured(captured, target=host_target(), threads=self._threads)
@@ -95,6 +97,13 @@ def _wants_gradient(arguments: Sequence[Any]) -> bool:
     return torch.is_grad_enabled() and any(
         isinstance(leaf, Tensor) and leaf.requires_grad for leaf in arguments
     )
+
+
+def _facts(argument: Any) -> Any:
+    """Return what code is made for: a tensor's shape; a number, which may come as a tensor of one, itself."""
+    if not isinstance(argument, Tensor):
+        return argument
+    return argument.item() if argument.ndim == 0 else tuple(argument.shape)
 
 
 def _version(weight: Tensor) -> tuple[int, int]:

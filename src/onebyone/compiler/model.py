@@ -102,6 +102,12 @@ class CompiledModel:
                 runs.append(timed)
         return Profile.of(runs, self.threads)
 
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that native code runs in: packed weights and tables, and room for activations."""
+        functions = [step.function for step in self._steps if not isinstance(step, Opaque)]
+        return sum(function.memory_bytes for function in functions)
+
     def explain_plan(self) -> str:
         """Return what was fused, what was not and why, and what runs in PyTorch."""
         return self._explanation

@@ -72,6 +72,11 @@ class NativeFunction:
         memory = (self._context, self._bases, self._arena, self._counters, binary)
         weakref.finalize(self, _retire, threads, self._address, memory)
 
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of the constants and of the arena."""
+        return 4 * (self.binary.constants.numel() + self.binary.arena_size)
+
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Run once and return new tensors."""
         return self._run(inputs, None)

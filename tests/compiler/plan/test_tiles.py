@@ -1,0 +1,61 @@
+"""How work is cut: laws of cutting, and what registers hold."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onebyone.compiler.plan.lowering import parts_of_rows
+from onebyone.compiler.plan.tiles import (
+    CHUNK_COUNTS,
+    LARGEST_UNROLL,
+    choose_chunks,
+    choose_tiling,
+    choose_unroll,
+    cut_evenly,
+)
+from onebyone.compiler.target import TARGETS
+
+counts = st.integers(1, 5000)
+
+
+@given(counts, st.integers(1, 64))
+def test_cut_evenly(total, largest):
+    size, larger, parts = cut_evenly(total, largest)
+    assert larger * size + (parts - larger) * (size - 1) == total
+    assert 1 <= larger <= parts == -(-total // largest)
+    assert size <= largest
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@given(counts, st.integers(1, 2100), counts)
+def test_a_tile_fits_the_registers_and_tiles_cover_all(target, pixels, channels, depth):
+    tiling = choose_tiling(target, pixels, channels, depth)
+    assert tiling.pixels * tiling.vectors + tiling.vectors + 1 <= target.registers
+    smaller = tiling.tiles - tiling.larger_tiles
+    assert tiling.larger_tiles * tiling.pixels + smaller * (tiling.pixels - 1) == pixels
+    last = (tiling.last_vectors - 1) * target.lanes + tiling.tail_lanes
+    assert (tiling.blocks - 1) * tiling.vectors * target.lanes + last == channels
+    assert 1 <= tiling.tail_lanes <= target.lanes
+    assert 1 <= tiling.last_vectors <= tiling.vectors
+
+
+@given(counts)
+def test_unrolled_steps_divide_the_sum(depth):
+    unroll = choose_unroll(depth)
+    assert depth % unroll == 0
+    assert 1 <= unroll <= LARGEST_UNROLL
+
+
+@given(st.floats(0, 1e12), counts)
+def test_chunks(work, largest):
+    chunks = choose_chunks(work, largest)
+    assert chunks in CHUNK_COUNTS
+    assert chunks <= largest
+    assert choose_chunks(2 * work, largest) >= chunks
+
+
+@given(st.tuples(*[st.integers(1, 70)] * 4), st.sampled_from([1, 4, 8, 16]), st.floats(0, 1e9))
+def test_no_part_is_without_rows_or_channels(shape, lanes, work):
+    rows, channels = parts_of_rows(shape, lanes, work)
+    assert 1 <= rows <= shape[0] * shape[2]
+    assert 1 <= channels <= -(-shape[1] // lanes)

@@ -1,0 +1,265 @@
+"""Compiled networks as their users see them: what goes in, what comes out, what is refused."""
+
+import copy
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from onebyone.compiler import TARGETS, CompiledModel, Fallback, compile_model
+from onebyone.compiler.target import can_run
+from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError
+
+
+class Small(nn.Module):
+    """Convolutions, a norm, a shortcut and a head: `(N, 3, 9, 7) -> (N, 5)`."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 20, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(20)
+        self.body = nn.Conv2d(20, 20, 1)
+        self.head = nn.Linear(20, 5)
+
+    def forward(self, x):
+        x = self.norm(self.stem(x)).relu()
+        return self.head((x + self.body(x)).mean((2, 3)))
+
+
+class CumulativeSum(nn.Module):
+    """An operator that only PyTorch has, between layers that are native."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.last = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x):
+        y = self.first(x).relu()
+        return self.last(torch.cumsum(y, 1) * 0.1), y
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Small().eval()
+
+
+@pytest.fixture(scope="module")
+def compiled(network):
+    return compile_model(network, torch.zeros(2, 3, 9, 7), threads=2)
+
+
+def check_same(compiled, network, *args, **kwargs):
+    with torch.no_grad():
+        torch.testing.assert_close(
+            compiled(*args, **kwargs), network(*args, **kwargs), rtol=1e-4, atol=1e-5
+        )
+
+
+LAYOUTS = {
+    "contiguous": lambda x: x,
+    "channels last": lambda x: x.to(memory_format=torch.channels_last),
+    "every second": lambda x: x.repeat_interleave(2, 3)[..., ::2],
+    "transposed": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+    "expanded": lambda x: x[:1, :1, :, :1].expand(2, 3, 9, 7),
+    "in the middle of another": lambda x: nn.functional.pad(x, (3, 1, 2, 1))[:, :, 2:-1, 3:-1],
+    "a parameter": lambda x: nn.Parameter(x, requires_grad=False),
+    "from inference mode": lambda x: torch.inference_mode()(x.clone)(),
+}
+
+
+@pytest.mark.parametrize("change", LAYOUTS.values(), ids=LAYOUTS)
+def test_inputs_may_lie_in_memory_in_any_way(change, network, compiled):
+    check_same(compiled, network, change(torch.randn(2, 3, 9, 7)))
+
+
+def test_inputs_with_nan_and_infinity_spoil_their_own_image_only(network, compiled):
+    x = torch.randn(2, 3, 9, 7)
+    whole = compiled(x)
+    for bad in (torch.nan, torch.inf):
+        spoiled = x.clone()
+        spoiled[0, 1, 4, 4] = bad
+        y = compiled(spoiled)
+        assert not y[0].isfinite().any()
+        assert torch.equal(y[1], whole[1])
+
+
+def test_results_are_new_tensors_without_gradient(compiled):
+    x = torch.randn(2, 3, 9, 7)
+    first = compiled(x)
+    kept = first.clone()
+    second = compiled(x + 1)
+    assert torch.equal(first, kept)
+    assert first.data_ptr() != second.data_ptr()
+    assert not first.requires_grad
+
+
+def test_an_input_with_gradient_is_refused_only_where_gradients_are_wanted(network, compiled):
+    x = torch.randn(2, 3, 9, 7, requires_grad=True)
+    with pytest.raises(ShapeError, match="inference_mode"):
+        compiled(x)
+    check_same(compiled, network, x)  # under no_grad
+    with torch.inference_mode():
+        assert compiled(x).shape == (2, 5)
+
+
+REFUSED = {
+    "another size": (torch.zeros(2, 3, 9, 8), r"\(2, 3, 9, 7\).*got .*\(2, 3, 9, 8\)"),
+    "another batch": (torch.zeros(1, 3, 9, 7), r"\(1, 3, 9, 7\)"),
+    "no image at all": (torch.zeros(0, 3, 9, 7), r"\(0, 3, 9, 7\)"),
+    "another rank": (torch.zeros(3, 9, 7), r"\(3, 9, 7\)"),
+    "double": (torch.zeros(2, 3, 9, 7).double(), "float64"),
+    "half": (torch.zeros(2, 3, 9, 7).half(), "float16"),
+    "whole numbers": (torch.zeros(2, 3, 9, 7).int(), "int32"),
+    "no tensor": ([1.0], "nested"),
+    "an array": (torch.zeros(2, 3, 9, 7).numpy(), "must be a tensor"),
+    "another device": (torch.zeros(2, 3, 9, 7, device="meta"), "on the CPU; got .* on meta"),
+    "sparse": (torch.zeros(2, 3, 9, 7).to_sparse(), "sparse_coo"),
+}
+
+
+@pytest.mark.parametrize(("value", "message"), REFUSED.values(), ids=REFUSED)
+def test_other_arguments_are_refused_in_one_line(value, message, compiled):
+    with pytest.raises(ShapeError, match=message) as caught:
+        compiled(value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_number_of_arguments_is_refused(compiled):
+    x = torch.zeros(2, 3, 9, 7)
+    for args, kwargs in [((), {}), ((x, x), {}), ((), {"x": x})]:
+        with pytest.raises(ShapeError, match="nested"):
+            compiled(*args, **kwargs)
+
+
+class Nested(nn.Module):
+    def forward(self, pair, options):
+        a, b = pair
+        return {"sum": a + b["x"], "both": (a, [b["x"] * options["factor"]]), "nothing": None}
+
+
+def test_arguments_and_results_may_be_nested():
+    a, b = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    example = ((a, {"x": b}), {"factor": 2.0})
+    compiled = compile_model(Nested().eval(), example, threads=1)
+    got = compiled(*example)
+    assert got["nothing"] is None
+    torch.testing.assert_close(got, Nested()(*example))
+    with pytest.raises(ShapeError, match="3.0"):
+        compiled((a, {"x": b}), {"factor": 3.0})
+
+
+def test_the_network_and_what_was_compiled_are_apart():
+    network = Small().eval()
+    before = copy.deepcopy(network.state_dict())
+    x = torch.randn(1, 3, 9, 7)
+    compiled = compile_model(network, x, threads=1)
+    y = compiled(x)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert not network.training
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    assert torch.equal(compiled(x), y), "the weights are those at the time of compilation"
+
+
+def test_training_mode_is_refused():
+    with pytest.raises(ModelError, match=r"eval\(\)"):
+        compile_model(Small(), torch.zeros(1, 3, 9, 7))
+
+
+def test_threads_numerics_and_example_are_checked(network):
+    x = torch.zeros(1, 3, 9, 7)
+    with pytest.raises(ShapeError, match=r"`threads` \(=0\) must be at least 1"):
+        compile_model(network, x, threads=0)
+    with pytest.raises(UnknownNameError, match="`numerics` .*'fp16'.*'fp32'"):
+        compile_model(network, x, numerics="fp16")
+    with pytest.raises(ShapeError, match=r"\(0, 3, 9, 7\).*at least 1"):
+        compile_model(network, x[:0])
+
+
+def test_a_target_for_another_processor_is_refused(network):
+    target = next(target for target in TARGETS.values() if not can_run(target))
+    with pytest.raises(CompileError, match=f"cannot run code for the target '{target.name}'"):
+        compile_model(network, torch.zeros(1, 3, 9, 7), target=target)
+
+
+def test_defaults_of_pytorch_do_not_matter(network):
+    x = torch.randn(2, 3, 9, 7)
+    torch.set_default_dtype(torch.float64)
+    try:
+        compiled = compile_model(network, torch.zeros(2, 3, 9, 7, dtype=torch.float32), threads=1)
+        y = compiled(x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert y.dtype == torch.float32
+    check_same(compiled, network, x)
+
+
+# Operators that stay in PyTorch
+
+
+def test_unknown_operators_run_in_pytorch():
+    network = CumulativeSum().eval()
+    x = torch.randn(2, 3, 6, 5)
+    compiled = compile_model(network, x, threads=2)
+    assert compiled.fallbacks == (Fallback("aten.cumsum.default", ""),)
+    assert str(compiled.fallbacks[0]) == "aten.cumsum.default"
+    assert repr(compiled).endswith("1 operators in PyTorch)")
+    check_same(compiled, network, x)
+    check_same(compiled, network, x.to(memory_format=torch.channels_last))
+    assert compiled.profile(x, rounds=2).layers
+
+
+class InTheModule(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.deep = CumulativeSum()
+
+    def forward(self, x):
+        y, _ = self.deep(x)
+        flipped = torch.flip(y, [3])
+        return torch.cumsum(flipped + y, 2).softmax(1), flipped, x
+
+
+def test_fallbacks_name_their_module():
+    network = InTheModule().eval()
+    x = torch.randn(2, 3, 6, 5)
+    compiled = compile_model(network, x, threads=2)
+    shown = [str(fallback) for fallback in compiled.fallbacks]
+    assert "aten.cumsum.default in deep" in shown
+    assert "aten.cumsum.default" in shown
+    check_same(compiled, network, x)
+
+
+def test_the_second_time_all_parts_come_from_the_cache(monkeypatch):
+    network = CumulativeSum().eval()
+    x = torch.randn(2, 3, 6, 5)
+    compile_model(network, x, threads=1)
+    monkeypatch.setattr("onebyone.compiler.build.compile_module", None)
+    check_same(compile_model(network, x, threads=1), network, x)
+
+
+def test_only_pytorch():
+    class Only(nn.Module):
+        def forward(self, x):
+            return torch.cumsum(x, 1)
+
+    x = torch.randn(2, 3, 4, 4)
+    compiled = compile_model(Only().eval(), x, threads=1)
+    check_same(compiled, Only(), x)
+
+
+@pytest.mark.parametrize(
+    "network", [nn.Identity(), nn.Flatten(), nn.Sequential(nn.ReLU(), nn.Identity())], ids=str
+)
+def test_hardly_a_network(network):
+    x = torch.randn(2, 3, 4, 4)
+    check_same(compile_model(network.eval(), x, threads=2), network, x)
+
+
+def test_repr(compiled):
+    assert isinstance(compiled, CompiledModel)
+    assert re.fullmatch(r"CompiledModel\(\w+, 2 threads, fully native\)", repr(compiled))
