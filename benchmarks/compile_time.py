@@ -1,8 +1,9 @@
-"""Seconds to compile each network of the zoo, cold and from the cache, and the memory that it runs in.
+"""Seconds to compile each network of the zoo, cold and cached, and the memory that it runs in.
 
     .venv/bin/python benchmarks/compile_time.py [NAME...]
 
-Budgets: 5 s cold, 0.5 s from the cache; memory at most 1.5 x (weights + two largest activations). Each
+Budgets: 5 s cold, 0.5 s from the cache; memory at most 1.5 x (weights + two largest activations).
+    Each
 compilation is a process of its own, timed from after `import onebyone`. Memory is what the compiled
 network holds on to: packed weights, tables and the arena.
 """

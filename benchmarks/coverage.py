@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/coverage.py [NAME...] [--write docs/coverage.md]
 
-Each network is compiled both ways, `onebyone.compile` and `torch.compile(backend="onebyone")`, and its
-output is compared with float64 PyTorch (relative root mean square; 1e-5 is the promise); beside it stands
-what float32 PyTorch makes of the same network. Weights are drawn as `onebyone bench` draws them. Runs on,
-with what failed named at the end.
+Each network is compiled both ways, `onebyone.compile` and `torch.compile(backend="onebyone")`, and
+its output is compared with float64 PyTorch (relative root mean square; 1e-5 is the promise); beside
+it stands what float32 PyTorch makes of the same network. Weights are drawn as `onebyone bench`
+draws them. Runs on, with what failed named at the end.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import onebyone
 from onebyone.bench.subject import draw_weights, is_steady
-from onebyone.compiler.backend import Specialized
+from onebyone.compiler import backend as door  # noqa: TC001
 from onebyone.models.registry import ZOO
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -30,17 +30,76 @@ from tests.helpers.oracles import timm
 
 SIZE = 128
 SIZES = {"inception_resnet_v2": 160, "inception_v4": 160, "inception_v3": 160, "nin_cifar10": 32}
-TIMM = """
-    resnet18 resnet50d resnext50_32x4d seresnet50 skresnet18 resnest14d ecaresnet50t wide_resnet50_2 res2net50_26w_4s
-    resnetv2_50 resnetblur18 regnetx_008 regnety_008 regnetz_b16 densenet121 vgg16_bn vgg11 convnext_atto
-    convnext_tiny convnextv2_atto mobilenetv1_100 mobilenetv2_100 mobilenetv3_small_100 mobilenetv3_large_100
-    mobilenetv4_conv_small efficientnet_b0 efficientnetv2_rw_t tf_efficientnet_b0 tf_efficientnetv2_b0
-    mnasnet_100 fbnetc_100 spnasnet_100 lcnet_100 mixnet_s tinynet_a hardcorenas_a repvgg_a0 mobileone_s0
-    inception_v3 inception_v4 xception41 xception65 legacy_xception dla34 dla60 hrnet_w18_small ghostnet_100
-    ghostnetv2_100 dpn68 cspresnet50 cspdarknet53 darknet53 selecsls42b dm_nfnet_f0 nf_regnet_b1
-    rexnet_100 gernet_s vovnet39a ese_vovnet19b_dw hgnet_tiny inception_next_atto
-    fasternet_t0 repghostnet_050 starnet_s1 semnasnet_075 efficientnet_es edgenext_xx_small convmixer_768_32
-""".split()
+TIMM = [
+    "resnet18",
+    "resnet50d",
+    "resnext50_32x4d",
+    "seresnet50",
+    "skresnet18",
+    "resnest14d",
+    "ecaresnet50t",
+    "wide_resnet50_2",
+    "res2net50_26w_4s",
+    "resnetv2_50",
+    "resnetblur18",
+    "regnetx_008",
+    "regnety_008",
+    "regnetz_b16",
+    "densenet121",
+    "vgg16_bn",
+    "vgg11",
+    "convnext_atto",
+    "convnext_tiny",
+    "convnextv2_atto",
+    "mobilenetv1_100",
+    "mobilenetv2_100",
+    "mobilenetv3_small_100",
+    "mobilenetv3_large_100",
+    "mobilenetv4_conv_small",
+    "efficientnet_b0",
+    "efficientnetv2_rw_t",
+    "tf_efficientnet_b0",
+    "tf_efficientnetv2_b0",
+    "mnasnet_100",
+    "fbnetc_100",
+    "spnasnet_100",
+    "lcnet_100",
+    "mixnet_s",
+    "tinynet_a",
+    "hardcorenas_a",
+    "repvgg_a0",
+    "mobileone_s0",
+    "inception_v3",
+    "inception_v4",
+    "xception41",
+    "xception65",
+    "legacy_xception",
+    "dla34",
+    "dla60",
+    "hrnet_w18_small",
+    "ghostnet_100",
+    "ghostnetv2_100",
+    "dpn68",
+    "cspresnet50",
+    "cspdarknet53",
+    "darknet53",
+    "selecsls42b",
+    "dm_nfnet_f0",
+    "nf_regnet_b1",
+    "rexnet_100",
+    "gernet_s",
+    "vovnet39a",
+    "ese_vovnet19b_dw",
+    "hgnet_tiny",
+    "inception_next_atto",
+    "fasternet_t0",
+    "repghostnet_050",
+    "starnet_s1",
+    "semnasnet_075",
+    "efficientnet_es",
+    "edgenext_xx_small",
+    "convmixer_768_32",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +121,7 @@ def relative_rms(got: Tensor, expected: Tensor) -> float:
 
 
 def make(name: str) -> tuple[nn.Module, int]:
-    """Return a network in evaluation mode with numbers that all matter, and the size of its input."""
+    """Return a network in evaluation mode whose numbers all matter, and the size of its input."""
     torch.manual_seed(0)
     size = SIZES.get(name.removeprefix("timm:"), SIZE)
     if name.startswith("timm:"):
@@ -84,7 +143,7 @@ def examine(name: str) -> Row:
     seconds = time.perf_counter() - start
     found = Counter(fallback.operator for fallback in fast.fallbacks)
     torch.compiler.reset()
-    specialized: list[Specialized] = []
+    specialized: list[door.Specialized] = []
 
     def backend(graph_module, example_inputs):
         specialized.append(torch._dynamo.lookup_backend("onebyone")(graph_module, example_inputs))
@@ -132,15 +191,17 @@ def main() -> None:
         try:
             rows.append(examine(name))
             print(table(rows[-1:]).splitlines()[-1], f"{rows[-1].seconds:.1f} s", flush=True)  # noqa: T201
-        except Exception as error:  # noqa: BLE001, PERF203
+        except Exception as error:
             failed.append(name)
             print(f"{name}: {type(error).__name__}: {str(error)[:300]}", flush=True)  # noqa: T201
             if arguments.names:
                 traceback.print_exc()
     native = sum(not row.fallbacks for row in rows)
     worst = max((max(row.direct_rms, row.backend_rms) for row in rows), default=0.0)
-    end = f"{len(rows)} networks, {native} fully native, worst {worst:.1e}; failed: {failed or 'none'}"
-    print(end)  # noqa: T201
+    print(  # noqa: T201
+        f"{len(rows)} networks, {native} fully native, worst {worst:.1e}; "
+        f"failed: {', '.join(failed) or 'none'}"
+    )
     if arguments.write:
         text = arguments.write.read_text()
         begin = text.index("| network |")

@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/runtime.py [NAME]
 
-Prints: growth of resident memory over 10,000 calls (of a small network, so that it ends), processor time
+Prints: growth of resident memory over 10,000 calls (of a small network, so that it ends), processor
+    time
 used in a second without calls, the slowdown of a call while another process keeps one core busy (at
 most 2.5 is the budget), and whether 8 Python threads that call at once get the right numbers.
 """

@@ -36,7 +36,11 @@ def copies(graph):
 
 def nested(net):
     x = net.input(2, 5, 4, 3)
-    a, b, c = act(net, x), net.convolution(x, 7), net.convolution(x, 17, (3, 3), padding=(1, 1, 1, 1))
+    a, b, c = (
+        act(net, x),
+        net.convolution(x, 7),
+        net.convolution(x, 17, (3, 3), padding=(1, 1, 1, 1)),
+    )
     inner = net.add(Concat, a, b)
     outer = net.add(Concat, inner, c)
     most = net.add(Concat, outer, net.convolution(outer, 3, (3, 3), padding=(1, 1, 1, 1)))
@@ -90,9 +94,7 @@ def slices(net):
 
 def padded(net):
     x = act(net, net.input(2, 5, 3, 3))
-    frames = [
-        net.add(Pad, x, padding=(1, 1, 1, 1), value=value) for value in (2.0, 0.0)
-    ]
+    frames = [net.add(Pad, x, padding=(1, 1, 1, 1), value=value) for value in (2.0, 0.0)]
     y = net.add(Concat, *frames, net.convolution(x, 4, (3, 3), padding=(2, 2, 2, 2)))
     return [y, net.convolution(y, 7, (3, 3), padding=(1, 1, 1, 1)), frames[0]]
 

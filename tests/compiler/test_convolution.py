@@ -27,7 +27,9 @@ def channels_around(lanes):
 @st.composite
 def convolutions(draw, lanes):
     """Facts of a convolution, with the shape of its input."""
-    kernel = draw(st.tuples(st.integers(1, 7), st.integers(1, 7)) | st.sampled_from([(1, 1), (3, 3)]))
+    kernel = draw(
+        st.tuples(st.integers(1, 7), st.integers(1, 7)) | st.sampled_from([(1, 1), (3, 3)])
+    )
     few = st.integers(1, 2)
     dilation = draw(st.tuples(few, few) | st.just((1, 1)))
     stride = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (3, 3), (2, 1), (1, 3)]))

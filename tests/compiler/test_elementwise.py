@@ -90,7 +90,9 @@ def test_arithmetic_repeats_dimensions_of_size_1(target, data):
             other = net.constant(numbers.sign() * (numbers.abs() + 0.5))
         else:
             other = net.input(*shape)
-        first = data.draw(st.sampled_from([full, computed, net.input(*data.draw(st.sampled_from(SHAPES)))]))
+        first = data.draw(
+            st.sampled_from([full, computed, net.input(*data.draw(st.sampled_from(SHAPES)))])
+        )
         pair = (first, other) if data.draw(st.booleans()) else (other, first)
         activation = data.draw(st.sampled_from([None, Function("relu"), Function("sigmoid")]))
         outputs.append(net.add(Arithmetic, *pair, operator=operator, activation=activation))
@@ -134,7 +136,9 @@ def test_norms_and_softmax(target):
     outputs = []
     v = target.lanes
     for channels in (1, v - 1, v, v + 1, 4 * v + 1):
-        x = net.add(Activation, net.input(2, channels, 3, 2), function=Function("leaky_relu", (0.3,)))
+        x = net.add(
+            Activation, net.input(2, channels, 3, 2), function=Function("leaky_relu", (0.3,))
+        )
         outputs.append(net.convolution(x, 2, (3, 3), padding=(1, 1, 1, 1)))
         outputs += [batch_norm(net, x, activation) for activation in (None, Function("relu"))]
         outputs.append(net.add(Softmax, x))

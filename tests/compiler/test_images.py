@@ -47,7 +47,9 @@ def test_pool(target, data):
         windows.append((global_window(height), global_window(width)))
         if min(height, width) + 2 * padding >= kernel:
             windows += [
-                tuple(max_windows(s, kernel, stride, padding, ceil_mode=ceil) for s in (height, width)),
+                tuple(
+                    max_windows(s, kernel, stride, padding, ceil_mode=ceil) for s in (height, width)
+                ),
                 tuple(
                     average_windows(
                         s, kernel, stride, padding, ceil_mode=ceil, count_padding=counting
@@ -74,7 +76,9 @@ def test_pools_let_nan_and_infinity_through(target):
     value[0, 3, 2, 2], value[0, 18, 5, 5] = torch.nan, torch.nan
     value[0, 5, 0, 0], value[0, 6] = torch.inf, -torch.inf
     graph = net.graph(*outputs)
-    for got, wanted in zip(run_graph(graph, [value], target=target), interpret(graph, [value]), strict=True):
+    for got, wanted in zip(
+        run_graph(graph, [value], target=target), interpret(graph, [value]), strict=True
+    ):
         torch.testing.assert_close(got, wanted, equal_nan=True)
 
 
@@ -87,7 +91,9 @@ def test_upsample(target, data):
     for mode in ("nearest", "bilinear", "bilinear"):
         x = start(net, data, data.draw(st.sampled_from([1, 5, target.lanes, 33])), data.draw(sizes))
         for _ in range(3):
-            factors = tuple(data.draw(st.sampled_from([0.5, 0.7, 1.0, 1.1, 2.0, 2.1, 3.0])) for _ in "hw")
+            factors = tuple(
+                data.draw(st.sampled_from([0.5, 0.7, 1.0, 1.1, 2.0, 2.1, 3.0])) for _ in "hw"
+            )
             size = [max(1, int(n * f)) for n, f in zip(net.shape(x)[2:], factors, strict=True)]
             facts = data.draw(st.sampled_from([{}, {"scale": factors}, {"align_corners": True}]))
             if mode == "nearest":

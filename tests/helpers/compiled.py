@@ -124,7 +124,8 @@ def check_compiled(
 def check_values(got: Sequence[Tensor], expected: Sequence[Tensor], *, terms: int) -> None:
     """Outputs are those of float64, but for errors of sums of `terms` float32 numbers."""
     assert len(got) == len(expected)
-    # A random walk of roundings; 2 is room for the order of sums, 16 for the largest of many errors.
+    # A random walk of roundings; 2 is room for the order of sums, 16 for the largest of many
+    # errors.
     relative = 2 * torch.finfo(torch.float32).eps * terms**0.5
     for index, (one, wanted) in enumerate(zip(got, expected, strict=True)):
         assert one.dtype == torch.float32

@@ -37,15 +37,13 @@ def demo() -> None:
     size = card.preprocess.input_size
     cost = count_cost(network, (1, 3, size, size))
     fast, _ = start_engine(network, card, Engine.COMPILED)
-    rows = [
-        _classify(photo, network, fast, card) for photo in progress(photos, "classifying")
-    ]
+    rows = [_classify(photo, network, fast, card) for photo in progress(photos, "classifying")]
     console = stdout()
     console.print(
         f"[bold]{MODEL}[/]: {cost.params / 1e6:.2f} M parameters, {cost.macs / 1e6:.0f} M "
         "multiply-adds an image.\n"
-        f"Its real ImageNet weights ({card.license}) on {len(photos)} real photos, compiled, and in "
-        "PyTorch:\n"
+        f"Its real ImageNet weights ({card.license}) on {len(photos)} real photos, compiled, "
+        "and in PyTorch:\n"
     )
     console.print(_predictions_table(rows))
     console.print("\n[bold]Where its 1x1 convolutions are[/]\n")

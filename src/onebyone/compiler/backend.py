@@ -21,7 +21,9 @@ MOST_SHAPES = 16
 
 
 def onebyone(
-    graph_module: fx.GraphModule, example_inputs: Sequence[Any], **options: Any
+    graph_module: fx.GraphModule,
+    example_inputs: Sequence[Any],  # noqa: ARG001  # PyTorch's protocol has it; we wait for a call
+    **options: Any,
 ) -> Callable[..., Any]:
     """Compile a graph of `torch.compile` for this CPU; what cannot be compiled runs in PyTorch.
 
@@ -100,7 +102,7 @@ def _wants_gradient(arguments: Sequence[Any]) -> bool:
 
 
 def _facts(argument: Any) -> Any:
-    """Return what code is made for: a tensor's shape; a number, which may come as a tensor of one, itself."""
+    """Return what code is made for: a tensor's shape, or a number (it may come as a tensor)."""
     if not isinstance(argument, Tensor):
         return argument
     return argument.item() if argument.ndim == 0 else tuple(argument.shape)

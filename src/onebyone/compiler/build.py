@@ -1,4 +1,4 @@
-"""From a graph without opaque nodes to a function that can be called; from the cache where it is there."""
+"""From a graph without opaque nodes to a function that can be called, or from the cache."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,8 +1,9 @@
 """Compiled networks on disk, so that the second start is quick.
 
-An entry is one file: a line of JSON, then machine code and packed weights, each at a page of its own, so
-that weights are mapped and not copied. Entries are written under another name and renamed; one that
-is damaged is as good as none. What has not been used for longest goes when there is too much.
+An entry is one file: a line of JSON, then machine code and packed weights, each at a page of its
+own, so that weights are mapped and not copied. Entries are written under another name and renamed;
+one that is damaged is as good as none. What has not been used for longest goes when there is too
+much.
 """
 
 import functools
@@ -38,7 +39,7 @@ def cache_directory() -> Path:
 
 
 def graph_key(graph: Graph, *facts: str) -> str:
-    """Return what a compiled graph depends on, as a name: its nodes, its weights and further facts."""
+    """Return what a compiled graph depends on, as a name: nodes, weights and further facts."""
     digest = hashlib.sha256(json.dumps([_compiler_version(), *facts]).encode())
     tensors = list(_tensors(graph))
     with ThreadPoolExecutor(max_workers=2) as threads:  # hashing leaves Python's lock free
@@ -153,7 +154,7 @@ def write_entry(key: str, description: dict[str, Any], code: bytes, constants: T
 
 
 def _checksum(description: dict[str, Any], code: bytes, constants: Tensor) -> str:
-    """Return a digest of the small parts, and a sum over the large one, which is read at memory speed."""
+    """Return a digest of the small parts, and of a sum over the large one, which is quick."""
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     digest.update(code)
     pairs = constants[: constants.numel() // 2 * 2].view(torch.int64)

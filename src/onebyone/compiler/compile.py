@@ -31,8 +31,8 @@ def compile_model(
 
     Args:
         model: Any network in evaluation mode, with float32 weights on the CPU.
-        example: The tensor that it will be called with, or a tuple of arguments. Only shapes and types
-            count; the compiled network takes these and no others.
+        example: The tensor that it will be called with, or a tuple of arguments. Only shapes and
+            types count; the compiled network takes these and no others.
         threads: Threads to run on; as many as there are cores for this process if None.
         numerics: What results promise; "fp32" is within 1e-5 of float64, with the same bits for any
             number of threads and any batch size.
@@ -136,5 +136,6 @@ def _check_sizes(graph: Graph) -> None:
     for node in graph.inputs:
         if 0 in node.shape:
             raise ShapeError(
-                f"the example (={tuple(node.shape)}) has no numbers in it; every size must be at least 1"
+                f"the example (={tuple(node.shape)}) has no numbers in it; "
+                "every size must be at least 1"
             )

@@ -42,7 +42,9 @@ def test_operations_that_are_live_together_are_apart(name, target):
         for life in plan.lifetimes
     ]
     for number in range(len(plan.groups)):
-        live = sorted((a, b, life.name) for life, a, b in spans if life.first <= number <= life.last)
+        live = sorted(
+            (a, b, life.name) for life, a, b in spans if life.first <= number <= life.last
+        )
         for (_, end, one), (start, _, other) in zip(live, live[1:], strict=False):
             assert end <= start, f"{one} and {other} in group {number}"
     assert max(end for _, _, end in spans) + SLACK <= plan.arena_size
@@ -55,7 +57,11 @@ def test_readers_come_after_all_writers(name):
     written = {}  # the last group that writes a part of a node's value
     for number, group in enumerate(plan.groups):
         for operation in group:
-            node = operation.name if operation.name in graph.nodes else operation.name.rpartition(".")[0]
+            node = (
+                operation.name
+                if operation.name in graph.nodes
+                else operation.name.rpartition(".")[0]
+            )
             written.setdefault(node, []).append(number)
     finished = {}
     for node in graph:

@@ -100,7 +100,7 @@ class Code:
         return self.builder.select(self.builder.icmp_signed("<", left, right), left, right)
 
     def part(self, index: Any, parts: Any, total: Any) -> tuple[Any, Any]:
-        """Return the bounds of part `index` when `total` is cut into `parts` of nearly equal size."""
+        """Return the bounds of part `index` when `total` is cut into `parts` of about one size."""
         begin = self.div(self.mul(index, total), parts)
         return begin, self.div(self.mul(self.add(index, 1), total), parts)
 
@@ -133,7 +133,7 @@ class Code:
         body: Callable[[Any, list[Any]], list[Any]],
         name: str = "k",
     ) -> list[Any]:
-        """Run `body(index, values) -> values` `count` times (at least once), carrying values in registers."""
+        """Run `body(index, values) -> values` `count` times, at least once; return the last."""
         b = self.builder
         count = int64(count) if isinstance(count, int) else count
         before = b.block
@@ -218,8 +218,7 @@ class Code:
         function = self.intrinsic(
             f"llvm.masked.load.v{self.lanes}f32.p0", self.vector_type, [a.type for a in arguments]
         )
-        call = self.builder.call(function, arguments)
-        return call
+        return self.builder.call(function, arguments)
 
     def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
         """Store a vector; only the lanes in `mask`."""

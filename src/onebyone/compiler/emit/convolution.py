@@ -1,10 +1,11 @@
 """Dense and grouped convolutions as matrix products of register tiles.
 
-One tile keeps `pixels x vectors` accumulators in registers while it goes through all of K: the positions
-of the kernel, and at each the input channels. Sums run in the same order in every tile, whatever its
-size, so a number does not depend on how pixels were cut into tiles.
+One tile keeps `pixels x vectors` accumulators in registers while it goes through all of K: the
+positions of the kernel, and at each the input channels. Sums run in the same order in every tile,
+whatever its size, so a number does not depend on how pixels were cut into tiles.
 """
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from llvmlite import ir
@@ -22,22 +23,25 @@ def emit_convolution(code: Code, kernel: ConvolutionKernel, record: Record) -> A
     chunk = record.chunk
     pixel_parts, block_parts = record.numbers("pixel_parts", "block_parts")
     tiles, images, blocks = record.numbers("tiles", "images", "blocks")
-    first_tile, last_tile = code.part(code.div(chunk, block_parts), pixel_parts, code.mul(tiles, images))
+    first_tile, last_tile = code.part(
+        code.div(chunk, block_parts), pixel_parts, code.mul(tiles, images)
+    )
     first_block, last_block = code.part(code.rem(chunk, block_parts), block_parts, blocks)
 
     run_tile = _emit_dispatch(code, kernel)
 
-    def one(tile: Any, block: Any) -> None:
-        b.call(run_tile, [record.address, record.bases, tile, block])
+    def each_tile() -> AbstractContextManager[Any]:
+        return code.loop(first_tile, last_tile, name="tile")
+
+    def each_block() -> AbstractContextManager[Any]:
+        return code.loop(first_block, last_block, name="block")
 
     inside = b.icmp_signed("!=", record.number("blocks_inside"), ir.Constant(I64, 0))
     with b.if_else(inside) as (blocks_inside, tiles_inside):
-        with blocks_inside, code.loop(first_tile, last_tile, name="tile") as tile:
-            with code.loop(first_block, last_block, name="block") as block:
-                one(tile, block)
-        with tiles_inside, code.loop(first_block, last_block, name="block") as block:
-            with code.loop(first_tile, last_tile, name="tile") as tile:
-                one(tile, block)
+        with blocks_inside, each_tile() as tile, each_block() as block:
+            b.call(run_tile, [record.address, record.bases, tile, block])
+        with tiles_inside, each_block() as block, each_tile() as tile:
+            b.call(run_tile, [record.address, record.bases, tile, block])
 
 
 def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
@@ -137,11 +141,13 @@ def tile_symbol(tile: Tile) -> str:
 def tile_function(code: Code, tile: Tile) -> ir.Function:
     """Write (once) and return the body of one tile.
 
-    Its arguments are `(source, weights, bias, target, residual, tap_table, source_table, target_table,
-    residual_table, taps, depth)`; the last three tables start at the tile's first pixel.
+    Its arguments are `(source, weights, bias, target, residual, tap_table, source_table,
+    target_table, residual_table, taps, depth)`; the last three tables start at the tile's first
+    pixel.
 
     Where pixels lie comes from tables even if they lie at one stride. What LLVM knows of their
-    arithmetic it uses to compute addresses anew in the inner loop, and that cost a fifth of the speed.
+    arithmetic it uses to compute addresses anew in the inner loop, and that cost a fifth of the
+    speed.
     """
     known = code.module.globals.get(tile_symbol(tile))
     if known is not None:
@@ -174,7 +180,7 @@ def _emit_tile(code: Code, tile: Tile) -> None:
         offset, panel, *sums = carried
         start = code.load_int32(tap_table, index)
 
-        def channels(step: Any, carried: list[Any]) -> list[Any]:
+        def channels(_step: Any, carried: list[Any]) -> list[Any]:
             offset, panel, *sums = carried
             for u in range(tile.unroll):
                 row = [

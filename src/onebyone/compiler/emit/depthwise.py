@@ -1,7 +1,7 @@
 """Depthwise convolutions: every channel with its own small kernel.
 
-Channels fill the vectors. A row of outputs is done `pixels` at a time, and each input vector is loaded
-once for all the outputs of those that it belongs to.
+Channels fill the vectors. A row of outputs is done `pixels` at a time, and each input vector is
+loaded once for all the outputs of those that it belongs to.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Activation functions on vectors, in registers.
 
-All let NaN through, as PyTorch does. Those that need an exponential are within a few units of the last
-place of float32, relative to the largest value near them.
+All let NaN through, as PyTorch does. Those that need an exponential are within a few units of the
+last place of float32, relative to the largest value near them.
 """
 
 import math
@@ -12,7 +12,6 @@ from llvmlite import ir
 
 from onebyone.compiler.emit.code import Code
 from onebyone.graph import Function
-
 
 SMALLEST_POWER, LARGEST_POWER = -87.33, 88.37
 """Between these, 2^n is a normal number of float32: n is -126 .. 127."""
@@ -43,8 +42,8 @@ def at_most(code: Code, value: Any, bound: float) -> Any:
 def exponential(code: Code, value: Any) -> Any:
     """Return e to the power of each lane; 0 and infinity outside float32's normal range.
 
-    Split into 2^n * e^r with |r| <= ln(2) / 2; e^r by its Taylor series to the 7th power, whose first
-    term left out is below 2^-32. (Source: Cody and Waite, for ln(2) in two parts.)
+    Split into 2^n * e^r with |r| <= ln(2) / 2; e^r by its Taylor series to the 7th power, whose
+    first term left out is below 2^-32. (Source: Cody and Waite, for ln(2) in two parts.)
     """
     b = code.builder
     low, high = code.splat(SMALLEST_POWER), code.splat(LARGEST_POWER)
@@ -95,7 +94,7 @@ def sigmoid(code: Code, value: Any) -> Any:
 
 
 def silu(code: Code, value: Any) -> Any:
-    """x / (1 + e^-x)."""
+    """X / (1 + e^-x)."""
     b = code.builder
     return b.fdiv(value, b.fadd(code.splat(1.0), exponential(code, b.fneg(value))))
 
@@ -107,7 +106,7 @@ def hardsigmoid(code: Code, value: Any) -> Any:
 
 
 def hardswish(code: Code, value: Any) -> Any:
-    """x * clamp(x + 3, 0, 6) / 6."""
+    """X * clamp(x + 3, 0, 6) / 6."""
     return code.builder.fmul(value, hardsigmoid(code, value))
 
 
@@ -129,7 +128,7 @@ def tanh(code: Code, value: Any) -> Any:
 
 
 def gelu(code: Code, value: Any) -> Any:
-    """x * (1 + erf(x / sqrt(2))) / 2, where 1 + erf(-s) is 1 - erf(s).
+    """X * (1 + erf(x / sqrt(2))) / 2, where 1 + erf(-s) is 1 - erf(s).
 
     Source: Abramowitz and Stegun 7.1.26 for 1 - erf, absolute error below 1.5e-7.
     """
@@ -153,7 +152,7 @@ def _polynomial(code: Code, value: Any, coefficients: Sequence[float]) -> Any:
 
 
 def gelu_tanh(code: Code, value: Any) -> Any:
-    """x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2."""
+    """X * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2."""
     b = code.builder
     cube = b.fmul(b.fmul(value, value), value)
     inner = code.multiply_add(cube, code.splat(0.044715), value)

@@ -1,7 +1,7 @@
 """Kernels that go row by row through an image, channels in vectors.
 
-Each is written as what it does for one vector of one output pixel (or for one whole pixel); the loops
-around that, and how a chunk is cut out of them, are the same for all.
+Each is written as what it does for one vector of one output pixel (or for one whole pixel); the
+loops around that, and how a chunk is cut out of them, are the same for all.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ def pixel_place(code: Code, record: Record, name: str, image: Any, row: Any, col
 
 
 def for_vectors(code: Code, kernel: Any, record: Record, body: Callable[[Any, Any], None]) -> None:
-    """Run `body(channel, mask)` for the vectors of a chunk's channels; no mask code where none is needed."""
+    """Run `body(channel, mask)` for the vectors of a chunk's channels."""
     first, last = channel_range(code, record, record.number("channels"))
     if kernel.has_tail:
         code.for_channels(first, last, body)
@@ -315,7 +315,7 @@ def emit_fill(code: Code, kernel: FillKernel, record: Record) -> None:
 
 
 def emit_read(code: Code, _kernel: ReadKernel, record: Record) -> None:
-    """Write the caller's tensor into a buffer; a row of a plane at a time where those are contiguous."""
+    """Write the caller's tensor into a buffer, a vector of pixels at a time where they lie so."""
     b = code.builder
     entry = record.number("source")
     base = code.load_pointer(record.bases, entry)

@@ -1,13 +1,15 @@
 """The function that runs a whole network, on as many threads as there are.
 
-The program is a list of groups; a group holds operations that do not depend on each other. All threads go
-through all groups. In a group, each takes chunks from its own share, then from the shares of others; it
-goes on when all chunks of the group are done, whoever did them. So a thread that comes late, or that the
-system has taken off its core, holds up nothing but the chunk that it is in.
+The program is a list of groups; a group holds operations that do not depend on each other. All
+threads go through all groups. In a group, each takes chunks from its own share, then from the
+shares of others; it goes on when all chunks of the group are done, whoever did them. So a thread
+that comes late, or that the system has taken off its core, holds up nothing but the chunk that it
+is in.
 
-What a call consists of lies in a `Context`, and progress in counters: for each group one word of chunks
-done (with its sleepers) and for each thread's share one word that joins the number of the call and the
-next chunk. A thread that is left over from an earlier call sees that the call's number has changed, and leaves.
+What a call consists of lies in a `Context`, and progress in counters: for each group one word of
+chunks done (with its sleepers) and for each thread's share one word that joins the number of the
+call and the next chunk. A thread that is left over from an earlier call sees that the call's number
+has changed, and leaves.
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code, int32, int64
 from onebyone.compiler.emit.waiting import exchange, wait_while, wake
 
 RUN, PREPARE, BASES, COUNTERS, THREADS, SPINS, PROFILE, CALL = range(8)
-"""Words of a context: two functions, two tables, two numbers, timings (or 0), and the number of the call."""
+"""Words of a context: two functions, two tables, two numbers, timings or 0, the call's number."""
 
 CONTEXT_WORDS = 8
 TIMING_WORDS = 3
@@ -183,7 +185,7 @@ def _emit_run(module: ir.Module, target: Any, table: Any, groups: int) -> None:
 
 
 def _emit_run_chunk(module: ir.Module, target: Any) -> ir.Function:
-    """Write the function that finds a chunk's operation, runs it, and notes the time if asked to."""
+    """Write the function that finds a chunk's operation and runs it, with the time if asked to."""
     kind = ir.FunctionType(VOID, [PTR, I64, PTR, I64])
     function = ir.Function(module, kind, "run_chunk")
     function.linkage = "internal"

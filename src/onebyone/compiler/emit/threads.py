@@ -1,7 +1,7 @@
 """What worker threads run, and how a call reaches them; one module for the whole process.
 
-A pool is four words: the number of calls made (32 bits, and its 32 bits of sleepers), the context of the
-latest call, how many workers are inside one, and how long to look before sleeping.
+A pool is four words: the number of calls made (32 bits, and its 32 bits of sleepers), the context
+of the latest call, how many workers are inside one, and how long to look before sleeping.
 """
 
 from typing import Any
@@ -52,7 +52,8 @@ def _emit_work(module: ir.Module, target: Target) -> None:
     seen.add_incoming(int32(0), entry)
     wait_while(code, pool, spins, lambda value: b.icmp_signed("==", value, seen))
     latest = load_word(code, pool)
-    # Announce first, then look: who retires a context clears the job, then waits for `ACTIVE` to be 0.
+    # Announce first, then look: who retires a context clears the job, then waits for `ACTIVE` to be
+    # 0.
     b.atomic_rmw("add", _word(code, pool, ACTIVE), int64(1), "seq_cst")
     job = b.inttoptr(b.load_atomic(_word(code, pool, JOB), "seq_cst", 8, typ=I64), PTR)
     with b.if_then(b.icmp_unsigned("!=", b.ptrtoint(job, I64), int64(0))):

@@ -1,8 +1,8 @@
 """Waiting for another thread: look for a while, then sleep in the kernel until woken.
 
-A word that is waited for is 32 bits wide; the 32 bits behind it count who sleeps on it. Both sides go
-through sequentially consistent operations: whoever changes the word afterwards looks for sleepers,
-and whoever sleeps has announced itself before it looks at the word for the last time.
+A word that is waited for is 32 bits wide; the 32 bits behind it count who sleeps on it. Both sides
+go through sequentially consistent operations: whoever changes the word afterwards looks for
+sleepers, and whoever sleeps has announced itself before it looks at the word for the last time.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Where values lie in memory: channels innermost (NHWC), with room for a border of zeros.
 
-A buffer belongs to one of three homes: the arena, which is shared by buffers that do not live at the
-same time; the constants; or the caller's own tensors. All sizes count floats.
+A buffer belongs to one of three homes: the arena, which is shared by buffers that do not live at
+the same time; the constants; or the caller's own tensors. All sizes count floats.
 """
 
 from dataclasses import dataclass, replace
@@ -56,7 +56,7 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """Name channels `channel .. channel + channels - 1` of a buffer: all of it, or a branch's share."""
+    """Name `channels` channels of a buffer from `channel` on: all of it, or a branch's share."""
 
     buffer: Buffer
     channel: int = 0
@@ -79,7 +79,7 @@ class Region:
         return self.is_dense and self.channels == self.buffer.pixel_stride
 
     def place(self, row: int = 0, column: int = 0) -> "Place":
-        """Return where channel 0 of a pixel of the first image lies; a border has negative indices."""
+        """Return where a pixel of the first image lies; a border has negative indices."""
         top, _, left, _ = self.buffer.border
         offset = (row + top) * self.buffer.row_stride + (column + left) * self.buffer.pixel_stride
         return Place(self.buffer.name, self.buffer.base, offset + self.channel)
@@ -103,8 +103,8 @@ class Region:
 class Place:
     """Point `offset` floats behind the start of a buffer.
 
-    `base` is the entry of the table of base addresses; for the arena and the constants, the buffer's own
-    place there is added when memory has been planned.
+    `base` is the entry of the table of base addresses; for the arena and the constants, the
+    buffer's own place there is added when memory has been planned.
     """
 
     buffer: str

@@ -1,4 +1,4 @@
-"""How convolutions run: depthwise ones by their own kernel, all others as tiles of a matrix product."""
+"""How convolutions run: depthwise ones by their own kernel, others as tiles of a product."""
 
 import torch
 
@@ -6,7 +6,6 @@ from onebyone.compiler.plan import operations as ops
 from onebyone.compiler.plan.buffers import Place, Region
 from onebyone.compiler.plan.lowering import Lowering
 from onebyone.compiler.plan.tiles import (
-    Tiling,
     choose_chunks,
     choose_tiling,
     choose_unroll,
@@ -132,7 +131,7 @@ def _lower_dense(lowering: Lowering, node: Convolution) -> None:
     tiling = choose_tiling(lowering.target, pixels, per_group, len(taps) * depth)
     blocks = node.groups * tiling.blocks
     pixel_parts, block_parts, blocks_inside = _choose_loops(
-        lowering, node, tiling, batches * tiling.tiles, blocks
+        lowering, node, batches * tiling.tiles, blocks
     )
     kernel = ops.ConvolutionKernel(
         pixels=tiling.pixels,
@@ -196,7 +195,7 @@ def _lower_dense(lowering: Lowering, node: Convolution) -> None:
 
 
 def _taps_and_depth(node: Convolution, source: Region) -> tuple[list[int], int]:
-    """Return where the kernel's positions lie behind its first, in floats, and the numbers read at each.
+    """Return where the kernel's positions lie behind its first, and the numbers read at each.
 
     A row of the kernel is one position where its numbers lie side by side.
     """
@@ -221,7 +220,7 @@ def _pixel_table(
 
 
 def _choose_loops(
-    lowering: Lowering, node: Convolution, tiling: Tiling, tiles: int, blocks: int
+    lowering: Lowering, node: Convolution, tiles: int, blocks: int
 ) -> tuple[int, int, bool]:
     """Return parts of pixels, parts of channel blocks, and whether blocks are the inner loop.
 

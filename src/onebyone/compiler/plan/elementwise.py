@@ -28,7 +28,7 @@ HEAVY = {"gelu": 4, "gelu_tanh": 4, "sigmoid": 4, "silu": 4, "tanh": 4}
 
 @dataclass(frozen=True, slots=True)
 class _Operand:
-    """A region, or a vector of one number for each channel, with its strides; 0 where it repeats."""
+    """A region, or a vector of one number a channel, with its strides; 0 where it repeats."""
 
     place: Place
     image: int = 0

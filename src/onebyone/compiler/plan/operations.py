@@ -1,8 +1,8 @@
 """What native code does, as data.
 
 A kernel says which body of machine code runs; equal kernels share one body. A work record holds the
-numbers that one operation hands to it: places, strides, counts. An operation joins the two, and says
-into how many chunks, independent of each other, it is cut for the threads.
+numbers that one operation hands to it: places, strides, counts. An operation joins the two, and
+says into how many chunks, independent of each other, it is cut for the threads.
 """
 
 import hashlib
@@ -111,8 +111,8 @@ class ConvolutionKernel(Kernel):
 class ConvolutionWork(Work):
     """Numbers for `ConvolutionKernel`.
 
-    Tables are of 32 bits; three say where each pixel of an image lies. `taps` are the positions of the
-    kernel, each at an entry of `tap_table`.
+    Tables are of 32 bits; three say where each pixel of an image lies. `taps` are the positions of
+    the kernel, each at an entry of `tap_table`.
     """
 
     source: Place
@@ -208,7 +208,7 @@ class ElementwiseKernel(Kernel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElementwiseWork(Work):
-    """Numbers for `ElementwiseKernel`: strides of image, row and pixel are 0 where an operand repeats."""
+    """Numbers for `ElementwiseKernel`; strides are 0 where an operand repeats."""
 
     target: Place
     first: Place
@@ -274,7 +274,7 @@ class GatherKernel(Kernel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatherWork(Work):
-    """Numbers for `GatherKernel`; table entries are indices of source rows, columns and channels."""
+    """Numbers for `GatherKernel`; tables have indices of source rows, columns and channels."""
 
     source: Place
     target: Place
@@ -304,7 +304,7 @@ class BilinearKernel(Kernel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BilinearWork(Work):
-    """Numbers for `BilinearKernel`; the tables hold two indices, the weights one float32 for the second."""
+    """Numbers for `BilinearKernel`; tables hold two indices, weights a float32 for the second."""
 
     source: Place
     target: Place
@@ -382,7 +382,7 @@ class ReadKernel(Kernel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadWork(Work):
-    """Numbers for `ReadKernel`; `source` is the entry of the caller's tensor and its four strides."""
+    """Numbers for `ReadKernel`; `source` is the entry of the caller's tensor and its strides."""
 
     source: int
     target: Place

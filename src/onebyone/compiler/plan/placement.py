@@ -1,8 +1,9 @@
 """Which buffer each value of a graph lies in.
 
-Most values have a buffer of their own. A slice of channels is a view. What is concatenated is written
-straight into the buffer of the concatenation; one that repeats the beginning of a longer one (as in
-DenseNet) is a view of that. A value that a padded convolution reads gets a border of zeros.
+Most values have a buffer of their own. A slice of channels is a view. What is concatenated is
+written straight into the buffer of the concatenation; one that repeats the beginning of a longer
+one (as in DenseNet) is a view of that. A value that a padded convolution reads gets a border of
+zeros.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ ALIASING_FLOATS = 512
 """4096 bytes: what first-level caches take apart addresses by."""
 
 NOT_SHARED = (Constant, Pad)
-"""Kinds with a buffer of their own: constants lie elsewhere, and a frame is filled for all channels."""
+"""Kinds with a buffer of their own: constants lie elsewhere, frames are filled as a whole."""
 
 
 @dataclass(slots=True)
@@ -94,8 +95,8 @@ def place_values(graph: Graph) -> Placement:
 def _pixel_stride(node: Node) -> int:
     """Return the floats from one pixel to the next.
 
-    If pixels were a multiple of 4096 bytes apart, all rows of a tile would fall into the same few places
-    of the first-level cache and push each other out; a cache line more, and they do not.
+    If pixels were a multiple of 4096 bytes apart, all rows of a tile would fall into the same few
+    places of the first-level cache and push each other out; a cache line more, and they do not.
     """
     _, channels, height, width = node.shape
     is_unlucky = channels % ALIASING_FLOATS == 0 and height * width > 1
@@ -129,7 +130,7 @@ def _share_buffers(graph: Graph) -> tuple[dict[str, _Share], dict[str, list[tupl
 
 
 def _begins_longer(graph: Graph, node: Concat, shares: dict[str, _Share]) -> _Share | None:
-    """Return where this concatenation already lies, if all its inputs follow each other in a longer one."""
+    """Return where this concatenation lies, if its inputs follow each other in a longer one."""
     if node.name in shares or not all(name in shares for name in node.inputs):
         return None
     first = shares[node.inputs[0]]
@@ -170,7 +171,7 @@ def _reach(node: Convolution, source: tuple[int, ...]) -> Padding:
 def _direct_outputs(
     graph: Graph, roots: dict[str, _Share], borders: dict[str, Padding]
 ) -> dict[str, int]:
-    """Return the outputs that can be computed in the caller's tensor: one pixel, a buffer of their own."""
+    """Return the outputs that can be computed in the caller's tensor: those of one pixel."""
     first = FIRST_TENSOR + INPUT_WORDS * len(graph.inputs)
     names = [ref.name for ref in graph.outputs]
     return {

@@ -58,8 +58,9 @@ def cut_evenly(total: int, largest: int) -> tuple[int, int, int]:
 def choose_tiling(target: Target, pixels: int, channels: int, depth: int) -> Tiling:
     """Return the tiling with the least estimated work.
 
-    A step of K in a tile of P pixels and V vectors takes P * V multiply-adds, P + V loads, and never less
-    than the units' latency. Accumulators, one row of weights and one number must fit the registers.
+    A step of K in a tile of P pixels and V vectors takes P * V multiply-adds, P + V loads, and
+    never less than the units' latency. Accumulators, one row of weights and one number must fit the
+    registers.
     """
     candidates = [
         _tiling(target, pixels, channels, p, v)
@@ -118,7 +119,8 @@ SMALLEST_CHUNK_WORK = 60_000
 def choose_chunks(work: float, largest: int) -> int:
     """Return into how many chunks work (in multiply-adds) is cut; at most `largest`.
 
-    At least eight where that is worthwhile, so that a thread that loses its core holds up an eighth.
+    At least eight where that is worthwhile, so that a thread that loses its core holds up an
+    eighth.
     """
     wanted = max(work / CHUNK_WORK, min(8, work / SMALLEST_CHUNK_WORK))
     fitting = [count for count in CHUNK_COUNTS if count <= largest]

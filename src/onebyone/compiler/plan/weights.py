@@ -7,7 +7,7 @@ from onebyone.compiler.plan.tiles import Tiling
 
 
 def pack_convolution(weight: Tensor, groups: int, tiling: Tiling, lanes: int) -> Tensor:
-    """Return `(groups * blocks, taps, C / groups, vectors * lanes)`, zeros where channels are lacking.
+    """Return `(groups * blocks, taps, C / groups, vectors * lanes)`, zeros where there is none.
 
     The last block of a group keeps the size of the others, but is packed as rows of `last_vectors`
     vectors; what is left of it at its end is unused.

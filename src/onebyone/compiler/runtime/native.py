@@ -84,8 +84,8 @@ class NativeFunction:
     def timed(self, inputs: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Run once; return also the times `(operations, threads, 3)` in nanoseconds.
 
-        They are the first start, the last end, and the time that the thread was busy; 0 for a thread
-        that had no part in an operation.
+        They are the first start, the last end, and the time that the thread was busy; 0 for a
+        thread that had no part in an operation.
         """
         timings = _counters(self.binary.operations, self.threads, TIMING_WORDS)
         return self._run(inputs, timings), timings

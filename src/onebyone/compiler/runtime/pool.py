@@ -1,8 +1,8 @@
 """Threads that serve calls into native code.
 
-One pool for each number of threads, shared by all compiled models of the process. Workers are native
-threads: they know nothing of Python, and Python's lock is free while they run. Between calls they look
-for the next one for at most 100 microseconds, then sleep in the kernel.
+One pool for each number of threads, shared by all compiled models of the process. Workers are
+native threads: they know nothing of Python, and Python's lock is free while they run. Between calls
+they look for the next one for at most 100 microseconds, then sleep in the kernel.
 """
 
 import ctypes
@@ -44,8 +44,8 @@ def spin_count() -> int:
 class Pool:
     """Run contexts on `threads` threads: the caller's, and workers of its own.
 
-    One call at a time: further callers wait for their turn, each with all threads. Who holds the lock may
-    take it again, because Python may collect garbage there, and retire a model.
+    One call at a time: further callers wait for their turn, each with all threads. Who holds the
+    lock may take it again, because Python may collect garbage there, and retire a model.
     """
 
     threads: int
@@ -117,7 +117,7 @@ def retire(threads: int, context: int) -> None:
 
 
 def _forget_pools() -> None:
-    """A forked child has none of its parent's threads, and may have a lock in a state that nobody ends."""
+    """Let a forked child start anew: it has no threads, and maybe a lock that nobody holds."""
     global _pools_lock
     _pools_lock = threading.RLock()
     _pools.clear()
