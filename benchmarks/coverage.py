@@ -125,7 +125,7 @@ def make(name: str) -> tuple[nn.Module, int]:
     torch.manual_seed(0)
     size = SIZES.get(name.removeprefix("timm:"), SIZE)
     if name.startswith("timm:"):
-        network = timm.create_model(name.removeprefix("timm:"), pretrained=False)
+        network = timm.create_model(name.removeprefix("timm:"), pretrained=False).eval()
     else:
         network = onebyone.create_model(name)
     drawn = draw_weights(network, torch.randn(2, 3, size, size))

@@ -129,8 +129,8 @@ class CompiledModel:
         for tensor in tensors:
             if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
                 raise ShapeError(
-                    f"compiled networks take dense tensors on the CPU; got a {tensor.layout} tensor "
-                    f"on {tensor.device}"
+                    f"compiled networks take dense tensors on the CPU; got a {tensor.layout} "
+                    f"tensor on {tensor.device}"
                 )
         return tensors
 

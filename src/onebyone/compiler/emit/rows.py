@@ -344,14 +344,14 @@ def emit_read(code: Code, _kernel: ReadKernel, record: Record) -> None:
         contiguous = b.icmp_signed("==", strides[3], one)
         full = code.mul(code.div(columns, code.lanes), code.lanes)
         full = b.select(contiguous, full, ir.Constant(I64, 0))
-        with code.loop(0, full, code.lanes, name="v") as x:
-            with code.loop(0, channels, name="c") as channel:
-                plane = code.at(source, code.mul(channel, strides[1]))
-                vector = code.load(code.at(plane, x))
-                for lane in range(code.lanes):
-                    number = b.extract_element(vector, ir.Constant(ir.IntType(32), lane))
-                    place = code.at(target, code.mul(code.add(x, lane), pixel), channel)
-                    b.store(number, place, align=4)
+        columns_of_vectors = code.loop(0, full, code.lanes, name="v")
+        with columns_of_vectors as x, code.loop(0, channels, name="c") as channel:
+            plane = code.at(source, code.mul(channel, strides[1]))
+            vector = code.load(code.at(plane, x))
+            for lane in range(code.lanes):
+                number = b.extract_element(vector, ir.Constant(ir.IntType(32), lane))
+                place = code.at(target, code.mul(code.add(x, lane), pixel), channel)
+                b.store(number, place, align=4)
         with code.loop(0, channels, name="c") as channel:
             copy_plane_row(channel, full)
 
