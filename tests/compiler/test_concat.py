@@ -1,4 +1,4 @@
-"""Concatenations: written into place, copied, nested, growing; and values that leave the network."""
+"""Concatenations: in place, copied, nested, growing; and values that leave the network."""
 
 import pytest
 

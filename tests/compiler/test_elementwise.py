@@ -20,8 +20,10 @@ FUNCTIONS = [
     Function("clamp", (3.0, -3.0)),
 ]
 OPERATORS = ("add", "sub", "mul", "div", "maximum", "minimum")
-EXTREMES = [0.0, -0.0, math.inf, -math.inf, math.nan, 1e-30, -1e-30, 1e-44, 3e37, -3e37]
-EXTREMES += [88.3, 88.5, -88.3, -88.5, 87.3, -87.3, 104.0, -104.0, 1e4, -1e4, 6.0, 3.0, -3.0]
+EXTREMES = [
+    *(0.0, -0.0, math.inf, -math.inf, math.nan, 1e-30, -1e-30, 1e-44, 3e37, -3e37),
+    *(88.3, 88.5, -88.3, -88.5, 87.3, -87.3, 104.0, -104.0, 1e4, -1e4, 6.0, 3.0, -3.0),
+]
 
 
 def every_function(x_name, net):
@@ -38,7 +40,7 @@ def test_functions_on_ordinary_numbers(target):
 
 @pytest.mark.parametrize("size", [1e-4, 1e-2, 0.6, 20.0])
 def test_functions_keep_their_digits_at_every_size(size):
-    """A network whose numbers are all tiny, or all large and of one sign, is as exact as any other."""
+    """A network whose numbers are all tiny, or large and of one sign, is as exact as any."""
     net = Net()
     functions = every_function(net.input(1, 64, 8, 8), net)
     for sign in (1, -1):

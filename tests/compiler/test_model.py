@@ -19,11 +19,12 @@ class Small(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 20, 3, stride=2, padding=1)
         self.norm = nn.BatchNorm2d(20)
+        self.features = nn.Sequential(self.stem, self.norm, nn.ReLU())
         self.body = nn.Conv2d(20, 20, 1)
         self.head = nn.Linear(20, 5)
 
     def forward(self, x):
-        x = self.norm(self.stem(x)).relu()
+        x = self.features(x)
         return self.head((x + self.body(x)).mean((2, 3)))
 
 
@@ -186,16 +187,17 @@ def test_a_target_for_another_processor_is_refused(network):
         compile_model(network, torch.zeros(1, 3, 9, 7), target=target)
 
 
-def test_defaults_of_pytorch_do_not_matter(network):
+def test_defaults_of_pytorch_do_not_matter(network, compiled):
     x = torch.randn(2, 3, 9, 7)
     torch.set_default_dtype(torch.float64)
     try:
-        compiled = compile_model(network, torch.zeros(2, 3, 9, 7, dtype=torch.float32), threads=1)
         y = compiled(x)
+        again = compile_model(network.features, torch.zeros_like(x), threads=2)
     finally:
         torch.set_default_dtype(torch.float32)
     assert y.dtype == torch.float32
     check_same(compiled, network, x)
+    check_same(again, network.features, x)
 
 
 # Operators that stay in PyTorch

@@ -76,7 +76,7 @@ class Net:
 
 
 def count_terms(graph: Graph) -> int:
-    """How many roundings one output has behind it, about: numbers summed, of all layers together."""
+    """How many roundings one output has behind it, about: numbers summed, in all layers."""
     terms = 16  # of a function, or of a few sums and products
     for node in graph:
         if isinstance(node, Convolution):

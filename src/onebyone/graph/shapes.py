@@ -29,7 +29,7 @@ def quick_result(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _empty(*shape: int) -> Tensor:
-    return torch.empty(shape, device="meta")
+    return torch.empty(shape, dtype=torch.float32, device="meta")
 
 
 def _like(tensor: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def _like(tensor: Tensor) -> Tensor:
     for dim in sorted(range(tensor.dim()), key=lambda dim: (strides[dim], -dim)):
         dense[dim] = step
         step *= tensor.shape[dim]
-    return torch.empty_strided(tensor.shape, dense, device="meta")
+    return torch.empty_strided(tensor.shape, dense, dtype=torch.float32, device="meta")
 
 
 def _pointwise(*operands: Any) -> Tensor | None:

@@ -1,6 +1,7 @@
 """Plans of real networks: who runs when, and on which memory."""
 
 import functools
+from itertools import pairwise
 
 import pytest
 import torch
@@ -45,14 +46,14 @@ def test_operations_that_are_live_together_are_apart(name, target):
         live = sorted(
             (a, b, life.name) for life, a, b in spans if life.first <= number <= life.last
         )
-        for (_, end, one), (start, _, other) in zip(live, live[1:], strict=False):
+        for (_, end, one), (start, _, other) in pairwise(live):
             assert end <= start, f"{one} and {other} in group {number}"
     assert max(end for _, _, end in spans) + SLACK <= plan.arena_size
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_readers_come_after_all_writers(name):
-    """By the graph's own edges: whatever makes a node's value runs before whoever reads the node."""
+    """By the graph's own edges: what makes a node's value runs before whoever reads the node."""
     graph, plan = graph_of(name), plan_of(name, "avx512")
     written = {}  # the last group that writes a part of a node's value
     for number, group in enumerate(plan.groups):

@@ -77,7 +77,7 @@ def _lower_depthwise(lowering: Lowering, node: Convolution) -> None:
         has_residual=residual is not None,
         activation=node.activation,
     )
-    bias = torch.zeros(channels) if node.bias is None else node.bias.detach()
+    bias = torch.zeros(channels, dtype=torch.float32) if node.bias is None else node.bias.detach()
     add = lowering.constants.add
     other = residual or target
     work = ops.DepthwiseWork(

@@ -32,7 +32,7 @@ def pack_bias(
     bias: Tensor | None, channels: int, groups: int, tiling: Tiling, lanes: int
 ) -> Tensor:
     """Return `(groups, blocks * vectors * lanes)`, zeros where there is none."""
-    packed = torch.zeros(groups, tiling.blocks * tiling.vectors * lanes)
+    packed = torch.zeros(groups, tiling.blocks * tiling.vectors * lanes, dtype=torch.float32)
     if bias is not None:
         packed[:, : channels // groups] = bias.view(groups, -1)
     return packed
