@@ -97,10 +97,9 @@ def _describe(plan: ExecutionPlan) -> dict[str, Any]:
 
 
 def _load(description: dict[str, Any], code: bytes, constants: torch.Tensor) -> Built:
-    addresses = load_object(code, ("run", "prepare"))
+    loaded = load_object(code, ("run", "prepare"))
     binary = Binary(
-        run=addresses["run"],
-        prepare=addresses["prepare"],
+        loaded=loaded,
         groups=description["groups"],
         operations=len(description["layers"]),
         arena_size=description["arena_size"],

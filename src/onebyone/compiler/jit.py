@@ -5,6 +5,8 @@ The only place that knows `llvmlite.binding`.
 
 import functools
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -13,8 +15,6 @@ from onebyone.compiler.target import Target, host_target
 from onebyone.errors import CompileError, first_line
 
 _LOCK = threading.Lock()
-_LOADED: list[llvm.ExecutionEngine] = []
-"""Code that has been loaded stays: threads may be inside."""
 
 
 @functools.cache
@@ -83,8 +83,21 @@ def assembly(module: ir.Module, target: Target) -> str:
     return machine.emit_assembly(parsed)
 
 
-def load_object(code: bytes, names: tuple[str, ...]) -> dict[str, int]:
-    """Load an object file into this process and return the addresses of some of its functions.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Machine code in this process, until nobody holds it any more.
+
+    Args:
+        addresses: Of its functions, by name.
+        engine: What owns the code.
+    """
+
+    addresses: Mapping[str, int]
+    engine: llvm.ExecutionEngine
+
+
+def load_object(code: bytes, names: tuple[str, ...]) -> Loaded:
+    """Load an object file into this process and find some of its functions.
 
     Raises:
         CompileError: If it cannot be loaded.
@@ -98,7 +111,6 @@ def load_object(code: bytes, names: tuple[str, ...]) -> dict[str, int]:
         except RuntimeError as error:
             raise CompileError(f"machine code does not load: {first_line(error)}") from error
         addresses = {name: engine.get_function_address(name) for name in names}
-        _LOADED.append(engine)
     if not all(addresses.values()):
         raise CompileError(f"machine code lacks one of {', '.join(names)}")
-    return addresses
+    return Loaded(addresses, engine)

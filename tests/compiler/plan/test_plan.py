@@ -27,6 +27,14 @@ def plan_of(name, target):
     return plan_execution(graph_of(name), TARGETS[target])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _forget():
+    """Plans hold all weights."""
+    yield
+    graph_of.cache_clear()
+    plan_of.cache_clear()
+
+
 def places(operation):
     """The places of a work record, by field."""
     fields = type(operation.work).offsets()

@@ -20,6 +20,7 @@ from onebyone.compiler.emit.schedule import (
     TIMING_WORDS,
     counter_words,
 )
+from onebyone.compiler.jit import Loaded
 from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS
 from onebyone.compiler.runtime.pool import pool_of, retire, spin_count
 from onebyone.graph import Shape, View
@@ -30,8 +31,7 @@ class Binary:
     """A network that has been compiled, as it lies in the cache.
 
     Args:
-        run: Address of the native function that runs it.
-        prepare: Address of the one that resets its counters.
+        loaded: Machine code: the function `run`, and `prepare`, which resets its counters.
         groups: How many groups its program has.
         operations: How many operations those have in all.
         arena_size: Floats of working memory.
@@ -40,8 +40,7 @@ class Binary:
         outputs: Shapes that it gives, and how each is shown.
     """
 
-    run: int
-    prepare: int
+    loaded: Loaded
     groups: int
     operations: int
     arena_size: int
@@ -63,7 +62,8 @@ class NativeFunction:
         self._bases[CONSTANTS] = binary.constants.data_ptr()
         self._counters = _counters(binary.groups * counter_words(threads) + 8)
         self._context = (ctypes.c_int64 * CONTEXT_WORDS)()
-        self._context[RUN], self._context[PREPARE] = binary.run, binary.prepare
+        addresses = binary.loaded.addresses
+        self._context[RUN], self._context[PREPARE] = addresses["run"], addresses["prepare"]
         self._context[BASES] = ctypes.addressof(self._bases)
         # Each group's counters have a cache line of their own.
         self._context[COUNTERS] = -(-self._counters.data_ptr() // 64) * 64

@@ -10,11 +10,11 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from onebyone.compiler.emit.threads import ACTIVE, JOB, POOL_WORDS, SPINS, emit_threads
-from onebyone.compiler.jit import compile_module, load_object
+from onebyone.compiler.jit import Loaded, compile_module, load_object
 from onebyone.compiler.target import host_target
 from onebyone.errors import CompileError
 
@@ -24,10 +24,16 @@ SPIN_SECONDS = 100e-6
 Words = ctypes.Array[ctypes.c_int64]
 
 
+def _native() -> Mapping[str, int]:
+    """Return the functions' addresses; their code stays loaded for as long as the process."""
+    return _loaded().addresses
+
+
 @functools.cache
-def _native() -> dict[str, int]:
+def _loaded() -> Loaded:
     target = host_target()
-    return load_object(compile_module(emit_threads(target), target), ("work", "invoke", "spin"))
+    code = compile_module(emit_threads(target), target)
+    return load_object(code, ("work", "invoke", "spin"))
 
 
 @functools.cache
