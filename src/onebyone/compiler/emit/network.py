@@ -20,6 +20,7 @@ from onebyone.compiler.emit.rows import (
     emit_write,
 )
 from onebyone.compiler.emit.schedule import constant, emit_schedule
+from onebyone.compiler.emit.winograd import emit_product, emit_transform
 from onebyone.compiler.plan import operations as ops
 from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, Place
 from onebyone.compiler.plan.plan import ExecutionPlan
@@ -27,6 +28,8 @@ from onebyone.compiler.target import Target
 
 EMITTERS: dict[type[ops.Kernel], Callable[[Code, Any, Record], None]] = {
     ops.ConvolutionKernel: emit_convolution,
+    ops.TransformKernel: emit_transform,
+    ops.ProductKernel: emit_product,
     ops.DepthwiseKernel: emit_depthwise,
     ops.ElementwiseKernel: emit_elementwise,
     ops.PoolKernel: emit_pool,

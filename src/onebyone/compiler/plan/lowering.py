@@ -1,6 +1,6 @@
 """What has been lowered so far, and the words that all kinds of nodes are lowered with."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +10,7 @@ from onebyone.compiler.plan.buffers import Buffer, Place, Region
 from onebyone.compiler.plan.constants import Constants
 from onebyone.compiler.plan.placement import Placement
 from onebyone.compiler.plan.tiles import choose_chunks
+from onebyone.compiler.plan.winograd import Winograd
 from onebyone.compiler.target import Target
 from onebyone.graph import Graph, Node, Shape
 
@@ -22,6 +23,7 @@ class Lowering:
         graph: Where the nodes come from.
         target: Processor.
         placement: Where values lie.
+        winograds: Convolutions, by name, that are computed so.
         constants: Weights and tables so far.
         operations: In an order in which they can run.
         after: For each operation, the numbers of those that must be done before.
@@ -33,6 +35,7 @@ class Lowering:
     graph: Graph
     target: Target
     placement: Placement
+    winograds: Mapping[str, Winograd]
     constants: Constants
     operations: list[ops.Operation] = field(default_factory=list)
     after: list[tuple[int, ...]] = field(default_factory=list)
@@ -54,29 +57,34 @@ class Lowering:
         chunks: int,
         target: Region,
         sources: Iterable[str] | None = None,
+        stages: Iterable[int] = (),
+        scratch: Iterable[Buffer] = (),
         macs: int = 0,
         note: str = "",
     ) -> None:
         """Add an operation that makes (part of) a node's value, from those of `sources`.
 
-        They are the node's inputs, if nothing else is said.
+        They are the node's inputs, if nothing else is said. It may also wait for earlier `stages`
+        of the same node, and have memory for `scratch`.
         """
         sources = tuple(node.inputs if sources is None else sources)
         made = self.writers.setdefault(node.name, [])
+        reads = [self.region(source).buffer for source in sources]
         operation = ops.Operation(
             name=f"{node.name}.{len(made)}" if made else node.name,
             path=node.path,
             kernel=kernel,
             work=work,
             chunks=chunks,
-            reads=tuple(dict.fromkeys(self.region(source).buffer.name for source in sources)),
+            reads=tuple(dict.fromkeys(buffer.name for buffer in (*reads, *scratch))),
             writes=target.buffer.name,
             macs=macs,
             note=note,
         )
-        after = tuple(writer for source in sources for writer in self.writers[source])
+        writers = (writer for source in sources for writer in self.writers[source])
+        after = (*writers, *stages)
         made.append(self.add(operation, after))
-        self.buffers[target.buffer.name] = target.buffer
+        self.buffers |= {buffer.name: buffer for buffer in (target.buffer, *scratch)}
         if any(target.buffer.border):
             made.append(self._clear_border(node, target.buffer, after))
 

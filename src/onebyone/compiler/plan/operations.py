@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass, fields
 
 from onebyone.compiler.plan.buffers import Place
+from onebyone.compiler.plan.winograd import Winograd
 from onebyone.graph import Function
 
 Number = int | float
@@ -138,6 +139,106 @@ class ConvolutionWork(Work):
     tiles: int
     larger_tiles: int
     images: int
+    pixel_parts: int
+    block_parts: int
+    blocks_inside: int
+
+
+# Dense convolutions after Winograd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformKernel(Kernel):
+    """Transform the inputs of each patch of outputs: one number for each multiplication."""
+
+    way: Winograd
+    has_tail: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformWork(Work):
+    """Numbers for `TransformKernel`; its rows, columns and their strides are those of patches.
+
+    In the source, `source_line` and `source_step` lead to the next row and the next pixel; in the
+    target, `target_product` to the next multiplication.
+    """
+
+    source: Place
+    target: Place
+    source_image: int
+    source_row: int
+    source_pixel: int
+    source_line: int
+    source_step: int
+    target_image: int
+    target_row: int
+    target_pixel: int
+    target_product: int
+    channels: int
+    columns: int
+    rows: int
+    images: int
+    row_parts: int
+    channel_parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductKernel(Kernel):
+    """Multiply transformed inputs by transformed weights, and transform the sums back.
+
+    The sums of a tile of patches and a block of channels stay in a piece of scratch memory that
+    every chunk has of its own.
+
+    Args:
+        ragged: Whether the last patches stick out of the image, at the bottom and at the right.
+    """
+
+    way: Winograd
+    pixels: int
+    has_smaller_tiles: bool
+    vectors: int
+    last_vectors: int
+    unroll: int
+    ragged: tuple[bool, bool]
+    has_tail: bool
+    has_residual: bool
+    activation: Function | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductWork(Work):
+    """Numbers for `ProductKernel`; a pixel of the source is a patch."""
+
+    source: Place
+    weights: Place
+    zeros: Place
+    scratch: Place
+    bias: Place
+    target: Place
+    residual: Place
+    tap_table: Place
+    source_table: Place
+    scratch_table: Place
+    source_pixel: int
+    source_product: int
+    scratch_chunk: int
+    scratch_product: int
+    panel: int
+    depth: int
+    target_image: int
+    target_row: int
+    target_pixel: int
+    residual_image: int
+    residual_row: int
+    residual_pixel: int
+    channels: int
+    columns: int
+    rows: int
+    patches_down: int
+    patches_across: int
+    blocks: int
+    tiles: int
+    larger_tiles: int
     pixel_parts: int
     block_parts: int
     blocks_inside: int

@@ -6,6 +6,7 @@ one (as in DenseNet) is a view of that. A value that a padded convolution reads 
 zeros.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from onebyone.compiler.plan.buffers import (
@@ -17,6 +18,7 @@ from onebyone.compiler.plan.buffers import (
     Region,
 )
 from onebyone.compiler.plan.memory import LINE_FLOATS
+from onebyone.compiler.plan.winograd import Winograd
 from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Pad, Padding, Slice
 
 ALIASING_FLOATS = 512
@@ -52,8 +54,13 @@ def is_view(node: Node) -> bool:
     return isinstance(node, Slice) and node.dim == 1 and node.step == 1
 
 
-def place_values(graph: Graph) -> Placement:
-    """Give every value of a graph without opaque nodes its region."""
+def place_values(graph: Graph, winograds: Mapping[str, Winograd]) -> Placement:
+    """Give every value of a graph without opaque nodes its region.
+
+    Args:
+        graph: Whose values.
+        winograds: Convolutions, by name, that read patches of their input.
+    """
     shares, copied = _share_buffers(graph)
 
     def root(name: str) -> _Share:
@@ -64,7 +71,7 @@ def place_values(graph: Graph) -> Placement:
         return _Share(name, channel)
 
     roots = {node.name: root(node.name) for node in graph}
-    borders = _borders(graph, roots)
+    borders = _borders(graph, roots, winograds)
     direct = _direct_outputs(graph, roots, borders)
     placement = Placement()
     buffers: dict[str, Buffer] = {}
@@ -144,27 +151,32 @@ def _begins_longer(graph: Graph, node: Concat, shares: dict[str, _Share]) -> _Sh
     return first
 
 
-def _borders(graph: Graph, roots: dict[str, _Share]) -> dict[str, Padding]:
+def _borders(
+    graph: Graph, roots: dict[str, _Share], winograds: Mapping[str, Winograd]
+) -> dict[str, Padding]:
     """Return how many zeros around each buffer its readers reach for."""
     borders: dict[str, Padding] = {}
     for node in graph:
         if isinstance(node, Convolution):
             owner = roots[node.inputs[0]].owner
             known = borders.get(owner, (0, 0, 0, 0))
-            reached = _reach(node, graph[node.inputs[0]].shape)
+            _, _, height, width = graph[node.inputs[0]].shape
+            reached = _reach(node, height, width)
+            if node.name in winograds:
+                reached = winograds[node.name].reach(node, height, width)
             top, bottom, left, right = map(max, known, reached)
             borders[owner] = (top, bottom, left, right)
     return borders
 
 
-def _reach(node: Convolution, source: tuple[int, ...]) -> Padding:
+def _reach(node: Convolution, *size: int) -> Padding:
     """Return the rows and columns outside of its input that a convolution reads."""
     top, _, left, _ = node.padding
     after = []
     for axis, before in ((0, top), (1, left)):
         last = (node.shape[2 + axis] - 1) * node.stride[axis] - before
         last += (node.kernel_size[axis] - 1) * node.dilation[axis]
-        after.append(max(0, last - (source[2 + axis] - 1)))
+        after.append(max(0, last - (size[axis] - 1)))
     return (top, after[0], left, after[1])
 
 

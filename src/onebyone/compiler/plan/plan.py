@@ -1,6 +1,6 @@
 """Every decision about how a graph runs, as a value that can be printed.
 
-placement -> operations -> groups -> memory. Nothing is decided after this; emitting code only
+algorithms -> placement -> operations -> groups -> memory. Nothing is decided after this; emitting code only
 writes down what the plan says.
 """
 
@@ -16,6 +16,7 @@ from onebyone.compiler.plan.lowering import Lowering
 from onebyone.compiler.plan.memory import Lifetime, aligned, place_buffers
 from onebyone.compiler.plan.operations import Operation
 from onebyone.compiler.plan.placement import place_values
+from onebyone.compiler.plan.winograd import choose_winograds
 from onebyone.compiler.target import Target
 from onebyone.graph import Graph, Ref, Shape
 
@@ -55,11 +56,17 @@ class ExecutionPlan:
         return tuple(operation for group in self.groups for operation in group)
 
 
-def plan_execution(graph: Graph, target: Target) -> ExecutionPlan:
-    """Decide how a graph without opaque nodes runs on a processor."""
-    placement = place_values(graph)
+def plan_execution(graph: Graph, target: Target, numerics: str = "fp32") -> ExecutionPlan:
+    """Decide how a graph without opaque nodes runs on a processor.
+
+    Args:
+        graph: What is to run.
+        target: Processor.
+        numerics: "fp32", or "fp32-direct" without Winograd's algorithm.
+    """
+    winograds = choose_winograds(graph, target) if numerics == "fp32" else {}
     constants = Constants()
-    lowering = Lowering(graph, target, placement, constants)
+    lowering = Lowering(graph, target, place_values(graph, winograds), winograds, constants)
     lower(lowering)
     groups = _form_groups(lowering)
     lifetimes = _lifetimes(groups, lowering.buffers)

@@ -68,7 +68,7 @@ def choose_tiling(target: Target, pixels: int, channels: int, depth: int) -> Til
         for p in range(1, 31)
         if p * v + v + 1 <= target.registers
     ]
-    return min(candidates, key=lambda tiling: _work(tiling, depth))
+    return min(candidates, key=lambda tiling: estimate_work(tiling, depth))
 
 
 def _tiling(target: Target, pixels: int, channels: int, largest: int, vectors: int) -> Tiling:
@@ -88,7 +88,9 @@ def _tiling(target: Target, pixels: int, channels: int, largest: int, vectors: i
     )
 
 
-def _work(tiling: Tiling, depth: int) -> float:
+def estimate_work(tiling: Tiling, depth: int) -> float:
+    """Return the steps of one vector multiply-add that all tiles take with `depth` steps of K."""
+
     def tile(pixels: int, vectors: int) -> float:
         step = max(pixels * vectors, pixels + vectors, LATENCY)
         return depth * step + TILE_OVERHEAD + 2 * pixels * vectors

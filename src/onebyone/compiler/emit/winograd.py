@@ -1,0 +1,335 @@
+"""Winograd's convolutions: transform patches of inputs, multiply, transform the sums back.
+
+Multiplications are matrix products of register tiles, as in direct convolutions: one product for
+each number of a transformed patch, in which patches are the pixels.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from fractions import Fraction
+from typing import Any
+
+from llvmlite import ir
+
+from onebyone.compiler.emit.code import I64, PTR, VOID, Code
+from onebyone.compiler.emit.convolution import tile_function
+from onebyone.compiler.emit.functions import apply_function
+from onebyone.compiler.emit.record import Record
+from onebyone.compiler.emit.rows import for_pixels, for_vectors, pixel_place
+from onebyone.compiler.plan.operations import ProductKernel, ProductWork, Tile, TransformKernel
+from onebyone.compiler.plan.winograd import Matrix
+
+
+def emit_transform(code: Code, kernel: TransformKernel, record: Record) -> None:
+    """Write one chunk of transformed inputs: some rows of patches, and of them some channels."""
+    rows, columns = kernel.way.rows, kernel.way.columns
+    line, step, product = record.numbers("source_line", "source_step", "target_product")
+    _, _, down = rows.matrices()
+    _, _, across = columns.matrices()
+
+    def patch(image: Any, row: Any, column: Any) -> None:
+        source = pixel_place(code, record, "source", image, row, column)
+        target = pixel_place(code, record, "target", image, row, column)
+
+        def vector(channel: Any, mask: Any) -> None:
+            first = code.at(source, channel)
+            halfway = [
+                transform(
+                    code,
+                    down,
+                    [
+                        code.load(code.at(first, code.mul(line, y), code.mul(step, x)), mask)
+                        for y in range(rows.inputs)
+                    ],
+                )
+                for x in range(columns.inputs)
+            ]
+            for y in range(rows.inputs):
+                numbers = transform(code, across, [column[y] for column in halfway])
+                for x, number in enumerate(numbers):
+                    index = y * columns.inputs + x
+                    code.store(number, code.at(target, channel, code.mul(product, index)), mask)
+
+        for_vectors(code, kernel, record, vector)
+
+    for_pixels(code, record, patch)
+
+
+def emit_product(code: Code, kernel: ProductKernel, record: Record) -> None:
+    """Write one chunk: its tiles of patches and blocks of channels, in the order of the record."""
+    b = code.builder
+    chunk = record.chunk
+    pixel_parts, block_parts = record.numbers("pixel_parts", "block_parts")
+    first_tile, last_tile = code.part(
+        code.div(chunk, block_parts), pixel_parts, record.number("tiles")
+    )
+    first_block, last_block = code.part(
+        code.rem(chunk, block_parts), block_parts, record.number("blocks")
+    )
+    scratch = code.at(
+        record.pointer("scratch"), code.mul(chunk, record.number("scratch_chunk"))
+    )
+    run = _emit_tile(code, kernel)
+
+    def each_tile() -> AbstractContextManager[Any]:
+        return code.loop(first_tile, last_tile, name="tile")
+
+    def each_block() -> AbstractContextManager[Any]:
+        return code.loop(first_block, last_block, name="block")
+
+    inside = b.icmp_signed("!=", record.number("blocks_inside"), ir.Constant(I64, 0))
+    with b.if_else(inside) as (blocks_inside, tiles_inside):
+        with blocks_inside, each_tile() as tile, each_block() as block:
+            b.call(run, [record.address, record.bases, scratch, tile, block])
+        with tiles_inside, each_block() as block, each_tile() as tile:
+            b.call(run, [record.address, record.bases, scratch, tile, block])
+
+
+def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
+    """Write the function that computes one block of channels of one tile of patches."""
+    kind = ir.FunctionType(VOID, [PTR, PTR, PTR, I64, I64])
+    function = ir.Function(outer.module, kind, f"{kernel.symbol}_tile")
+    function.linkage = "internal"
+    code = Code(outer.module, outer.target, function)
+    b = code.builder
+    address, bases, scratch, tile, block = function.args
+    record = Record(code, ProductWork, address, bases)
+    larger = record.number("larger_tiles")
+    lacking = code.sub(tile, larger)
+    lacking = b.select(code.less(lacking, 0), ir.Constant(I64, 0), lacking)
+    first = code.sub(code.mul(tile, kernel.pixels), lacking)
+    is_large = code.less(tile, larger)
+    is_last = b.icmp_signed("==", block, code.sub(record.number("blocks"), 1))
+
+    def multiply(pixels: int, vectors: int) -> None:
+        _emit_products(code, kernel, record, scratch, first, block, pixels, vectors)
+
+    def by_block(pixels: int) -> None:
+        if kernel.last_vectors == kernel.vectors:
+            multiply(pixels, kernel.vectors)
+            return
+        with b.if_else(is_last) as (last, other):
+            with last:
+                multiply(pixels, kernel.last_vectors)
+            with other:
+                multiply(pixels, kernel.vectors)
+
+    pixels = ir.Constant(I64, kernel.pixels)
+    if kernel.has_smaller_tiles:
+        with b.if_else(is_large) as (large, small):
+            with large:
+                by_block(kernel.pixels)
+            with small:
+                by_block(kernel.pixels - 1)
+        pixels = b.select(is_large, pixels, ir.Constant(I64, kernel.pixels - 1))
+    else:
+        by_block(kernel.pixels)
+    with code.loop(0, pixels, name="patch") as local:
+        _emit_patch(code, kernel, record, scratch, first, block, local)
+    b.ret_void()
+    return function
+
+
+def _emit_products(
+    code: Code,
+    kernel: ProductKernel,
+    record: Record,
+    scratch: Any,
+    first: Any,
+    block: Any,
+    pixels: int,
+    vectors: int,
+) -> None:
+    """Sum over the input channels, for every multiplication of the patches of a tile."""
+    tile = Tile(
+        pixels=pixels,
+        vectors=vectors,
+        tail_lanes=code.lanes,
+        unroll=kernel.unroll,
+        has_residual=False,
+        activation=None,
+    )
+    body = tile_function(code, tile)
+    source = code.at(record.pointer("source"), code.mul(first, record.number("source_pixel")))
+    panel = record.number("panel")
+    weights = code.at(record.pointer("weights"), code.mul(block, panel))
+    panels = code.mul(record.number("blocks"), panel)
+    zeros, taps = record.pointer("zeros"), record.pointer("tap_table")
+    source_table, scratch_table = record.pointer("source_table"), record.pointer("scratch_table")
+    with code.loop(0, kernel.way.multiplications, name="product") as index:
+        target = code.at(scratch, code.mul(index, record.number("scratch_product")))
+        code.builder.call(
+            body,
+            [
+                code.at(source, code.mul(index, record.number("source_product"))),
+                code.at(weights, code.mul(index, panels)),
+                zeros,
+                target,
+                target,
+                taps,
+                source_table,
+                scratch_table,
+                scratch_table,
+                ir.Constant(I64, 1),
+                record.number("depth"),
+            ],
+        )
+
+
+def _emit_patch(
+    code: Code,
+    kernel: ProductKernel,
+    record: Record,
+    scratch: Any,
+    first: Any,
+    block: Any,
+    local: Any,
+) -> None:
+    """Turn the sums of one patch into outputs, and finish those."""
+    rows, columns = kernel.way.rows, kernel.way.columns
+    patches_down, patches_across = record.numbers("patches_down", "patches_across")
+    patch = code.add(first, local)
+    line, column = code.div(patch, patches_across), code.rem(patch, patches_across)
+    image, row = code.div(line, patches_down), code.rem(line, patches_down)
+    top, left = code.mul(row, rows.outputs), code.mul(column, columns.outputs)
+    places = {
+        name: pixel_place(code, record, name, image, top, left)
+        for name in (["target", "residual"] if kernel.has_residual else ["target"])
+    }
+    sums = code.at(scratch, code.mul(local, kernel.vectors * code.lanes))
+    start = code.mul(block, kernel.vectors * code.lanes)
+    channels = record.number("channels")
+    stop = code.minimum(code.add(start, kernel.vectors * code.lanes), channels)
+
+    def vector(channel: Any, mask: Any) -> None:
+        place = code.at(sums, code.sub(channel, start))
+        bias = code.load(code.at(record.pointer("bias"), channel), mask)
+        outputs = _outputs(code, kernel, record, place)
+
+        def finish(y: int, x: int, value: Any) -> None:
+            def at(name: str) -> Any:
+                down, across = record.numbers(f"{name}_row", f"{name}_pixel")
+                return code.at(places[name], channel, code.mul(down, y), code.mul(across, x))
+
+            value = code.builder.fadd(value, bias)
+            if kernel.has_residual:
+                value = code.builder.fadd(value, code.load(at("residual"), mask))
+            code.store(apply_function(code, kernel.activation, value), at("target"), mask)
+
+        for y, values in enumerate(outputs):
+            with _inside(code, kernel.ragged[0], code.add(top, y), record.number("rows"), y):
+                for x, value in enumerate(values):
+                    with _inside(
+                        code, kernel.ragged[1], code.add(left, x), record.number("columns"), x
+                    ):
+                        finish(y, x, value)
+
+    if kernel.has_tail:
+        code.for_channels(start, stop, vector)
+    else:
+        with code.loop(start, stop, code.lanes, name="c") as channel:
+            vector(channel, None)
+
+
+def _outputs(code: Code, kernel: ProductKernel, record: Record, place: Any) -> list[list[Any]]:
+    """Return the outputs of a patch, row by row, for the vector of sums at a place."""
+    rows, columns = kernel.way.rows, kernel.way.columns
+    down, _, _ = rows.matrices()
+    across, _, _ = columns.matrices()
+    product = record.number("scratch_product")
+    halfway = [
+        transform(
+            code,
+            down,
+            [
+                code.load(code.at(place, code.mul(product, y * columns.inputs + x)))
+                for y in range(rows.inputs)
+            ],
+        )
+        for x in range(columns.inputs)
+    ]
+    return [
+        transform(code, across, [column[y] for column in halfway]) for y in range(rows.outputs)
+    ]
+
+
+def _inside(code: Code, is_ragged: bool, index: Any, end: Any, offset: int) -> ExitStack:
+    """Run what is written inside if an index is in the image; the first of a patch always is."""
+    stack = ExitStack()
+    if is_ragged and offset:
+        stack.enter_context(code.builder.if_then(code.less(index, end)))
+    return stack
+
+
+# Small constant matrices
+
+
+def transform(code: Code, matrix: Matrix, vectors: Sequence[Any]) -> list[Any]:
+    """Return `matrix @ vectors`; what mirrored points share is computed once."""
+    matrix, vectors = _fold_columns(code, matrix, vectors)
+    results: list[Any] = [None] * len(matrix)
+    for index, row in enumerate(matrix):
+        if results[index] is not None:
+            continue
+        mirror = next(
+            (
+                other
+                for other in range(index + 1, len(matrix))
+                if _mirrored(row) == matrix[other] != row
+            ),
+            None,
+        )
+        if mirror is None:
+            results[index] = _combine(code, row, vectors)
+            continue
+        even = _combine(code, _every_other(row, 0), vectors)
+        odd = _combine(code, _every_other(row, 1), vectors)
+        results[index] = code.builder.fadd(even, odd)
+        results[mirror] = code.builder.fsub(even, odd)
+    return results
+
+
+def _mirrored(row: Sequence[Fraction]) -> tuple[Fraction, ...]:
+    """Return the row of the opposite point: odd powers change their sign."""
+    return tuple(-x if power % 2 else x for power, x in enumerate(row))
+
+
+def _every_other(row: Sequence[Fraction], first: int) -> tuple[Fraction, ...]:
+    return tuple(x if power % 2 == first else Fraction(0) for power, x in enumerate(row))
+
+
+def _fold_columns(
+    code: Code, matrix: Matrix, vectors: Sequence[Any]
+) -> tuple[Matrix, Sequence[Any]]:
+    """Replace vectors of opposite points by their sum, for even rows, and difference, for odd."""
+    columns = list(zip(*matrix, strict=True))
+    folded = list(vectors)
+    for index, column in enumerate(columns):
+        for other in range(index + 1, len(columns)):
+            if len(matrix) > 1 and _mirrored(column) == columns[other] != column:
+                left, right = folded[index], folded[other]
+                folded[index] = code.builder.fadd(left, right)
+                folded[other] = code.builder.fsub(left, right)
+                columns[index] = _every_other(column, 0)
+                columns[other] = _every_other(column, 1)
+                break
+    return tuple(zip(*columns, strict=True)), folded
+
+
+def _combine(code: Code, row: Sequence[Fraction], vectors: Sequence[Any]) -> Any:
+    """Return the sum of vectors times numbers; those times 1 first."""
+    terms = sorted(
+        ((number, vector) for number, vector in zip(row, vectors, strict=True) if number),
+        key=lambda term: (term[0] != 1, abs(term[0]) != 1),
+    )
+    (number, total), *rest = terms
+    if number != 1:
+        total = code.builder.fmul(total, code.splat(float(number)))
+    for number, vector in rest:
+        if number == 1:
+            total = code.builder.fadd(total, vector)
+        elif number == -1:
+            total = code.builder.fsub(total, vector)
+        else:
+            total = code.multiply_add(vector, code.splat(float(number)), total)
+    return total
