@@ -47,13 +47,13 @@ class Built:
     views: tuple[tuple[str, str], ...]
 
 
-def build(graph: Graph, target: Target, key: str | None) -> Built:
+def build(graph: Graph, target: Target, key: str | None, numerics: str = "fp32") -> Built:
     """Plan, write and compile a graph; keep it under `key` unless that is None.
 
     Raises:
         CompileError: If memory or LLVM gives out.
     """
-    plan = plan_execution(graph, target)
+    plan = plan_execution(graph, target, numerics)
     code = compile_module(emit_network(plan, target), target)
     description = _describe(plan)
     if key is not None:

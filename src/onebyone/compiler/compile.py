@@ -15,8 +15,11 @@ from onebyone.compiler.target import Target, can_run, host_target, usable_cores
 from onebyone.errors import CompileError, ShapeError, check_choice
 from onebyone.graph import Captured, Graph, Ref, capture
 
-NUMERICS = ("fp32",)
-"""What results promise: within 1e-5 (relative, root of the mean square) of float64."""
+NUMERICS = ("fp32", "fp32-direct")
+"""What results promise: within 1e-5 (relative, root of the mean square) of float64.
+
+"fp32" may compute convolutions by Winograd's algorithm, "fp32-direct" does not.
+"""
 
 
 def compile_model(
@@ -34,8 +37,10 @@ def compile_model(
         example: The tensor that it will be called with, or a tuple of arguments. Only shapes and
             types count; the compiled network takes these and no others.
         threads: Threads to run on; as many as there are cores for this process if None.
-        numerics: What results promise; "fp32" is within 1e-5 of float64, with the same bits for any
-            number of threads and any batch size.
+        numerics: What results promise. Both are within 1e-5 of float64, with the same bits for any
+            number of threads and any batch size. "fp32" may use Winograd's algorithm, which is
+            faster, has two to four times the rounding errors of a sum, and lets an infinite or NaN
+            input spread to a few more pixels; "fp32-direct" keeps to sums.
         target: Processor to compile for, if not the best that this one can run.
 
     Returns:
@@ -101,7 +106,7 @@ def _compile(captured: Captured, target: Target, threads: int, numerics: str) ->
     key = graph_key(graph, target.key, numerics)
     if is_native(graph):
         # What is in the cache needs neither rewrites nor a plan.
-        built = find_built(key) or build(rewrite_graph(graph), target, key)
+        built = find_built(key) or build(rewrite_graph(graph), target, key, numerics)
         names = tuple(node.name for node in graph.inputs)
         # Native code gives all outputs as they are shown.
         outputs = [Ref(f"output {index}") for index in range(len(graph.outputs))]
@@ -117,7 +122,8 @@ def _compile(captured: Captured, target: Target, threads: int, numerics: str) ->
         if not isinstance(part, Segment):
             steps.append(part)
             continue
-        built = find_built(f"{key}-{number}") or build(part.graph, target, f"{key}-{number}")
+        name = f"{key}-{number}"
+        built = find_built(name) or build(part.graph, target, name, numerics)
         builts.append(built)
         steps.append(_native(built, threads, part.takes, part.gives))
     why = explain(graph, builts)

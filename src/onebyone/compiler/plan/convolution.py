@@ -255,7 +255,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
     tiling = choose_tiling(lowering.target, patches, channels, depth)
     transformed = _transformed_buffer(node, way, patches)
     block = tiling.vectors * lanes
-    weight = way.transform_weight(node.weight.detach()).reshape(-1, depth, 1, 1)
+    weight = way.transform_weight(node.weight.detach()).view(-1, depth, 1, 1)
     pixel_parts, block_parts, blocks_inside = _choose_loops(
         lowering,
         tiling.tiles,

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 
 import torch
 from torch import Tensor
@@ -37,6 +38,9 @@ inputs: 3e-7 of the root mean square with 4 x 4 multiplications, 8e-7 with 6 x 6
 
 OUTPUTS: Mapping[int, tuple[int, ...]] = {1: (1,), 3: (2, 4), 5: (2,), 7: (2, 4)}
 """How many outputs may be computed at once, by the number of taps."""
+
+LARGEST_GROWTH = 0.3
+"""Of the memory that a network takes without: its weights, and its two largest values."""
 
 LARGEST_MULTIPLICATIONS = 36
 """Of one patch; more lose too many digits."""
@@ -122,10 +126,10 @@ class Winograd:
         """Return `(multiplications, N_out, C)` for weights `(N_out, C, height, width)`."""
         _, g_rows, _ = self.rows.matrices()
         _, g_columns, _ = self.columns.matrices()
-        exact = torch.einsum(
-            "ik,nckl,jl->ijnc", _tensor(g_rows), weight.double(), _tensor(g_columns)
-        )
-        return exact.flatten(0, 1).float()
+        both = torch.kron(_tensor(g_rows), _tensor(g_columns))
+        out_channels, depth = weight.shape[:2]
+        exact = both @ weight.double().reshape(out_channels * depth, -1).t()
+        return exact.float().view(-1, out_channels, depth)
 
     def __str__(self) -> str:
         """Name it as the literature does: F(outputs, taps)."""
@@ -142,21 +146,66 @@ def _tensor(matrix: Matrix) -> Tensor:
 
 
 def choose_winograds(graph: Graph, target: Target) -> dict[str, Winograd]:
-    """Return the convolutions, by name, that take less time this way, and how."""
-    found = {
-        node.name: choose_winograd(node, target) for node in graph if isinstance(node, Convolution)
-    }
-    return {name: winograd for name, winograd in found.items() if winograd is not None}
+    """Return the convolutions, by name, that take less time this way, and how.
+
+    Transformed weights take more memory. While all of them take more than there is room for, the
+    step back that costs the least time for its memory is taken.
+    """
+    nodes = [node for node in graph if isinstance(node, Convolution) and _fits(node)]
+    ways = {node.name: _rank(node, target) for node in nodes}
+    extra = {name: options[0].floats for name, options in ways.items()}
+    room = _room(graph)
+    while sum(extra.values()) > room:
+        name = min(
+            (name for name, options in ways.items() if len(options) > 1),
+            key=lambda name: _price(ways[name]),
+        )
+        ways[name].pop(0)
+        extra[name] = ways[name][0].floats
+    return {name: options[0].way for name, options in ways.items() if options[0].way is not None}
 
 
-def choose_winograd(node: Convolution, target: Target) -> Winograd | None:
-    """Return the fastest way to compute a convolution, or None if that is the direct one.
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """One way to compute a convolution: work, and floats of weights beyond those of the layer."""
+
+    way: Winograd | None
+    work: float
+    floats: int
+
+
+def _fits(node: Convolution) -> bool:
+    return node.groups == 1 and node.stride == (1, 1) and node.dilation == (1, 1)
+
+
+def _rank(node: Convolution, target: Target) -> list[_Option]:
+    """Return the ways that are worth their memory, the fastest first, the direct one last.
 
     The number of images does not count, so that it does not change the results.
     """
-    if node.groups > 1 or node.stride != (1, 1) or node.dilation != (1, 1):
-        return None
-    return min((None, *winograds_for(node.kernel_size)), key=lambda way: _work(node, target, way))
+    out_channels, depth, height, width = node.weight.shape
+    options = [_Option(None, _work(node, target, None), 0)]
+    for way in winograds_for((height, width)):
+        floats = (way.multiplications - height * width) * out_channels * depth
+        options.append(_Option(way, _work(node, target, way), floats))
+    fastest: list[_Option] = []
+    for option in sorted(options, key=lambda option: (option.work, option.floats)):
+        if not fastest or option.floats < fastest[-1].floats:
+            fastest.append(option)
+    return fastest
+
+
+def _price(options: list[_Option]) -> float:
+    """Return the work that going back one step costs, for each float that it sets free."""
+    faster, slower = options[:2]
+    return (slower.work - faster.work) / (faster.floats - slower.floats)
+
+
+def _room(graph: Graph) -> float:
+    """Return how many floats of weights there may be in addition, for one image."""
+    weights = sum(node.weight.numel() for node in graph if isinstance(node, Convolution))
+    values = sorted(prod(node.shape[1:]) for node in graph)
+    return LARGEST_GROWTH * (weights + sum(values[-2:]))
 
 
 @functools.cache
@@ -197,13 +246,13 @@ def _work(node: Convolution, target: Target, way: Winograd | None) -> float:
     )
 
 
-INPUT_WORK = 6.0
+INPUT_WORK = 12.0
 """To transform one vector of inputs: load, three or four additions, store."""
 
-OUTPUT_WORK = 6.0
+OUTPUT_WORK = 10.0
 """To transform one vector of products."""
 
-WEIGHT_WORK = 0.5
+WEIGHT_WORK = 0.6
 """To bring one weight from memory."""
 
 PHASE_WORK = 20_000.0
