@@ -16,7 +16,6 @@ from onebyone.bench import (
     find_engines,
     load_subject,
 )
-from onebyone.bench.machine import usable_cores
 from onebyone.bench.table import render
 from onebyone.cli.console import print_json, stderr, stdout, tell
 
@@ -64,7 +63,7 @@ def bench(
                 subjects.pop(0),
                 find_engines(names),
                 batch=batch,
-                threads=threads or usable_cores(),
+                threads=threads or machine.cores,
                 rounds=rounds,
                 watch=_watch,
             )
