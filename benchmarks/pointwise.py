@@ -40,10 +40,9 @@ from torch import Tensor, nn
 
 from onebyone.bench import Burst, describe_machine, measure_interleaved, spread
 from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
-from onebyone.bench.machine import usable_cores
 from onebyone.bench.peers import OnnxExport, onnx_runtime
 from onebyone.bench.peers.engine import Runner
-from onebyone.compiler import CompiledModel, compile_model
+from onebyone.compiler import CompiledModel, compile_model, usable_cores
 from onebyone.models import create_model, find_model
 
 NETWORKS = ("resnet50", "inception_resnet_v2", "efficientnet_lite0")

@@ -1,9 +1,9 @@
 """The description of machines: this one, and some that we only have the file of."""
 
 import json
-import os
 
 from onebyone.bench import describe_machine
+from onebyone.compiler import usable_cores
 
 INTEL = """processor\t: 0
 model name\t: Intel(R) Xeon(R) 6980P
@@ -22,7 +22,7 @@ def test_this_machine():
     assert list(content) == ["cpu", "cores", "isa", "system", "python", "packages"]
     assert json.loads(json.dumps(content)) == {**content, "isa": list(content["isa"])}
     assert content["cpu"]
-    assert content["cores"] == len(os.sched_getaffinity(0))
+    assert content["cores"] == usable_cores()
     assert content["packages"]["torch"].startswith("2.")
     assert content["packages"]["onebyone"]
 
@@ -42,7 +42,7 @@ def test_other_machines(tmp_path):
 def test_the_line_names_what_is_installed(monkeypatch, tmp_path):
     path = tmp_path / "cpuinfo"
     path.write_text(INTEL)
-    monkeypatch.setattr("onebyone.bench.machine.usable_cores", lambda: 1)
+    monkeypatch.setattr("onebyone.compiler.target._cgroup_cores", lambda _: 1)
     monkeypatch.setattr("onebyone.bench.machine._PACKAGES", ("torch", "no-such-engine"))
     machine = describe_machine(path)
     assert machine.packages["no-such-engine"] is None

@@ -74,10 +74,24 @@ def test_no_less_than_one(run, option):
     )
 
 
+@pytest.mark.parametrize("batch", [10**12, 10**30])
+def test_more_images_than_fit_into_memory(run, engines, batch):
+    status, _, err = run("bench", NIN, "--against", "eager", "--batch", batch)
+    assert (status, err) == (
+        2,
+        f"onebyone: {NIN}: `batch` (={batch}) is more images (3, 32, 32) than fit into memory; "
+        "ask for fewer\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["bench"], "Missing argument 'MODEL'."),
+        (
+            ["bench", NIN, "--threads", "100000000"],
+            "Invalid value for '--threads': Input should be less than or equal to 1024.",
+        ),
         (
             ["bench", NIN, "--against", "eager,inducter"],
             "no engine 'inducter' to compare with; did you mean 'inductor'? there are eager, "

@@ -111,6 +111,11 @@ def test_missing_photo(run):
             ["predict", "efficientnet_lite0", COFFEE, "--top", "0"],
             "Invalid value for '--top': Input should be greater than or equal to 1.",
         ),
+        (
+            ["predict", "efficientnet_lite0", COFFEE, "--engine", "nonsense"],
+            "Invalid value for '--engine': Value error, 'nonsense' is not one of 'compiled', "
+            "'torch'.",
+        ),
         (["forecast"], "No such command 'forecast'."),
         (["models", "--jsn"], "No such option: --jsn (Possible options: --json)."),
     ],

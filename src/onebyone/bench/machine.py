@@ -1,6 +1,5 @@
 """What the machine is that a measurement was made on."""
 
-import os
 import platform
 import re
 from dataclasses import asdict, dataclass
@@ -51,6 +50,8 @@ class Machine:
 
 def describe_machine(cpuinfo: Path = CPUINFO) -> Machine:
     """Describe the machine that this runs on; `cpuinfo` is where Linux describes its processor."""
+    from onebyone.compiler import usable_cores  # late, because it loads LLVM
+
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     features = (_field(text, "flags") or _field(text, "Features") or "").split()
     return Machine(
@@ -61,11 +62,6 @@ def describe_machine(cpuinfo: Path = CPUINFO) -> Machine:
         python=platform.python_version(),
         packages={name: _version(name) for name in _PACKAGES},
     )
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use, which may be fewer than there are."""
-    return len(os.sched_getaffinity(0))
 
 
 def _field(cpuinfo: str, name: str) -> str | None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms, run_network
-from onebyone.errors import WeightsError, located
+from onebyone.errors import ShapeError, WeightsError, located
 from onebyone.models import default_weights, load_model
 
 SEED = 0
@@ -29,9 +29,19 @@ class Subject:
     input_shape: tuple[int, int, int]
 
     def images(self, batch: int) -> Tensor:
-        """Return a batch of random images, the same at each call."""
+        """Return a batch of random images, the same at each call.
+
+        Raises:
+            ShapeError: If memory is too small for so many.
+        """
         generator = torch.Generator().manual_seed(SEED)
-        return torch.randn(batch, *self.input_shape, generator=generator)
+        try:
+            return torch.randn(batch, *self.input_shape, generator=generator)
+        except (RuntimeError, TypeError) as error:  # TypeError: a number of more than 64 bits
+            raise ShapeError(
+                f"{self.name}: `batch` (={batch}) is more images {self.input_shape} than fit into "
+                "memory; ask for fewer"
+            ) from error
 
 
 def load_subject(name: str) -> Subject:

@@ -16,13 +16,14 @@ from onebyone.bench import (
     find_engines,
     load_subject,
 )
-from onebyone.bench.machine import usable_cores
 from onebyone.bench.table import render
 from onebyone.cli.console import print_json, stderr, stdout, tell
 
 Item = TypeVar("Item")
 
 ALL_PEERS = ",".join(PEERS)
+MOST_THREADS = 1024
+"""More than any machine has cores; PyTorch's OpenMP, asked for far more, crashes."""
 
 
 def bench(
@@ -39,7 +40,9 @@ def bench(
     batch: Annotated[int, typer.Option(min=1, help="Images a call.")] = 1,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads for each engine; by default all cores at hand."),
+        typer.Option(
+            min=1, max=MOST_THREADS, help="Threads for each engine; by default all cores at hand."
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns that each engine has.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -64,7 +67,7 @@ def bench(
                 subjects.pop(0),
                 find_engines(names),
                 batch=batch,
-                threads=threads or usable_cores(),
+                threads=threads or machine.cores,
                 rounds=rounds,
                 watch=_watch,
             )

@@ -7,13 +7,11 @@ from onebyone.graph import (
     Activation,
     Arithmetic,
     BatchNorm,
-    Concat,
     Constant,
     Convolution,
     Graph,
     Node,
     Opaque,
-    Pad,
 )
 
 NAME_WIDTH = 44
@@ -59,9 +57,7 @@ def _fate(
 
 def _why_alone(graph: Graph, node: Node, readers: Mapping[str, Sequence[str]]) -> str:
     """Return why a layer that could be part of a convolution is not."""
-    if not isinstance(node, (Activation, Arithmetic, BatchNorm, Concat, Pad)):
-        return ""
-    if isinstance(node, (Concat, Pad)):
+    if not isinstance(node, (Activation, Arithmetic, BatchNorm)):
         return ""
     sources = [graph[name] for name in node.inputs]
     convolutions = [source for source in sources if isinstance(source, Convolution)]

@@ -30,9 +30,7 @@ ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 def for_pixels(code: Code, record: Record, body: Callable[[Any, Any, Any], None]) -> None:
     """Run `body(image, row, column)` for the pixels of a chunk of rows."""
     rows, images, columns = record.numbers("rows", "images", "columns")
-    part = record.chunk
-    if "channel_parts" in record.work.offsets():
-        part = code.div(part, record.number("channel_parts"))
+    part = code.div(record.chunk, record.number("channel_parts"))
     begin, end = code.part(part, record.number("row_parts"), code.mul(rows, images))
     with code.loop(begin, end, name="row") as index:
         image, row = code.div(index, rows), code.rem(index, rows)

@@ -91,8 +91,7 @@ def _emit(
         **third.fields("third"),
         **loops,
     )
-    chunks = loops["row_parts"] * loops["channel_parts"]
-    lowering.emit(node, kernel, record, chunks=chunks, target=target)
+    lowering.emit(node, kernel, record, chunks=record.chunks, target=target)
 
 
 def lower_activation(lowering: Lowering, node: Activation) -> None:
@@ -151,7 +150,6 @@ def emit_copy(
         has_tail=has_tail(lowering, region.channels),
         activation=None,
     )
-    chunks = loops["row_parts"] * loops["channel_parts"]
     lowering.emit(
-        node, kernel, record, chunks=chunks, target=target, sources=(source,), note="copied"
+        node, kernel, record, chunks=record.chunks, target=target, sources=(source,), note="copied"
     )

@@ -49,8 +49,7 @@ def _emit_gather(
     kernel = ops.GatherKernel(
         by_channel=channels is not None, has_tail=has_tail(lowering, target.channels)
     )
-    chunks = loops["row_parts"] * loops["channel_parts"]
-    lowering.emit(node, kernel, work, chunks=chunks, target=target, note=note)
+    lowering.emit(node, kernel, work, chunks=work.chunks, target=target, note=note)
 
 
 def lower_slice(lowering: Lowering, node: Slice) -> None:
@@ -107,8 +106,7 @@ def lower_upsample(lowering: Lowering, node: Upsample) -> None:
         **loops,
     )
     kernel = ops.BilinearKernel(has_tail=has_tail(lowering, target.channels))
-    chunks = loops["row_parts"] * loops["channel_parts"]
-    lowering.emit(node, kernel, work, chunks=chunks, target=target, note="bilinear")
+    lowering.emit(node, kernel, work, chunks=work.chunks, target=target, note="bilinear")
 
 
 def lower_pad(lowering: Lowering, node: Pad) -> None:
@@ -147,5 +145,4 @@ def lower_pool(lowering: Lowering, node: Pool) -> None:
         **loops,
     )
     kernel = ops.PoolKernel(operator=node.operator, has_tail=has_tail(lowering, target.channels))
-    chunks = loops["row_parts"] * loops["channel_parts"]
-    lowering.emit(node, kernel, work, chunks=chunks, target=target)
+    lowering.emit(node, kernel, work, chunks=work.chunks, target=target)

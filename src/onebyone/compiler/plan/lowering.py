@@ -148,7 +148,7 @@ def strides(region: Region, prefix: str) -> dict[str, int]:
 
 
 def grid(lowering: Lowering, region: Region, work: float) -> dict[str, int]:
-    """Return the loops over a region's rows, and their parts, for about `work` multiply-adds."""
+    """Return the loops of a `RowWork` over a region, cut for about `work` multiply-adds."""
     images, channels, rows, columns = region.shape
     row_parts, channel_parts = parts_of_rows(region.shape, lowering.target.lanes, work)
     return {

@@ -46,4 +46,4 @@ def _emit(
         **loops,
     )
     kernel = ops.NormalizeKernel(operator=operator, has_tail=has_tail(lowering, channels))
-    lowering.emit(node, kernel, work, chunks=parts, target=target)
+    lowering.emit(node, kernel, work, chunks=work.chunks, target=target)

@@ -42,6 +42,30 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowWork(Work):
+    """Stand at the root of work that goes through its target row by row.
+
+    The rows of all images are cut into `row_parts`, and each part's channels into `channel_parts`;
+    every such piece is a chunk.
+    """
+
+    target: Place
+    target_image: int
+    target_row: int
+    target_pixel: int
+    channels: int
+    rows: int
+    images: int
+    row_parts: int
+    channel_parts: int
+
+    @property
+    def chunks(self) -> int:
+        """Pieces that may run at the same time."""
+        return self.row_parts * self.channel_parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One entry of the program.
 
@@ -262,31 +286,22 @@ class DepthwiseKernel(Kernel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DepthwiseWork(Work):
+class DepthwiseWork(RowWork):
     """Numbers for `DepthwiseKernel`; weights are `(kernel height, kernel width, C)`."""
 
     source: Place
     weights: Place
     bias: Place
-    target: Place
     residual: Place
-    source_pixel: int
-    source_row: int
-    source_step: int
     source_image: int
-    target_pixel: int
-    target_row: int
-    target_image: int
-    residual_pixel: int
-    residual_row: int
+    source_row: int
+    source_pixel: int
+    source_step: int
     residual_image: int
-    channels: int
-    rows: int
-    images: int
+    residual_row: int
+    residual_pixel: int
     tiles: int
     larger_tiles: int
-    row_parts: int
-    channel_parts: int
 
 
 # The rest: one row of one image at a time, channels in vectors
@@ -308,16 +323,12 @@ class ElementwiseKernel(Kernel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ElementwiseWork(Work):
+class ElementwiseWork(RowWork):
     """Numbers for `ElementwiseKernel`; strides are 0 where an operand repeats."""
 
-    target: Place
     first: Place
     second: Place
     third: Place
-    target_image: int
-    target_row: int
-    target_pixel: int
     first_image: int
     first_row: int
     first_pixel: int
@@ -327,12 +338,18 @@ class ElementwiseWork(Work):
     third_image: int
     third_row: int
     third_pixel: int
-    channels: int
     columns: int
-    rows: int
-    images: int
-    row_parts: int
-    channel_parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelWork(RowWork):
+    """Stand at the root of work that makes each pixel of the target from some of one source."""
+
+    source: Place
+    source_image: int
+    source_row: int
+    source_pixel: int
+    columns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,25 +361,11 @@ class PoolKernel(Kernel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolWork(Work):
+class PoolWork(PixelWork):
     """Numbers for `PoolKernel`."""
 
-    source: Place
-    target: Place
     row_table: Place
     column_table: Place
-    source_image: int
-    source_row: int
-    source_pixel: int
-    target_image: int
-    target_row: int
-    target_pixel: int
-    channels: int
-    columns: int
-    rows: int
-    images: int
-    row_parts: int
-    channel_parts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,26 +377,12 @@ class GatherKernel(Kernel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatherWork(Work):
+class GatherWork(PixelWork):
     """Numbers for `GatherKernel`; tables have indices of source rows, columns and channels."""
 
-    source: Place
-    target: Place
     row_table: Place
     column_table: Place
     channel_table: Place
-    source_image: int
-    source_row: int
-    source_pixel: int
-    target_image: int
-    target_row: int
-    target_pixel: int
-    channels: int
-    columns: int
-    rows: int
-    images: int
-    row_parts: int
-    channel_parts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -404,27 +393,13 @@ class BilinearKernel(Kernel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BilinearWork(Work):
+class BilinearWork(PixelWork):
     """Numbers for `BilinearKernel`; tables hold two indices, weights a float32 for the second."""
 
-    source: Place
-    target: Place
     row_table: Place
     column_table: Place
     row_weights: Place
     column_weights: Place
-    source_image: int
-    source_row: int
-    source_pixel: int
-    target_image: int
-    target_row: int
-    target_pixel: int
-    channels: int
-    columns: int
-    rows: int
-    images: int
-    row_parts: int
-    channel_parts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,26 +411,12 @@ class NormalizeKernel(Kernel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NormalizeWork(Work):
+class NormalizeWork(PixelWork):
     """Numbers for `NormalizeKernel`; `eps` is a place of one float."""
 
-    source: Place
-    target: Place
     scale: Place
     shift: Place
     eps: Place
-    source_image: int
-    source_row: int
-    source_pixel: int
-    target_image: int
-    target_row: int
-    target_pixel: int
-    channels: int
-    columns: int
-    rows: int
-    images: int
-    row_parts: int
-    channel_parts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
