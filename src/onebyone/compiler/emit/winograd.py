@@ -4,6 +4,7 @@ Multiplications are matrix products of register tiles, as in direct convolutions
 each number of a transformed patch, in which patches are the pixels.
 """
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from fractions import Fraction
@@ -66,9 +67,7 @@ def emit_product(code: Code, kernel: ProductKernel, record: Record) -> None:
     first_block, last_block = code.part(
         code.rem(chunk, block_parts), block_parts, record.number("blocks")
     )
-    scratch = code.at(
-        record.pointer("scratch"), code.mul(chunk, record.number("scratch_chunk"))
-    )
+    scratch = code.at(record.pointer("scratch"), code.mul(chunk, record.number("scratch_chunk")))
     run = _emit_tile(code, kernel)
 
     def each_tile() -> AbstractContextManager[Any]:
@@ -124,8 +123,13 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
         pixels = b.select(is_large, pixels, ir.Constant(I64, kernel.pixels - 1))
     else:
         by_block(kernel.pixels)
+    width = kernel.vectors * code.lanes
+    start = code.mul(block, width)
+    stop = code.minimum(code.add(start, width), record.number("channels"))
+    finish = _patch_function(code, kernel)
     with code.loop(0, pixels, name="patch") as local:
-        _emit_patch(code, kernel, record, scratch, first, block, local)
+        sums = code.at(scratch, code.mul(local, width))
+        b.call(finish, [address, bases, sums, code.add(first, local), start, stop])
     b.ret_void()
     return function
 
@@ -176,19 +180,32 @@ def _emit_products(
         )
 
 
+def _patch_function(outer: Code, kernel: ProductKernel) -> ir.Function:
+    """Write (once for all that end alike) and return what turns a patch's sums into outputs.
+
+    Its arguments are `(record, bases, sums, patch, start, stop)`: the sums of channels
+    `start .. stop - 1` of that patch.
+    """
+    ending = (kernel.way, kernel.ragged, kernel.has_tail, kernel.has_residual, kernel.activation)
+    name = f"patch_{hashlib.sha256(repr(ending).encode()).hexdigest()[:12]}"
+    known = outer.module.globals.get(name)
+    if known is not None:
+        return known
+    function = ir.Function(outer.module, ir.FunctionType(VOID, [PTR] * 3 + [I64] * 3), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    code = Code(outer.module, outer.target, function)
+    address, bases, sums, patch, start, stop = function.args
+    _emit_patch(code, kernel, Record(code, ProductWork, address, bases), sums, patch, start, stop)
+    code.builder.ret_void()
+    return function
+
+
 def _emit_patch(
-    code: Code,
-    kernel: ProductKernel,
-    record: Record,
-    scratch: Any,
-    first: Any,
-    block: Any,
-    local: Any,
+    code: Code, kernel: ProductKernel, record: Record, sums: Any, patch: Any, start: Any, stop: Any
 ) -> None:
-    """Turn the sums of one patch into outputs, and finish those."""
     rows, columns = kernel.way.rows, kernel.way.columns
     patches_down, patches_across = record.numbers("patches_down", "patches_across")
-    patch = code.add(first, local)
     line, column = code.div(patch, patches_across), code.rem(patch, patches_across)
     image, row = code.div(line, patches_down), code.rem(line, patches_down)
     top, left = code.mul(row, rows.outputs), code.mul(column, columns.outputs)
@@ -196,15 +213,10 @@ def _emit_patch(
         name: pixel_place(code, record, name, image, top, left)
         for name in (["target", "residual"] if kernel.has_residual else ["target"])
     }
-    sums = code.at(scratch, code.mul(local, kernel.vectors * code.lanes))
-    start = code.mul(block, kernel.vectors * code.lanes)
-    channels = record.number("channels")
-    stop = code.minimum(code.add(start, kernel.vectors * code.lanes), channels)
 
     def vector(channel: Any, mask: Any) -> None:
         place = code.at(sums, code.sub(channel, start))
         bias = code.load(code.at(record.pointer("bias"), channel), mask)
-        outputs = _outputs(code, kernel, record, place)
 
         def finish(y: int, x: int, value: Any) -> None:
             def at(name: str) -> Any:
@@ -216,12 +228,11 @@ def _emit_patch(
                 value = code.builder.fadd(value, code.load(at("residual"), mask))
             code.store(apply_function(code, kernel.activation, value), at("target"), mask)
 
-        for y, values in enumerate(outputs):
-            with _inside(code, kernel.ragged[0], code.add(top, y), record.number("rows"), y):
+        height, width = record.numbers("rows", "columns")
+        for y, values in enumerate(_outputs(code, kernel, record, place)):
+            with _inside(code, kernel.ragged[0], code.add(top, y), height, y):
                 for x, value in enumerate(values):
-                    with _inside(
-                        code, kernel.ragged[1], code.add(left, x), record.number("columns"), x
-                    ):
+                    with _inside(code, kernel.ragged[1], code.add(left, x), width, x):
                         finish(y, x, value)
 
     if kernel.has_tail:
@@ -248,9 +259,7 @@ def _outputs(code: Code, kernel: ProductKernel, record: Record, place: Any) -> l
         )
         for x in range(columns.inputs)
     ]
-    return [
-        transform(code, across, [column[y] for column in halfway]) for y in range(rows.outputs)
-    ]
+    return [transform(code, across, [column[y] for column in halfway]) for y in range(rows.outputs)]
 
 
 def _inside(code: Code, is_ragged: bool, index: Any, end: Any, offset: int) -> ExitStack:

@@ -66,6 +66,17 @@ class RowWork(Work):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PixelWork(RowWork):
+    """Stand at the root of work that makes each pixel of the target from some of one source."""
+
+    source: Place
+    source_image: int
+    source_row: int
+    source_pixel: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One entry of the program.
 
@@ -180,30 +191,16 @@ class TransformKernel(Kernel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TransformWork(Work):
-    """Numbers for `TransformKernel`; its rows, columns and their strides are those of patches.
+class TransformWork(PixelWork):
+    """Numbers for `TransformKernel`; a pixel, for its loops and strides, is a patch.
 
     In the source, `source_line` and `source_step` lead to the next row and the next pixel; in the
     target, `target_product` to the next multiplication.
     """
 
-    source: Place
-    target: Place
-    source_image: int
-    source_row: int
-    source_pixel: int
     source_line: int
     source_step: int
-    target_image: int
-    target_row: int
-    target_pixel: int
     target_product: int
-    channels: int
-    columns: int
-    rows: int
-    images: int
-    row_parts: int
-    channel_parts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,17 +335,6 @@ class ElementwiseWork(RowWork):
     third_image: int
     third_row: int
     third_pixel: int
-    columns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PixelWork(RowWork):
-    """Stand at the root of work that makes each pixel of the target from some of one source."""
-
-    source: Place
-    source_image: int
-    source_row: int
-    source_pixel: int
     columns: int
 
 

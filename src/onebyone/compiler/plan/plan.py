@@ -1,7 +1,7 @@
 """Every decision about how a graph runs, as a value that can be printed.
 
-algorithms -> placement -> operations -> groups -> memory. Nothing is decided after this; emitting code only
-writes down what the plan says.
+algorithms -> placement -> operations -> groups -> memory. Nothing is decided after this; emitting
+code only writes down what the plan says.
 """
 
 from collections.abc import Mapping, Sequence

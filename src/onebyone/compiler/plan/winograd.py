@@ -59,25 +59,30 @@ class Filter:
         return self.outputs + self.taps - 1
 
     def matrices(self) -> tuple[Matrix, Matrix, Matrix]:
-        """Return the transforms A of products, G of weights and B of inputs.
+        """Return the transforms A of products, G of weights and B of inputs."""
+        return _matrices(self)
 
-        A product of two polynomials is evaluated at the points and at infinity, and interpolated
-        (Toom and Cook); its transpose is the filter.
-        """
-        if self.taps == 1 and self.outputs == 1:
-            one = ((Fraction(1),),)
-            return one, one, one
-        points = [Fraction(point) for point in POINTS[self.inputs]]
-        a = [[*(p**i for p in points), Fraction(i == self.outputs - 1)] for i in range(self.outputs)]
-        b, g = [], []
-        for point in points:
-            others = [other for other in points if other != point]
-            scale = _evaluate(_polynomial(others), point)
-            b.append([*_polynomial(others), Fraction(0)])
-            g.append([point**k / scale for k in range(self.taps)])
-        b.append(_polynomial(points))
-        g.append([Fraction(k == self.taps - 1) for k in range(self.taps)])
-        return _freeze(a), _freeze(g), _freeze(b)
+
+@functools.cache
+def _matrices(one: Filter) -> tuple[Matrix, Matrix, Matrix]:
+    """Transpose the multiplication of two polynomials.
+
+    That evaluates both at the points and at infinity, multiplies, and interpolates (Toom and Cook).
+    """
+    if one.inputs == 1:
+        identity = ((Fraction(1),),)
+        return identity, identity, identity
+    points = [Fraction(point) for point in POINTS[one.inputs]]
+    a = [[*(p**i for p in points), Fraction(i == one.outputs - 1)] for i in range(one.outputs)]
+    b, g = [], []
+    for point in points:
+        others = [other for other in points if other != point]
+        scale = _evaluate(_polynomial(others), point)
+        b.append([*_polynomial(others), Fraction(0)])
+        g.append([point**k / scale for k in range(one.taps)])
+    b.append(_polynomial(points))
+    g.append([Fraction(k == one.taps - 1) for k in range(one.taps)])
+    return _freeze(a), _freeze(g), _freeze(b)
 
 
 def _polynomial(roots: Iterable[Fraction]) -> list[Fraction]:
@@ -220,8 +225,7 @@ def winograds_for(kernel_size: tuple[int, int]) -> tuple[Winograd, ...]:
     return tuple(
         way
         for way in ways
-        if way.rows.inputs + way.columns.inputs > 2  # noqa: PLR2004
-        and way.multiplications <= LARGEST_MULTIPLICATIONS
+        if kernel_size != (1, 1) and way.multiplications <= LARGEST_MULTIPLICATIONS
     )
 
 

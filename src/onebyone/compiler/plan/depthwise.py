@@ -1,0 +1,76 @@
+"""How depthwise convolutions run: every channel with its own small kernel."""
+
+import torch
+
+from onebyone.compiler.plan import operations as ops
+from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.operands import count_macs, residual_of, source_of
+from onebyone.compiler.plan.tiles import choose_chunks, cut_evenly
+from onebyone.graph import Convolution
+
+LARGEST_DEPTHWISE_TILE = 8
+"""Outputs of a row at once: with a row of weights and an input they fit 16 registers."""
+
+DEPTHWISE_WEIGHT = 8
+"""How much longer a depthwise multiply-add takes than one of a matrix product, about."""
+
+
+def lower_depthwise(lowering: Lowering, node: Convolution) -> None:
+    """Add the operation that computes a depthwise convolution."""
+    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
+    residual = residual_of(lowering, node)
+    images, channels, rows, columns = node.shape
+    lanes = lowering.target.lanes
+    pixels, larger, tiles = cut_evenly(columns, LARGEST_DEPTHWISE_TILE)
+    vectors = -(-channels // lanes)
+    wanted = choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, images * rows * vectors)
+    channel_parts = (
+        choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, vectors) if rows < 2 * wanted else 1
+    )
+    row_parts = min(images * rows, max(1, wanted // channel_parts))
+    kernel = ops.DepthwiseKernel(
+        kernel_size=node.kernel_size,
+        stride=node.stride[0],
+        dilation=node.dilation[0],
+        pixels=pixels,
+        has_smaller_tiles=larger < tiles,
+        has_tail=channels % lanes != 0,
+        has_residual=residual is not None,
+        activation=node.activation,
+    )
+    bias = torch.zeros(channels, dtype=torch.float32) if node.bias is None else node.bias.detach()
+    add = lowering.constants.add
+    other = residual or target
+    work = ops.DepthwiseWork(
+        source=source_of(lowering, node),
+        weights=add(node.weight.detach().view(channels, -1).t()),
+        bias=add(bias),
+        target=target.place(),
+        residual=other.place(),
+        source_pixel=source.buffer.pixel_stride,
+        source_row=source.buffer.row_stride,
+        source_step=source.buffer.row_stride * node.dilation[0],
+        source_image=source.buffer.image_stride,
+        target_pixel=target.buffer.pixel_stride,
+        target_row=target.buffer.row_stride,
+        target_image=target.buffer.image_stride,
+        residual_pixel=other.buffer.pixel_stride,
+        residual_row=other.buffer.row_stride,
+        residual_image=other.buffer.image_stride,
+        channels=channels,
+        rows=rows,
+        images=images,
+        tiles=tiles,
+        larger_tiles=larger,
+        row_parts=row_parts,
+        channel_parts=channel_parts,
+    )
+    lowering.emit(
+        node,
+        kernel,
+        work,
+        chunks=row_parts * channel_parts,
+        target=target,
+        macs=count_macs(node),
+        note=f"depthwise, {pixels} pixels",
+    )

@@ -1,0 +1,39 @@
+"""What all ways to compute a convolution ask: what it reads, what it costs, how it is cut."""
+
+from onebyone.compiler.plan.buffers import Place, Region
+from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.tiles import choose_chunks
+from onebyone.graph import Convolution
+
+
+def count_macs(node: Convolution) -> int:
+    """Return the multiply-adds of a convolution, for all images; padding counts."""
+    n, c, h, w = node.shape
+    return n * c * h * w * node.weight[0].numel()
+
+
+def source_of(lowering: Lowering, node: Convolution) -> Place:
+    """Return where the first output reads the kernel's first number."""
+    top, _, left, _ = node.padding
+    return lowering.region(node.inputs[0]).place(-top, -left)
+
+
+def residual_of(lowering: Lowering, node: Convolution) -> Region | None:
+    """Return what is added to the sums, if anything is."""
+    return lowering.region(node.inputs[1]) if len(node.inputs) > 1 else None
+
+
+def choose_loops(
+    lowering: Lowering, tiles: int, blocks: int, *, macs: int, weights: int
+) -> tuple[int, int, bool]:
+    """Return parts of pixels, parts of channel blocks, and whether blocks are the inner loop.
+
+    If all weights stay in the private cache, pixels go outside and are read once. Else each block's
+    weights are read once, for all pixels.
+    """
+    wanted = choose_chunks(macs, tiles * blocks)
+    if 4 * weights <= lowering.target.level2_bytes * 2 // 5:
+        pixel_parts = min(tiles, wanted)
+        return pixel_parts, min(blocks, -(-wanted // pixel_parts)), True
+    block_parts = min(blocks, wanted)
+    return min(tiles, -(-wanted // block_parts)), block_parts, False

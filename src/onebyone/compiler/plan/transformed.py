@@ -1,0 +1,158 @@
+"""How convolutions run after Winograd: inputs are transformed, multiplied, and transformed back."""
+
+import torch
+
+from onebyone.compiler.plan import operations as ops
+from onebyone.compiler.plan.buffers import Buffer, Place
+from onebyone.compiler.plan.lowering import Lowering, parts_of_rows, strides
+from onebyone.compiler.plan.memory import LINE_FLOATS
+from onebyone.compiler.plan.operands import choose_loops, count_macs, residual_of, source_of
+from onebyone.compiler.plan.placement import ALIASING_FLOATS
+from onebyone.compiler.plan.tiles import choose_tiling, choose_unroll
+from onebyone.compiler.plan.weights import pack_convolution
+from onebyone.compiler.plan.winograd import Winograd
+from onebyone.graph import Convolution
+
+TRANSFORM_WEIGHT = 8
+"""How much longer it takes to transform an input than to multiply and add, about."""
+
+
+def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None:
+    """Add the operations that transform inputs, multiply them, and transform the sums back."""
+    images, channels, rows, columns = node.shape
+    depth, lanes = node.weight.shape[1], lowering.target.lanes
+    down, across = way.patches(rows, columns)
+    patches = images * down * across
+    tiling = choose_tiling(lowering.target, patches, channels, depth)
+    transformed = _transformed_buffer(node, way, patches)
+    block = tiling.vectors * lanes
+    weight = way.transform_weight(node.weight.detach()).view(-1, depth, 1, 1)
+    pixel_parts, block_parts, blocks_inside = choose_loops(
+        lowering,
+        tiling.tiles,
+        tiling.blocks,
+        macs=way.multiplications * patches * depth * channels,
+        weights=weight.numel(),
+    )
+    scratch = Buffer(
+        name=f"{node.name} sums",
+        shape=(pixel_parts * block_parts, block, way.multiplications, tiling.pixels),
+    )
+    target, residual = lowering.region(node.name), residual_of(lowering, node)
+    other = residual or target
+    add, table = lowering.constants.add, lowering.constants.table
+    local = torch.arange(tiling.pixels)
+    bias = torch.zeros(channels) if node.bias is None else node.bias.detach()
+    kernel = ops.ProductKernel(
+        way=way,
+        pixels=tiling.pixels,
+        has_smaller_tiles=tiling.larger_tiles < tiling.tiles,
+        vectors=tiling.vectors,
+        last_vectors=tiling.last_vectors,
+        unroll=choose_unroll(depth),
+        ragged=(rows % way.rows.outputs != 0, columns % way.columns.outputs != 0),
+        has_tail=channels % lanes != 0,
+        has_residual=residual is not None,
+        activation=node.activation,
+    )
+    work = ops.ProductWork(
+        source=Place(transformed.name, transformed.base),
+        weights=add(pack_convolution(weight, way.multiplications, tiling, lanes)),
+        zeros=lowering.constants.shared(torch.zeros(block)),
+        scratch=Place(scratch.name, scratch.base),
+        bias=add(bias),
+        target=target.place(),
+        residual=other.place(),
+        tap_table=table(torch.zeros(1)),
+        source_table=table(local * transformed.pixel_stride),
+        scratch_table=table(local * block),
+        source_pixel=transformed.pixel_stride,
+        source_product=transformed.image_stride,
+        scratch_chunk=scratch.image_stride,
+        scratch_product=scratch.row_stride,
+        panel=depth * block,
+        depth=depth,
+        **strides(target, "target"),
+        **strides(other, "residual"),
+        channels=channels,
+        columns=columns,
+        rows=rows,
+        patches_down=down,
+        patches_across=across,
+        blocks=tiling.blocks,
+        tiles=tiling.tiles,
+        larger_tiles=tiling.larger_tiles,
+        pixel_parts=pixel_parts,
+        block_parts=block_parts,
+        blocks_inside=int(blocks_inside),
+    )
+    lowering.emit(
+        node,
+        kernel,
+        work,
+        chunks=pixel_parts * block_parts,
+        target=target,
+        sources=node.inputs[1:],
+        stages=(_transform_inputs(lowering, node, way, transformed),),
+        scratch=(transformed, scratch),
+        macs=count_macs(node),
+        note=f"Winograd {way}, tile {tiling.pixels}x{block}",
+    )
+
+
+def _transformed_buffer(node: Convolution, way: Winograd, patches: int) -> Buffer:
+    """Return a buffer with an image for each multiplication, whose pixels are patches."""
+    depth = node.weight.shape[1]
+    pixel = depth + LINE_FLOATS if depth % ALIASING_FLOATS == 0 else depth
+    # A patch's numbers are written to all images at once, and should not all meet in one place of
+    # the cache.
+    columns = patches if patches * pixel % ALIASING_FLOATS else patches + 1
+    return Buffer(
+        name=f"{node.name} transformed",
+        shape=(way.multiplications, depth, 1, columns),
+        pixel_stride=pixel,
+    )
+
+
+def _transform_inputs(
+    lowering: Lowering, node: Convolution, way: Winograd, transformed: Buffer
+) -> int:
+    """Add the operation that transforms inputs; return its number."""
+    source = lowering.region(node.inputs[0])
+    images, depth = node.shape[0], node.weight.shape[1]
+    down, across = way.patches(*node.shape[2:])
+    steps = images * depth * down * across * way.multiplications * TRANSFORM_WEIGHT
+    row_parts, channel_parts = parts_of_rows(
+        (images, depth, down, across), lowering.target.lanes, steps
+    )
+    line, step = source.buffer.row_stride, source.buffer.pixel_stride
+    work = ops.TransformWork(
+        source=source_of(lowering, node),
+        target=Place(transformed.name, transformed.base),
+        source_image=source.buffer.image_stride,
+        source_row=line * way.rows.outputs,
+        source_pixel=step * way.columns.outputs,
+        source_line=line,
+        source_step=step,
+        target_image=transformed.pixel_stride * across * down,
+        target_row=transformed.pixel_stride * across,
+        target_pixel=transformed.pixel_stride,
+        target_product=transformed.image_stride,
+        channels=depth,
+        columns=across,
+        rows=down,
+        images=images,
+        row_parts=row_parts,
+        channel_parts=channel_parts,
+    )
+    operation = ops.Operation(
+        name=f"{node.name}.transform",
+        path=node.path,
+        kernel=ops.TransformKernel(way=way, has_tail=depth % lowering.target.lanes != 0),
+        work=work,
+        chunks=row_parts * channel_parts,
+        reads=(source.buffer.name,),
+        writes=transformed.name,
+        note=f"inputs for {way}",
+    )
+    return lowering.add(operation, tuple(lowering.writers[node.inputs[0]]))
