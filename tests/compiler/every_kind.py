@@ -37,6 +37,7 @@ class EveryKind(nn.Module):
         self.pointwise = nn.Conv2d(22, 22, 1)
         self.strided = nn.Conv2d(22, 13, 1, stride=2, bias=False)
         self.dilated = nn.Conv2d(22, 9, 3, padding=2, dilation=2)
+        self.winograd = nn.Conv2d(22, 45, 3, padding=1)
         self.depthwise = nn.Conv2d(22, 22, 3, padding=1, groups=22)
         self.depthwise5 = nn.Conv2d(22, 22, 5, stride=2, padding=2, groups=22)
         self.grouped = nn.Conv2d(22, 22, 3, padding=1, groups=2)
@@ -59,6 +60,7 @@ class EveryKind(nn.Module):
             residual,
             self.strided(residual),
             F.gelu(self.dilated(x)),
+            F.relu(self.winograd(F.interpolate(residual, scale_factor=2, mode="nearest"))),
             self.depthwise5(residual),
             F.hardswish(self.grouped(residual)),
             torch.tanh(self.norm(pooled)),
