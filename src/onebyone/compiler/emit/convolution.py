@@ -5,6 +5,7 @@ positions of the kernel, and at each the input channels. Sums run in the same or
 whatever its size, so a number does not depend on how pixels were cut into tiles.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -17,18 +18,26 @@ from onebyone.compiler.plan.operations import ConvolutionKernel, ConvolutionWork
 from onebyone.compiler.target import Target
 
 
-def emit_convolution(code: Code, kernel: ConvolutionKernel, record: Record) -> Any:
-    """Write one chunk: its pixel tiles and channel blocks, in the order that the record says."""
-    b = code.builder
-    chunk = record.chunk
-    pixel_parts, block_parts = record.numbers("pixel_parts", "block_parts")
-    tiles, images, blocks = record.numbers("tiles", "images", "blocks")
-    first_tile, last_tile = code.part(
-        code.div(chunk, block_parts), pixel_parts, code.mul(tiles, images)
-    )
-    first_block, last_block = code.part(code.rem(chunk, block_parts), block_parts, blocks)
-
+def emit_convolution(code: Code, kernel: ConvolutionKernel, record: Record) -> None:
+    """Write one chunk: its pixel tiles and channel blocks."""
+    tiles = code.mul(record.number("tiles"), record.number("images"))
     run_tile = _emit_dispatch(code, kernel)
+
+    def run(tile: Any, block: Any) -> None:
+        code.builder.call(run_tile, [record.address, record.bases, tile, block])
+
+    for_tiles(code, record, tiles, run)
+
+
+def for_tiles(code: Code, record: Record, tiles: Any, body: Callable[[Any, Any], object]) -> None:
+    """Run `body(tile, block)` for a chunk's tiles and blocks, in the order that the record says."""
+    pixel_parts, block_parts = record.numbers("pixel_parts", "block_parts")
+    pixel_part, block_part = (
+        code.div(record.chunk, block_parts),
+        code.rem(record.chunk, block_parts),
+    )
+    first_tile, last_tile = code.part(pixel_part, pixel_parts, tiles)
+    first_block, last_block = code.part(block_part, block_parts, record.number("blocks"))
 
     def each_tile() -> AbstractContextManager[Any]:
         return code.loop(first_tile, last_tile, name="tile")
@@ -36,12 +45,12 @@ def emit_convolution(code: Code, kernel: ConvolutionKernel, record: Record) -> A
     def each_block() -> AbstractContextManager[Any]:
         return code.loop(first_block, last_block, name="block")
 
-    inside = b.icmp_signed("!=", record.number("blocks_inside"), ir.Constant(I64, 0))
-    with b.if_else(inside) as (blocks_inside, tiles_inside):
+    inside = code.builder.icmp_signed("!=", record.number("blocks_inside"), ir.Constant(I64, 0))
+    with code.builder.if_else(inside) as (blocks_inside, tiles_inside):
         with blocks_inside, each_tile() as tile, each_block() as block:
-            b.call(run_tile, [record.address, record.bases, tile, block])
+            body(tile, block)
         with tiles_inside, each_block() as block, each_tile() as tile:
-            b.call(run_tile, [record.address, record.bases, tile, block])
+            body(tile, block)
 
 
 def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:

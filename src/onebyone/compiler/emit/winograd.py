@@ -6,14 +6,14 @@ each number of a transformed patch, in which patches are the pixels.
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import I64, PTR, VOID, Code
-from onebyone.compiler.emit.convolution import tile_function
+from onebyone.compiler.emit.convolution import for_tiles, tile_function
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.emit.rows import for_pixels, for_vectors, pixel_place
@@ -57,31 +57,15 @@ def emit_transform(code: Code, kernel: TransformKernel, record: Record) -> None:
 
 
 def emit_product(code: Code, kernel: ProductKernel, record: Record) -> None:
-    """Write one chunk: its tiles of patches and blocks of channels, in the order of the record."""
-    b = code.builder
-    chunk = record.chunk
-    pixel_parts, block_parts = record.numbers("pixel_parts", "block_parts")
-    first_tile, last_tile = code.part(
-        code.div(chunk, block_parts), pixel_parts, record.number("tiles")
-    )
-    first_block, last_block = code.part(
-        code.rem(chunk, block_parts), block_parts, record.number("blocks")
-    )
-    scratch = code.at(record.pointer("scratch"), code.mul(chunk, record.number("scratch_chunk")))
-    run = _emit_tile(code, kernel)
+    """Write one chunk: its tiles of patches and blocks of channels."""
+    offset = code.mul(record.chunk, record.number("scratch_chunk"))
+    scratch = code.at(record.pointer("scratch"), offset)
+    run_tile = _emit_tile(code, kernel)
 
-    def each_tile() -> AbstractContextManager[Any]:
-        return code.loop(first_tile, last_tile, name="tile")
+    def run(tile: Any, block: Any) -> None:
+        code.builder.call(run_tile, [record.address, record.bases, scratch, tile, block])
 
-    def each_block() -> AbstractContextManager[Any]:
-        return code.loop(first_block, last_block, name="block")
-
-    inside = b.icmp_signed("!=", record.number("blocks_inside"), ir.Constant(I64, 0))
-    with b.if_else(inside) as (blocks_inside, tiles_inside):
-        with blocks_inside, each_tile() as tile, each_block() as block:
-            b.call(run, [record.address, record.bases, scratch, tile, block])
-        with tiles_inside, each_block() as block, each_tile() as tile:
-            b.call(run, [record.address, record.bases, scratch, tile, block])
+    for_tiles(code, record, record.number("tiles"), run)
 
 
 def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
