@@ -20,6 +20,8 @@ class Target:
         features: LLVM's switches, `+avx2` or `-prefer-256-bit`.
         lanes: float32 numbers of one vector register.
         registers: Vector registers.
+        spare_registers: Those that a tile leaves to LLVM's scheduler, which spills without.
+        tile_pixels: Pixels of a tile whose addresses fit the general registers.
         has_fma: Whether multiply and add are one instruction (and one rounding).
         pause: Intrinsic (and its arguments) that tells the processor that a thread only waits.
         futex: Number of the system call that threads sleep and are woken with.
@@ -33,6 +35,8 @@ class Target:
     features: tuple[str, ...]
     lanes: int
     registers: int
+    spare_registers: int = 0
+    tile_pixels: int = 12
     has_fma: bool = True
     pause: tuple[str, tuple[int, ...]] = ("llvm.x86.sse2.pause", ())
     futex: int = 202
@@ -47,6 +51,8 @@ class Target:
             *self.features,
             self.lanes,
             self.registers,
+            self.spare_registers,
+            self.tile_pixels,
             self.has_fma,
             self.level2_bytes,
         )
@@ -67,6 +73,7 @@ TARGETS = {
             features=("-prefer-256-bit",),
             lanes=16,
             registers=32,
+            spare_registers=2,
             needs=SKYLAKE,
         ),
         Target(
@@ -94,6 +101,7 @@ TARGETS = {
             features=("+neon",),
             lanes=4,
             registers=32,
+            tile_pixels=24,
             pause=("llvm.aarch64.hint", (1,)),
             futex=98,
         ),

@@ -60,13 +60,16 @@ def choose_tiling(target: Target, pixels: int, channels: int, depth: int) -> Til
 
     A step of K in a tile of P pixels and V vectors takes P * V multiply-adds, P + V loads, and
     never less than the units' latency. Accumulators, one row of weights and one number must fit the
-    registers.
+    registers, and leave some to spare; the pixels' addresses must fit the general ones. A tile of
+    one vector may have twice as many pixels: it needs them to hide the latency.
     """
+    registers = target.registers - target.spare_registers
+    most = {1: 2 * target.tile_pixels}
     candidates = [
         _tiling(target, pixels, channels, p, v)
         for v in range(1, 9)
-        for p in range(1, 31)
-        if p * v + v + 1 <= target.registers
+        for p in range(1, most.get(v, target.tile_pixels) + 1)
+        if p * v + v + 1 <= registers
     ]
     return min(candidates, key=lambda tiling: estimate_work(tiling, depth))
 
