@@ -161,6 +161,19 @@ def test_direct_numerics_do_without():
     assert "product" not in kinds["fp32-direct"]
 
 
+def test_no_bias_under_another_default_type():
+    net = torch.nn.Conv2d(64, 64, 3, padding=1, bias=False).eval()
+    x = torch.randn(1, 64, 56, 56)
+    expected = net.double()(x.double())
+    net.float()
+    torch.set_default_dtype(torch.float64)
+    try:
+        got = compile_model(net, x)(x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    check_values([got], [expected], terms=36 * 9 * 64)
+
+
 def test_nan_reaches_what_it_must_and_its_patches(always):
     way = winograds_for((3, 3))[-1]
     always(way)

@@ -39,7 +39,7 @@ def compile_model(
         threads: Threads to run on; as many as there are cores for this process if None.
         numerics: What results promise. Both are within 1e-5 of float64, with the same bits for any
             number of threads and any batch size. "fp32" may use Winograd's algorithm, which is
-            faster, has two to four times the rounding errors of a sum, and lets an infinite or NaN
+            faster, has two to ten times the rounding errors of a sum, and lets an infinite or NaN
             input spread to a few more pixels; "fp32-direct" keeps to sums.
         target: Processor to compile for, if not the best that this one can run.
 

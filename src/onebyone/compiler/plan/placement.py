@@ -100,14 +100,18 @@ def place_values(graph: Graph, winograds: Mapping[str, Winograd]) -> Placement:
 
 
 def _pixel_stride(node: Node) -> int:
-    """Return the floats from one pixel to the next.
+    """Return the floats from one pixel to the next."""
+    _, channels, height, width = node.shape
+    return spread(channels) if height * width > 1 else channels
+
+
+def spread(channels: int) -> int:
+    """Return how many floats apart pixels should lie.
 
     If pixels were a multiple of 4096 bytes apart, all rows of a tile would fall into the same few
     places of the first-level cache and push each other out; a cache line more, and they do not.
     """
-    _, channels, height, width = node.shape
-    is_unlucky = channels % ALIASING_FLOATS == 0 and height * width > 1
-    return channels + LINE_FLOATS if is_unlucky else channels
+    return channels + LINE_FLOATS if channels % ALIASING_FLOATS == 0 else channels
 
 
 def _share_buffers(graph: Graph) -> tuple[dict[str, _Share], dict[str, list[tuple[str, int]]]]:

@@ -5,9 +5,8 @@ import torch
 from onebyone.compiler.plan import operations as ops
 from onebyone.compiler.plan.buffers import Buffer, Place
 from onebyone.compiler.plan.lowering import Lowering, parts_of_rows, strides
-from onebyone.compiler.plan.memory import LINE_FLOATS
 from onebyone.compiler.plan.operands import choose_loops, count_macs, residual_of, source_of
-from onebyone.compiler.plan.placement import ALIASING_FLOATS
+from onebyone.compiler.plan.placement import ALIASING_FLOATS, spread
 from onebyone.compiler.plan.tiles import choose_tiling, choose_unroll
 from onebyone.compiler.plan.weights import pack_convolution
 from onebyone.compiler.plan.winograd import Winograd
@@ -42,7 +41,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
     other = residual or target
     add, table = lowering.constants.add, lowering.constants.table
     local = torch.arange(tiling.pixels)
-    bias = torch.zeros(channels) if node.bias is None else node.bias.detach()
+    bias = torch.zeros(channels, dtype=torch.float32) if node.bias is None else node.bias.detach()
     kernel = ops.ProductKernel(
         way=way,
         pixels=tiling.pixels,
@@ -103,7 +102,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
 def _transformed_buffer(node: Convolution, way: Winograd, patches: int) -> Buffer:
     """Return a buffer with an image for each multiplication, whose pixels are patches."""
     depth = node.weight.shape[1]
-    pixel = depth + LINE_FLOATS if depth % ALIASING_FLOATS == 0 else depth
+    pixel = spread(depth)
     # A patch's numbers are written to all images at once, and should not all meet in one place of
     # the cache.
     columns = patches if patches * pixel % ALIASING_FLOATS else patches + 1
