@@ -58,6 +58,7 @@ int main(int count, char **arguments) {
     int64_t *bases = words(FIRST_TENSOR + INPUT_WORDS * INPUTS + OUTPUTS);
     int64_t *base = bases + FIRST_TENSOR;
     bases[ARENA] = (int64_t)fresh(ARENA_BYTES);
+    bases[SCRATCH] = (int64_t)fresh(SCRATCH_BYTES);
     bases[CONSTANTS] = (int64_t)load("constants", CONSTANT_BYTES);
     for (int i = 0; i < INPUTS; i++, base += INPUT_WORDS) {
         snprintf(name, sizeof name, "input%d", i);

@@ -91,6 +91,7 @@ def _describe(plan: ExecutionPlan) -> dict[str, Any]:
         "views": [list(view) for view in plan.views],
         "groups": len(plan.groups),
         "arena_size": plan.arena_size,
+        "scratch_size": plan.scratch_size,
         "inputs": [list(shape) for shape in plan.inputs],
         "outputs": [[list(shape), ref.view.value] for ref, shape in plan.outputs],
     }
@@ -103,6 +104,7 @@ def _load(description: dict[str, Any], code: bytes, constants: torch.Tensor) -> 
         groups=description["groups"],
         operations=len(description["layers"]),
         arena_size=description["arena_size"],
+        scratch_size=description["scratch_size"],
         constants=constants,
         inputs=tuple(tuple(shape) for shape in description["inputs"]),
         outputs=tuple((tuple(shape), View(view)) for shape, view in description["outputs"]),

@@ -22,7 +22,7 @@ from onebyone.compiler.emit.rows import (
 from onebyone.compiler.emit.schedule import constant, emit_schedule
 from onebyone.compiler.emit.winograd import emit_product, emit_transform
 from onebyone.compiler.plan import operations as ops
-from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, Place
+from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS, Place
 from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.compiler.target import Target
 
@@ -58,7 +58,8 @@ def emit_network(plan: ExecutionPlan, target: Target) -> ir.Module:
         ]
         for number, group in enumerate(plan.groups)
     ]
-    emit_schedule(module, target, groups)
+    words = FIRST_TENSOR + INPUT_WORDS * len(plan.inputs) + len(plan.outputs)
+    emit_schedule(module, target, groups, base_words=words, scratch_size=plan.scratch_size)
     return module
 
 

@@ -19,6 +19,7 @@ from llvmlite import ir
 
 from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code, int32, int64
 from onebyone.compiler.emit.waiting import exchange, wait_while, wake
+from onebyone.compiler.plan.buffers import SCRATCH
 
 RUN, PREPARE, BASES, COUNTERS, THREADS, SPINS, PROFILE, CALL = range(8)
 """Words of a context: two functions, two tables, two numbers, timings or 0, the call's number."""
@@ -39,6 +40,9 @@ def emit_schedule(
     module: ir.Module,
     target: Any,
     groups: Sequence[Sequence[tuple[ir.Function, ir.GlobalVariable, int]]],
+    *,
+    base_words: int,
+    scratch_size: int,
 ) -> None:
     """Write `run(context, thread)` and `prepare(context)`.
 
@@ -46,10 +50,12 @@ def emit_schedule(
         module: Where to; it has the kernels already.
         target: Processor.
         groups: For each group its operations: kernel, work record, number of chunks.
+        base_words: Entries of the table of base addresses.
+        scratch_size: Floats of each thread's own memory.
     """
     table = _group_table(module, groups)
     _emit_prepare(module, target, table, len(groups))
-    _emit_run(module, target, table, len(groups))
+    _emit_run(module, target, table, len(groups), base_words, scratch_size)
 
 
 OPERATION = ir.LiteralStructType([I64, PTR, PTR, I64])
@@ -121,7 +127,9 @@ def _emit_prepare(module: ir.Module, target: Any, table: Any, groups: int) -> No
     b.ret_void()
 
 
-def _emit_run(module: ir.Module, target: Any, table: Any, groups: int) -> None:
+def _emit_run(
+    module: ir.Module, target: Any, table: Any, groups: int, base_words: int, scratch_size: int
+) -> None:
     run_chunk = _emit_run_chunk(module, target)
     function = ir.Function(module, ir.FunctionType(VOID, [PTR, I64]), "run")
     code = Code(module, target, function)
@@ -130,6 +138,7 @@ def _emit_run(module: ir.Module, target: Any, table: Any, groups: int) -> None:
     threads, counters = _load(code, context, THREADS), _load(code, context, COUNTERS, PTR)
     spins = _load(code, context, SPINS)
     call = b.load_atomic(_word(code, context, CALL), "seq_cst", 8, typ=I64)
+    bases = _own_bases(code, _load(code, context, BASES, PTR), thread, base_words, scratch_size)
     stride = _counter_stride(code, threads)
     leave = b.append_basic_block("leave")
 
@@ -159,7 +168,7 @@ def _emit_run(module: ir.Module, target: Any, table: Any, groups: int) -> None:
             exchanged = b.cmpxchg(claims, claim, code.add(claim, 1), "seq_cst")
             b.cbranch(b.extract_value(exchanged, 1), work, look)
             b.position_at_end(work)
-            b.call(run_chunk, [context, thread, operations, chunk])
+            b.call(run_chunk, [context, thread, bases, operations, chunk])
             before = b.atomic_rmw("add", done, int32(1), "seq_cst")
             is_last = b.icmp_signed("==", b.add(before, int32(1)), b.trunc(total, I32))
             with b.if_then(is_last):
@@ -184,14 +193,24 @@ def _emit_run(module: ir.Module, target: Any, table: Any, groups: int) -> None:
     b.ret_void()
 
 
+def _own_bases(code: Code, bases: Any, thread: Any, words: int, scratch_size: int) -> Any:
+    """Return a thread's copy of the table of base addresses, with the place of its own memory."""
+    own = code.builder.alloca(I64, words)
+    with code.loop(0, words, name="base") as index:
+        code.builder.store(_load(code, bases, index), _word(code, own, index), align=8)
+    scratch = code.at(_load(code, bases, SCRATCH, PTR), code.mul(thread, scratch_size))
+    code.builder.store(code.builder.ptrtoint(scratch, I64), _word(code, own, SCRATCH), align=8)
+    return own
+
+
 def _emit_run_chunk(module: ir.Module, target: Any) -> ir.Function:
     """Write the function that finds a chunk's operation and runs it, with the time if asked to."""
-    kind = ir.FunctionType(VOID, [PTR, I64, PTR, I64])
+    kind = ir.FunctionType(VOID, [PTR, I64, PTR, PTR, I64])
     function = ir.Function(module, kind, "run_chunk")
     function.linkage = "internal"
     code = Code(module, target, function)
     b = code.builder
-    context, thread, operations, chunk = function.args
+    context, thread, bases, operations, chunk = function.args
     head, found = b.append_basic_block("find"), b.append_basic_block("found")
     entry = b.block
     b.branch(head)
@@ -211,7 +230,6 @@ def _emit_run_chunk(module: ir.Module, target: Any) -> ir.Function:
     b.position_at_end(found)
     kernel_type = ir.FunctionType(VOID, [PTR, PTR, I64])
     kernel, record, number = field(1, kernel_type.as_pointer()), field(2, PTR), field(3, I64)
-    bases = _load(code, context, BASES, PTR)
     arguments = [record, bases, code.sub(chunk, before)]
     timings = _load(code, context, PROFILE, PTR)
     is_timed = b.icmp_unsigned("!=", b.ptrtoint(timings, I64), int64(0))

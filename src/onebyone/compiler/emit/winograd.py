@@ -58,8 +58,7 @@ def emit_transform(code: Code, kernel: TransformKernel, record: Record) -> None:
 
 def emit_product(code: Code, kernel: ProductKernel, record: Record) -> None:
     """Write one chunk: its tiles of patches and blocks of channels."""
-    offset = code.mul(record.chunk, record.number("scratch_chunk"))
-    scratch = code.at(record.pointer("scratch"), offset)
+    scratch = record.pointer("scratch")
     run_tile = _emit_tile(code, kernel)
 
     def run(tile: Any, block: Any) -> None:

@@ -1,14 +1,15 @@
 """Where values lie in memory: channels innermost (NHWC), with room for a border of zeros.
 
-A buffer belongs to one of three homes: the arena, which is shared by buffers that do not live at
-the same time; the constants; or the caller's own tensors. All sizes count floats.
+A buffer belongs to one of four homes: the arena, which is shared by buffers that do not live at
+the same time; the constants; the scratch memory that each thread has of its own; or the caller's
+own tensors. All sizes count floats.
 """
 
 from dataclasses import dataclass, replace
 
 from onebyone.graph import Padding, Shape
 
-ARENA, CONSTANTS, FIRST_TENSOR = 0, 1, 2
+ARENA, CONSTANTS, SCRATCH, FIRST_TENSOR = range(4)
 """Entries of the table of base addresses that native code gets with each call."""
 
 INPUT_WORDS = 5

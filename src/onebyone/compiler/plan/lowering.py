@@ -58,14 +58,15 @@ class Lowering:
         target: Region,
         sources: Iterable[str] | None = None,
         stages: Iterable[int] = (),
-        scratch: Iterable[Buffer] = (),
+        through: Iterable[Buffer] = (),
+        scratch: int = 0,
         macs: int = 0,
         note: str = "",
     ) -> None:
         """Add an operation that makes (part of) a node's value, from those of `sources`.
 
         They are the node's inputs, if nothing else is said. It may also wait for earlier `stages`
-        of the same node, and have memory for `scratch`.
+        of the same node, read what these wrote (`through`), and need floats of `scratch` memory.
         """
         sources = tuple(node.inputs if sources is None else sources)
         made = self.writers.setdefault(node.name, [])
@@ -76,15 +77,16 @@ class Lowering:
             kernel=kernel,
             work=work,
             chunks=chunks,
-            reads=tuple(dict.fromkeys(buffer.name for buffer in (*reads, *scratch))),
+            reads=tuple(dict.fromkeys(buffer.name for buffer in (*reads, *through))),
             writes=target.buffer.name,
+            scratch=scratch,
             macs=macs,
             note=note,
         )
         writers = (writer for source in sources for writer in self.writers[source])
         after = (*writers, *stages)
         made.append(self.add(operation, after))
-        self.buffers |= {buffer.name: buffer for buffer in (target.buffer, *scratch)}
+        self.buffers |= {buffer.name: buffer for buffer in (target.buffer, *through)}
         if any(target.buffer.border):
             made.append(self._clear_border(node, target.buffer, after))
 

@@ -88,6 +88,7 @@ class Operation:
         chunks: Parts that may run at the same time, on any thread and in any order.
         reads: Names of the buffers it reads.
         writes: Name of the buffer that it writes to.
+        scratch: Floats that a thread needs for itself while it works on a chunk.
         macs: Multiply-adds, for all images.
         note: What a profile should say of how it is done.
     """
@@ -99,6 +100,7 @@ class Operation:
     chunks: int
     reads: tuple[str, ...]
     writes: str
+    scratch: int = 0
     macs: int = 0
     note: str = ""
 
@@ -207,8 +209,7 @@ class TransformWork(PixelWork):
 class ProductKernel(Kernel):
     """Multiply transformed inputs by transformed weights, and transform the sums back.
 
-    The sums of a tile of patches and a block of channels stay in a piece of scratch memory that
-    every chunk has of its own.
+    The sums of a tile of patches and a block of channels stay in the thread's scratch memory.
 
     Args:
         ragged: Whether the last patches stick out of the image, at the bottom and at the right.
@@ -242,7 +243,6 @@ class ProductWork(Work):
     scratch_table: Place
     source_pixel: int
     source_product: int
-    scratch_chunk: int
     scratch_product: int
     panel: int
     depth: int

@@ -33,6 +33,7 @@ class ExecutionPlan:
         lifetimes: Of the arena's buffers, in groups.
         arena_offsets: Float at which each of them starts.
         arena_size: Floats of the arena.
+        scratch_size: Floats of each thread's own memory.
         constant_offsets: Float at which each packed tensor starts.
         constants: All packed weights and tables, as int32.
         inputs: Shapes of the caller's tensors.
@@ -44,6 +45,7 @@ class ExecutionPlan:
     lifetimes: tuple[Lifetime, ...]
     arena_offsets: Mapping[str, int]
     arena_size: int
+    scratch_size: int
     constant_offsets: Mapping[str, int]
     constants: Tensor
     inputs: tuple[Shape, ...]
@@ -77,6 +79,7 @@ def plan_execution(graph: Graph, target: Target, numerics: str = "fp32") -> Exec
         lifetimes=lifetimes,
         arena_offsets=offsets,
         arena_size=aligned(size) + SLACK,
+        scratch_size=aligned(max((one.scratch for one in lowering.operations), default=0)) + SLACK,
         constant_offsets=constants.offsets,
         constants=constants.block(SLACK),
         inputs=tuple(node.shape for node in graph.inputs),

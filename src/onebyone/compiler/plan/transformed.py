@@ -3,7 +3,7 @@
 import torch
 
 from onebyone.compiler.plan import operations as ops
-from onebyone.compiler.plan.buffers import Buffer, Place
+from onebyone.compiler.plan.buffers import SCRATCH, Buffer, Place
 from onebyone.compiler.plan.lowering import Lowering, parts_of_rows, strides
 from onebyone.compiler.plan.operands import choose_loops, count_macs, residual_of, source_of
 from onebyone.compiler.plan.placement import ALIASING_FLOATS, spread
@@ -33,10 +33,6 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         macs=way.multiplications * patches * depth * channels,
         weights=weight.numel(),
     )
-    scratch = Buffer(
-        name=f"{node.name} sums",
-        shape=(pixel_parts * block_parts, block, way.multiplications, tiling.pixels),
-    )
     target, residual = lowering.region(node.name), residual_of(lowering, node)
     other = residual or target
     add, table = lowering.constants.add, lowering.constants.table
@@ -58,7 +54,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         source=Place(transformed.name, transformed.base),
         weights=add(pack_convolution(weight, way.multiplications, tiling, lanes)),
         zeros=lowering.constants.shared(torch.zeros(block)),
-        scratch=Place(scratch.name, scratch.base),
+        scratch=Place("sums", SCRATCH),
         bias=add(bias),
         target=target.place(),
         residual=other.place(),
@@ -67,8 +63,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         scratch_table=table(local * block),
         source_pixel=transformed.pixel_stride,
         source_product=transformed.image_stride,
-        scratch_chunk=scratch.image_stride,
-        scratch_product=scratch.row_stride,
+        scratch_product=tiling.pixels * block,
         panel=depth * block,
         depth=depth,
         **strides(target, "target"),
@@ -93,7 +88,8 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         target=target,
         sources=node.inputs[1:],
         stages=(_transform_inputs(lowering, node, way, transformed),),
-        scratch=(transformed, scratch),
+        through=(transformed,),
+        scratch=way.multiplications * tiling.pixels * block,
         macs=count_macs(node),
         note=f"Winograd {way}, tile {tiling.pixels}x{block}",
     )

@@ -21,7 +21,7 @@ from onebyone.compiler.emit.schedule import (
     counter_words,
 )
 from onebyone.compiler.jit import Loaded
-from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS
+from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS, SCRATCH
 from onebyone.compiler.runtime.pool import pool_of, retire, spin_count
 from onebyone.graph import Shape, View
 
@@ -35,6 +35,7 @@ class Binary:
         groups: How many groups its program has.
         operations: How many operations those have in all.
         arena_size: Floats of working memory.
+        scratch_size: Floats of each thread's own memory.
         constants: Packed weights and tables.
         inputs: Shapes that it takes.
         outputs: Shapes that it gives, and how each is shown.
@@ -44,6 +45,7 @@ class Binary:
     groups: int
     operations: int
     arena_size: int
+    scratch_size: int
     constants: Tensor
     inputs: tuple[Shape, ...]
     outputs: tuple[tuple[Shape, View], ...]
@@ -56,9 +58,11 @@ class NativeFunction:
         self.binary = binary
         self.threads = threads
         self._arena = _empty(binary.arena_size)
+        self._scratch = _empty(threads * binary.scratch_size)
         tensors = INPUT_WORDS * len(binary.inputs) + len(binary.outputs)
         self._bases = (ctypes.c_int64 * (FIRST_TENSOR + tensors))()
         self._bases[ARENA] = self._arena.data_ptr()
+        self._bases[SCRATCH] = self._scratch.data_ptr()
         self._bases[CONSTANTS] = binary.constants.data_ptr()
         self._counters = _counters(binary.groups * counter_words(threads) + 8)
         self._context = (ctypes.c_int64 * CONTEXT_WORDS)()
@@ -69,13 +73,14 @@ class NativeFunction:
         self._context[COUNTERS] = -(-self._counters.data_ptr() // 64) * 64
         self._context[THREADS], self._context[SPINS] = threads, spin_count()
         self._address = ctypes.addressof(self._context)
-        memory = (self._context, self._bases, self._arena, self._counters, binary)
+        memory = (self._context, self._bases, self._arena, self._scratch, self._counters, binary)
         weakref.finalize(self, _retire, threads, self._address, memory)
 
     @property
     def memory_bytes(self) -> int:
-        """Memory of the constants and of the arena."""
-        return 4 * (self.binary.constants.numel() + self.binary.arena_size)
+        """Memory of the constants, of the arena, and of all threads' own."""
+        working = self._arena.numel() + self._scratch.numel()
+        return 4 * (self.binary.constants.numel() + working)
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Run once and return new tensors."""
