@@ -41,6 +41,13 @@ class EveryKind(nn.Module):
         self.depthwise = nn.Conv2d(22, 22, 3, padding=1, groups=22)
         self.depthwise5 = nn.Conv2d(22, 22, 5, stride=2, padding=2, groups=22)
         self.grouped = nn.Conv2d(22, 22, 3, padding=1, groups=2)
+        self.band = nn.Sequential(
+            nn.Conv2d(22, 66, 1),
+            nn.ReLU6(),
+            nn.Conv2d(66, 66, 3, stride=2, padding=1, groups=66),
+            nn.ReLU6(),
+            nn.Conv2d(66, 5, 1),
+        )
         self.norm = nn.BatchNorm2d(22)
         self.layer_norm = nn.LayerNorm(22)
         self.gate = nn.Sequential(nn.Conv2d(22, 6, 1), nn.SiLU(), nn.Conv2d(6, 22, 1), nn.Sigmoid())
@@ -62,6 +69,7 @@ class EveryKind(nn.Module):
             F.gelu(self.dilated(x)),
             F.relu(self.winograd(F.interpolate(residual, scale_factor=2, mode="nearest"))),
             self.depthwise5(residual),
+            self.band(F.interpolate(residual, scale_factor=8, mode="nearest")),
             F.hardswish(self.grouped(residual)),
             torch.tanh(self.norm(pooled)),
             self.layer_norm(columns),

@@ -27,6 +27,7 @@ class Layer:
         note: Tile, order of loops, what it is for.
         group: Number of its group; operations of one group run side by side.
         chunks: Into how many parts it is cut for the threads.
+        stages: Names of the nodes that it computes, if there are several.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Layer:
     note: str
     group: int
     chunks: int
+    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ def _describe(plan: ExecutionPlan) -> dict[str, Any]:
                 note=operation.note,
                 group=number,
                 chunks=operation.chunks,
+                stages=tuple(stage.name for stage in operation.stages),
             )
         )
         for number, group in enumerate(plan.groups)
@@ -109,5 +112,7 @@ def _load(description: dict[str, Any], code: bytes, constants: torch.Tensor) -> 
         inputs=tuple(tuple(shape) for shape in description["inputs"]),
         outputs=tuple((tuple(shape), View(view)) for shape, view in description["outputs"]),
     )
-    layers = tuple(Layer(**layer) for layer in description["layers"])
+    layers = tuple(
+        Layer(**layer | {"stages": tuple(layer["stages"])}) for layer in description["layers"]
+    )
     return Built(binary, layers, tuple((name, why) for name, why in description["views"]))

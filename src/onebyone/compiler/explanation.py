@@ -48,6 +48,9 @@ def _fate(
         return f"in PyTorch: no native code for {node.target}"
     if node.name in free:
         return f"free: {free[node.name]}"
+    band = next((layer for layer in layers.values() if node.name in layer.stages[:-1]), None)
+    if band is not None:
+        return f"fused into {band.path or band.name}, band by band"
     if node.name in layers:
         layer = layers[node.name]
         why = _why_alone(graph, node, readers)

@@ -5,6 +5,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from onebyone.compiler.emit.band import emit_band
 from onebyone.compiler.emit.code import I64, PTR, VOID, Code, int64
 from onebyone.compiler.emit.convolution import emit_convolution
 from onebyone.compiler.emit.depthwise import emit_depthwise
@@ -31,6 +32,7 @@ EMITTERS: dict[type[ops.Kernel], Callable[[Code, Any, Record], None]] = {
     ops.TransformKernel: emit_transform,
     ops.ProductKernel: emit_product,
     ops.DepthwiseKernel: emit_depthwise,
+    ops.BandKernel: emit_band,
     ops.ElementwiseKernel: emit_elementwise,
     ops.PoolKernel: emit_pool,
     ops.GatherKernel: emit_gather,
@@ -51,7 +53,7 @@ def emit_network(plan: ExecutionPlan, target: Target) -> ir.Module:
         [
             (
                 _kernel_function(module, target, operation),
-                _record(module, plan, operation, f"work_{number}_{place}"),
+                _record(module, target, plan, operation, f"work_{number}_{place}"),
                 operation.chunks,
             )
             for place, operation in enumerate(group)
@@ -78,13 +80,18 @@ def _kernel_function(module: ir.Module, target: Target, operation: ops.Operation
 
 
 def _record(
-    module: ir.Module, plan: ExecutionPlan, operation: ops.Operation, name: str
+    module: ir.Module, target: Target, plan: ExecutionPlan, operation: ops.Operation, name: str
 ) -> ir.GlobalVariable:
     words: list[int] = []
     for field in type(operation.work).offsets():
         value = getattr(operation.work, field)
         words += _resolve(plan, value) if isinstance(value, Place) else [value]
-    return constant(module, name, ir.ArrayType(I64, len(words)), [int64(word) for word in words])
+    entries: list[Any] = [int64(word) for word in words]
+    for number, stage in enumerate(operation.stages):
+        entries.append(_kernel_function(module, target, stage))
+        entries.append(_record(module, target, plan, stage, f"{name}_stage_{number}"))
+    kinds = [I64] * len(words) + [PTR] * (2 * len(operation.stages))
+    return constant(module, name, ir.LiteralStructType(kinds), entries)
 
 
 def _resolve(plan: ExecutionPlan, place: Place) -> list[int]:

@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from onebyone.compiler.emit.code import F32, Code
+from llvmlite import ir
+
+from onebyone.compiler.emit.code import F32, I64, PTR, VOID, Code
 from onebyone.compiler.plan.operations import Work
+
+KERNEL = ir.FunctionType(VOID, [PTR, PTR, I64])
+"""What all kernels take: a work record, the table of base addresses, the number of a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,20 @@ class Record:
     def numbers(self, *names: str) -> list[Any]:
         """Return several fields that are numbers."""
         return [self.number(name) for name in names]
+
+    def run_stage(self, index: int, chunk: Any) -> None:
+        """Run one chunk of a stage; behind its fields, a record names their kernels and records."""
+        b, position = self.code.builder, self.work.words() + 2 * index
+        address = b.gep(self.address, [self.code.add(position)], source_etype=I64)
+        kernel = b.load(address, typ=KERNEL.as_pointer(), align=8)
+        record = self.code.load_pointer(self.address, position + 1)
+        b.call(kernel, [record, self.bases, chunk])
+
+    def set_base(self, entry: int, pointer: Any) -> None:
+        """Change an entry of the table, which is the thread's own, for the stages to find."""
+        b = self.code.builder
+        address = b.gep(self.bases, [self.code.add(entry)], source_etype=I64)
+        b.store(b.ptrtoint(pointer, I64), address, align=8)
 
     def pointer(self, name: str) -> Any:
         """Return the address that a field of type `Place` stands for."""

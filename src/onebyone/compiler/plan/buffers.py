@@ -3,14 +3,24 @@
 A buffer belongs to one of four homes: the arena, which is shared by buffers that do not live at
 the same time; the constants; the scratch memory that each thread has of its own; or the caller's
 own tensors. All sizes count floats.
+
+Each thread has its own table of base addresses. In it, what a band of convolutions works on has
+entries that move: to the image that the thread is at, and to rows of which only some exist.
 """
 
 from dataclasses import dataclass, replace
 
 from onebyone.graph import Padding, Shape
 
-ARENA, CONSTANTS, SCRATCH, FIRST_TENSOR = range(4)
+ARENA, CONSTANTS, SCRATCH = range(3)
 """Entries of the table of base addresses that native code gets with each call."""
+
+BAND_SOURCE, BAND_WINDOW, BAND_ROW, BAND_RESIDUAL, BAND_TARGET = range(3, 8)
+"""Entries that move: a band's input, the rows between its first two convolutions, the row between
+its last two, what is added at its end, and its output."""
+
+FIRST_TENSOR = 8
+"""Entry of the caller's first tensor; the others follow."""
 
 INPUT_WORDS = 5
 """An input takes five entries of that table: its address and the strides of N, C, H and W."""

@@ -1,5 +1,7 @@
-"""Which of three ways a convolution runs."""
+"""Which of four ways a convolution runs."""
 
+from onebyone.compiler.plan.banded import lower_band
+from onebyone.compiler.plan.bands import runs_depthwise
 from onebyone.compiler.plan.dense import lower_dense
 from onebyone.compiler.plan.depthwise import lower_depthwise
 from onebyone.compiler.plan.lowering import Lowering
@@ -9,8 +11,12 @@ from onebyone.graph import Convolution
 
 def lower_convolution(lowering: Lowering, node: Convolution) -> None:
     """Add the operations that compute a convolution."""
-    is_square = node.stride[0] == node.stride[1] and node.dilation[0] == node.dilation[1]
-    if node.is_depthwise and is_square:
+    band = lowering.bands.get(node.name)
+    if band is not None:
+        # All that comes before the last convolution of a band is part of it.
+        if node is band.nodes[-1]:
+            lower_band(lowering, band)
+    elif runs_depthwise(node):
         lower_depthwise(lowering, node)
     elif node.name in lowering.winograds:
         lower_winograd(lowering, node, lowering.winograds[node.name])

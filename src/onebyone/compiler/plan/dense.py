@@ -1,12 +1,14 @@
 """How dense and grouped convolutions run: as tiles of a matrix product."""
 
+from dataclasses import dataclass
+
 import torch
 
 from onebyone.compiler.plan import operations as ops
 from onebyone.compiler.plan.buffers import Region
 from onebyone.compiler.plan.lowering import Lowering
-from onebyone.compiler.plan.operands import choose_loops, count_macs, residual_of, source_of
-from onebyone.compiler.plan.tiles import choose_tiling, choose_unroll
+from onebyone.compiler.plan.operands import Operands, choose_loops, count_macs, operands_of
+from onebyone.compiler.plan.tiles import Tiling, choose_tiling, choose_unroll
 from onebyone.compiler.plan.weights import pack_bias, pack_convolution
 from onebyone.graph import Convolution
 
@@ -14,22 +16,83 @@ JOINED_PIXELS = 64
 """Images with fewer pixels are tiled together."""
 
 
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Cut outputs into `count` batches of `images x rows` rows of pixels, each tiled on its own.
+
+    They are images (or all of them together), or the rows of one.
+    """
+
+    count: int
+    images: int
+    rows: int
+    are_rows: bool = False
+
+    def step(self, region: Region, stride: int = 1) -> int:
+        """Return the floats from one batch to the next."""
+        return region.buffer.row_stride * stride if self.are_rows else region.buffer.image_stride
+
+
 def lower_dense(lowering: Lowering, node: Convolution) -> None:
     """Add the operation that sums over the kernel's positions and the input channels."""
-    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
-    residual = residual_of(lowering, node)
-    lanes = lowering.target.lanes
-    images, channels, rows, columns = node.shape
+    images, _, rows, columns = node.shape
     # Small images are tiled together, so that a batch of vectors is one matrix.
     joined = images if rows * columns < JOINED_PIXELS else 1
-    batches, pixels = images // joined, joined * rows * columns
-    per_group = channels // node.groups
-    taps, depth = _taps_and_depth(node, source)
-    tiling = choose_tiling(lowering.target, pixels, per_group, len(taps) * depth)
-    blocks = node.groups * tiling.blocks
-    pixel_parts, block_parts, blocks_inside = choose_loops(
-        lowering, batches * tiling.tiles, blocks, macs=count_macs(node), weights=node.weight.numel()
+    batches = Batches(images // joined, joined, rows)
+    tiling = _choose_tiling(lowering, node, batches)
+    loops = choose_loops(
+        lowering,
+        batches.count * tiling.tiles,
+        node.groups * tiling.blocks,
+        macs=count_macs(node),
+        weights=node.weight.numel(),
     )
+    operands = operands_of(lowering, node)
+    kernel, work = _plan(lowering, node, operands, batches, tiling, loops)
+    lowering.emit(
+        node,
+        kernel,
+        work,
+        chunks=work.pixel_parts * work.block_parts,
+        target=operands.target,
+        macs=count_macs(node),
+        note=f"{_shown(lowering, tiling)}, {'channels' if work.blocks_inside else 'pixels'} inside",
+    )
+
+
+def plan_dense_rows(
+    lowering: Lowering, node: Convolution, operands: Operands
+) -> tuple[ops.ConvolutionKernel, ops.ConvolutionWork, str]:
+    """Return what computes one image, a row for each chunk, and a note on how."""
+    rows = node.shape[2]
+    batches = Batches(rows, 1, 1, are_rows=True)
+    tiling = _choose_tiling(lowering, node, batches)
+    kernel, work = _plan(lowering, node, operands, batches, tiling, (rows, 1, True))
+    return kernel, work, _shown(lowering, tiling)
+
+
+def _choose_tiling(lowering: Lowering, node: Convolution, batches: Batches) -> Tiling:
+    pixels = batches.images * batches.rows * node.shape[3]
+    depth = node.weight[0].numel()
+    return choose_tiling(lowering.target, pixels, node.shape[1] // node.groups, depth)
+
+
+def _shown(lowering: Lowering, tiling: Tiling) -> str:
+    return f"tile {tiling.pixels}x{tiling.vectors * lowering.target.lanes}"
+
+
+def _plan(
+    lowering: Lowering,
+    node: Convolution,
+    operands: Operands,
+    batches: Batches,
+    tiling: Tiling,
+    loops: tuple[int, int, bool],
+) -> tuple[ops.ConvolutionKernel, ops.ConvolutionWork]:
+    source, target, other = operands.source, operands.target, operands.other
+    lanes, channels = lowering.target.lanes, node.shape[1]
+    taps, depth = _taps_and_depth(node, source)
+    pixel_parts, block_parts, blocks_inside = loops
     kernel = ops.ConvolutionKernel(
         pixels=tiling.pixels,
         has_smaller_tiles=tiling.larger_tiles < tiling.tiles,
@@ -37,12 +100,12 @@ def lower_dense(lowering: Lowering, node: Convolution) -> None:
         last_vectors=tiling.last_vectors,
         tail_lanes=tiling.tail_lanes,
         unroll=choose_unroll(depth),
-        has_residual=residual is not None,
+        has_residual=operands.residual is not None,
         activation=node.activation,
     )
-    constants, other = lowering.constants, residual or target
+    constants = lowering.constants
     work = ops.ConvolutionWork(
-        source=source_of(lowering, node),
+        source=operands.first_source(node),
         weights=constants.add(pack_convolution(node.weight.detach(), node.groups, tiling, lanes)),
         bias=constants.add(
             pack_bias(
@@ -56,39 +119,28 @@ def lower_dense(lowering: Lowering, node: Convolution) -> None:
         target=target.place(),
         residual=other.place(),
         tap_table=constants.table(torch.tensor(taps)),
-        source_table=constants.table(_pixel_table(node, source, joined, node.stride)),
-        target_table=constants.table(_pixel_table(node, target, joined)),
-        residual_table=constants.table(_pixel_table(node, other, joined)),
-        source_image=source.buffer.image_stride,
-        target_image=target.buffer.image_stride,
-        residual_image=other.buffer.image_stride,
+        source_table=constants.table(_pixel_table(node, source, batches, node.stride)),
+        target_table=constants.table(_pixel_table(node, target, batches)),
+        residual_table=constants.table(_pixel_table(node, other, batches)),
+        source_image=batches.step(source, node.stride[0]),
+        target_image=batches.step(target),
+        residual_image=batches.step(other),
         taps=len(taps),
         depth=depth,
         panel=len(taps) * depth * tiling.vectors * lanes,
         bias_step=tiling.vectors * lanes,
-        blocks=blocks,
+        blocks=node.groups * tiling.blocks,
         blocks_per_group=tiling.blocks,
         group_source=node.weight.shape[1],
-        group_target=per_group,
+        group_target=channels // node.groups,
         tiles=tiling.tiles,
         larger_tiles=tiling.larger_tiles,
-        images=batches,
+        images=batches.count,
         pixel_parts=pixel_parts,
         block_parts=block_parts,
         blocks_inside=int(blocks_inside),
     )
-    note = f"tile {tiling.pixels}x{tiling.vectors * lanes}, " + (
-        "channels inside" if blocks_inside else "pixels inside"
-    )
-    lowering.emit(
-        node,
-        kernel,
-        work,
-        chunks=pixel_parts * block_parts,
-        target=target,
-        macs=count_macs(node),
-        note=note,
-    )
+    return kernel, work
 
 
 def _taps_and_depth(node: Convolution, source: Region) -> tuple[list[int], int]:
@@ -106,11 +158,10 @@ def _taps_and_depth(node: Convolution, source: Region) -> tuple[list[int], int]:
 
 
 def _pixel_table(
-    node: Convolution, region: Region, images: int, stride: tuple[int, int] = (1, 1)
+    node: Convolution, region: Region, batches: Batches, stride: tuple[int, int] = (1, 1)
 ) -> torch.Tensor:
     """Return where the numbers of each output pixel start, in floats behind those of the first."""
-    _, _, rows, columns = node.shape
-    image = torch.arange(images) * region.buffer.image_stride
-    y = torch.arange(rows) * stride[0] * region.buffer.row_stride
-    x = torch.arange(columns) * stride[1] * region.buffer.pixel_stride
+    image = torch.arange(batches.images) * region.buffer.image_stride
+    y = torch.arange(batches.rows) * stride[0] * region.buffer.row_stride
+    x = torch.arange(node.shape[3]) * stride[1] * region.buffer.pixel_stride
     return (image[:, None, None] + y[:, None] + x).flatten()

@@ -4,7 +4,7 @@ import torch
 
 from onebyone.compiler.plan import operations as ops
 from onebyone.compiler.plan.lowering import Lowering
-from onebyone.compiler.plan.operands import count_macs, residual_of, source_of
+from onebyone.compiler.plan.operands import Operands, count_macs, operands_of
 from onebyone.compiler.plan.tiles import choose_chunks, cut_evenly
 from onebyone.graph import Convolution
 
@@ -17,32 +17,59 @@ DEPTHWISE_WEIGHT = 8
 
 def lower_depthwise(lowering: Lowering, node: Convolution) -> None:
     """Add the operation that computes a depthwise convolution."""
-    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
-    residual = residual_of(lowering, node)
-    images, channels, rows, columns = node.shape
-    lanes = lowering.target.lanes
-    pixels, larger, tiles = cut_evenly(columns, LARGEST_DEPTHWISE_TILE)
-    vectors = -(-channels // lanes)
+    images, channels, rows, _ = node.shape
+    vectors = -(-channels // lowering.target.lanes)
     wanted = choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, images * rows * vectors)
     channel_parts = (
         choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, vectors) if rows < 2 * wanted else 1
     )
     row_parts = min(images * rows, max(1, wanted // channel_parts))
+    operands = operands_of(lowering, node)
+    kernel, work = _plan(lowering, node, operands, images, (row_parts, channel_parts))
+    lowering.emit(
+        node,
+        kernel,
+        work,
+        chunks=work.chunks,
+        target=operands.target,
+        macs=count_macs(node),
+        note=_shown(kernel),
+    )
+
+
+def plan_depthwise_rows(
+    lowering: Lowering, node: Convolution, operands: Operands
+) -> tuple[ops.DepthwiseKernel, ops.DepthwiseWork, str]:
+    """Return what computes one image, a row for each chunk, and a note on how."""
+    kernel, work = _plan(lowering, node, operands, 1, (node.shape[2], 1))
+    return kernel, work, _shown(kernel)
+
+
+def _shown(kernel: ops.DepthwiseKernel) -> str:
+    return f"depthwise, {kernel.pixels} pixels"
+
+
+def _plan(
+    lowering: Lowering, node: Convolution, operands: Operands, images: int, parts: tuple[int, int]
+) -> tuple[ops.DepthwiseKernel, ops.DepthwiseWork]:
+    source, target, other = operands.source, operands.target, operands.other
+    _, channels, rows, columns = node.shape
+    pixels, larger, tiles = cut_evenly(columns, LARGEST_DEPTHWISE_TILE)
+    row_parts, channel_parts = parts
     kernel = ops.DepthwiseKernel(
         kernel_size=node.kernel_size,
         stride=node.stride[0],
         dilation=node.dilation[0],
         pixels=pixels,
         has_smaller_tiles=larger < tiles,
-        has_tail=channels % lanes != 0,
-        has_residual=residual is not None,
+        has_tail=channels % lowering.target.lanes != 0,
+        has_residual=operands.residual is not None,
         activation=node.activation,
     )
     bias = torch.zeros(channels, dtype=torch.float32) if node.bias is None else node.bias.detach()
     add = lowering.constants.add
-    other = residual or target
     work = ops.DepthwiseWork(
-        source=source_of(lowering, node),
+        source=operands.first_source(node),
         weights=add(node.weight.detach().view(channels, -1).t()),
         bias=add(bias),
         target=target.place(),
@@ -65,12 +92,4 @@ def lower_depthwise(lowering: Lowering, node: Convolution) -> None:
         row_parts=row_parts,
         channel_parts=channel_parts,
     )
-    lowering.emit(
-        node,
-        kernel,
-        work,
-        chunks=row_parts * channel_parts,
-        target=target,
-        macs=count_macs(node),
-        note=f"depthwise, {pixels} pixels",
-    )
+    return kernel, work

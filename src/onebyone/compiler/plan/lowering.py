@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from onebyone.compiler.plan import operations as ops
+from onebyone.compiler.plan.bands import Band
 from onebyone.compiler.plan.buffers import Buffer, Place, Region
 from onebyone.compiler.plan.constants import Constants
 from onebyone.compiler.plan.placement import Placement
@@ -24,6 +25,7 @@ class Lowering:
         target: Processor.
         placement: Where values lie.
         winograds: Convolutions, by name, that are computed so.
+        bands: Convolutions, by name, that run together with others.
         constants: Weights and tables so far.
         operations: In an order in which they can run.
         after: For each operation, the numbers of those that must be done before.
@@ -36,6 +38,7 @@ class Lowering:
     target: Target
     placement: Placement
     winograds: Mapping[str, Winograd]
+    bands: Mapping[str, Band]
     constants: Constants
     operations: list[ops.Operation] = field(default_factory=list)
     after: list[tuple[int, ...]] = field(default_factory=list)
@@ -57,16 +60,18 @@ class Lowering:
         chunks: int,
         target: Region,
         sources: Iterable[str] | None = None,
-        stages: Iterable[int] = (),
+        after: Iterable[int] = (),
         through: Iterable[Buffer] = (),
+        stages: tuple[ops.Operation, ...] = (),
         scratch: int = 0,
         macs: int = 0,
         note: str = "",
     ) -> None:
         """Add an operation that makes (part of) a node's value, from those of `sources`.
 
-        They are the node's inputs, if nothing else is said. It may also wait for earlier `stages`
-        of the same node, read what these wrote (`through`), and need floats of `scratch` memory.
+        They are the node's inputs, if nothing else is said. It may also come `after` operations for
+        the same node and read what these wrote (`through`), be made of `stages`, and need floats of
+        `scratch` memory.
         """
         sources = tuple(node.inputs if sources is None else sources)
         made = self.writers.setdefault(node.name, [])
@@ -79,16 +84,17 @@ class Lowering:
             chunks=chunks,
             reads=tuple(dict.fromkeys(buffer.name for buffer in (*reads, *through))),
             writes=target.buffer.name,
+            stages=stages,
             scratch=scratch,
             macs=macs,
             note=note,
         )
         writers = (writer for source in sources for writer in self.writers[source])
-        after = (*writers, *stages)
-        made.append(self.add(operation, after))
+        before = (*writers, *after)
+        made.append(self.add(operation, before))
         self.buffers |= {buffer.name: buffer for buffer in (target.buffer, *through)}
         if any(target.buffer.border):
-            made.append(self._clear_border(node, target.buffer, after))
+            made.append(self._clear_border(node, target.buffer, before))
 
     def add(self, operation: ops.Operation, after: tuple[int, ...]) -> int:
         """Add an operation that must wait for others; return its number."""

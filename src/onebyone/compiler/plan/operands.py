@@ -1,26 +1,42 @@
 """What all ways to compute a convolution ask: what it reads, what it costs, how it is cut."""
 
+from dataclasses import dataclass
+
 from onebyone.compiler.plan.buffers import Place, Region
 from onebyone.compiler.plan.lowering import Lowering
 from onebyone.compiler.plan.tiles import choose_chunks
 from onebyone.graph import Convolution
 
 
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """What a convolution reads, what is added to its sums, and where they go."""
+
+    source: Region
+    residual: Region | None
+    target: Region
+
+    def first_source(self, node: Convolution) -> Place:
+        """Return where the first output reads the kernel's first number."""
+        top, _, left, _ = node.padding
+        return self.source.place(-top, -left)
+
+    @property
+    def other(self) -> Region:
+        """The residual; without one, anything that has a place."""
+        return self.residual or self.target
+
+
+def operands_of(lowering: Lowering, node: Convolution) -> Operands:
+    """Return what a convolution of whole images works on."""
+    residual = lowering.region(node.inputs[1]) if len(node.inputs) > 1 else None
+    return Operands(lowering.region(node.inputs[0]), residual, lowering.region(node.name))
+
+
 def count_macs(node: Convolution) -> int:
     """Return the multiply-adds of a convolution, for all images; padding counts."""
     n, c, h, w = node.shape
     return n * c * h * w * node.weight[0].numel()
-
-
-def source_of(lowering: Lowering, node: Convolution) -> Place:
-    """Return where the first output reads the kernel's first number."""
-    top, _, left, _ = node.padding
-    return lowering.region(node.inputs[0]).place(-top, -left)
-
-
-def residual_of(lowering: Lowering, node: Convolution) -> Region | None:
-    """Return what is added to the sums, if anything is."""
-    return lowering.region(node.inputs[1]) if len(node.inputs) > 1 else None
 
 
 def choose_loops(

@@ -40,6 +40,11 @@ class Work:
             position += 2 if kind == "Place" else 1
         return found
 
+    @classmethod
+    def words(cls) -> int:
+        """Return the words that all fields take."""
+        return sum(2 if kind == "Place" else 1 for _, kind in cls.offsets().values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowWork(Work):
@@ -88,6 +93,7 @@ class Operation:
         chunks: Parts that may run at the same time, on any thread and in any order.
         reads: Names of the buffers it reads.
         writes: Name of the buffer that it writes to.
+        stages: Operations that it consists of, if it is a band.
         scratch: Floats that a thread needs for itself while it works on a chunk.
         macs: Multiply-adds, for all images.
         note: What a profile should say of how it is done.
@@ -100,6 +106,7 @@ class Operation:
     chunks: int
     reads: tuple[str, ...]
     writes: str
+    stages: "tuple[Operation, ...]" = ()
     scratch: int = 0
     macs: int = 0
     note: str = ""
@@ -299,6 +306,56 @@ class DepthwiseWork(RowWork):
     residual_pixel: int
     tiles: int
     larger_tiles: int
+
+
+# Convolutions that run together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandKernel(Kernel):
+    """Run two or three convolutions together, row by row; a chunk is a band of rows of one image.
+
+    The operation's stages say what they do. Theirs are records of a single image, and their chunks
+    are its rows. Of the values between them only a few rows exist, in the thread's scratch memory.
+
+    Args:
+        stages: How many convolutions.
+        has_window: Whether the second reads several rows of the first. If not, the first reads them
+            from memory.
+    """
+
+    stages: int
+    has_window: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandWork(Work):
+    """Numbers for `BandKernel`.
+
+    A row of outputs reads `window_reach` rows, the next one those `window_stride` further down; the
+    first begins `window_top` rows above the image. There are `window_rows`, each `window_row`
+    floats long, with zeros at the left and at the right.
+    """
+
+    source: Place
+    residual: Place
+    target: Place
+    window: Place
+    row: Place
+    source_image: int
+    residual_image: int
+    target_image: int
+    rows: int
+    bands: int
+    rows_at_once: int
+    window_rows: int
+    window_stride: int
+    window_top: int
+    window_reach: int
+    window_row: int
+    window_left: int
+    window_right: int
+    row_row: int
 
 
 # The rest: one row of one image at a time, channels in vectors

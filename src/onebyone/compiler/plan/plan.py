@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from onebyone.compiler.plan.bands import choose_bands
 from onebyone.compiler.plan.buffers import ARENA, Buffer
 from onebyone.compiler.plan.constants import Constants
 from onebyone.compiler.plan.lower import lower
@@ -67,8 +68,10 @@ def plan_execution(graph: Graph, target: Target, numerics: str = "fp32") -> Exec
         numerics: "fp32", or "fp32-direct" without Winograd's algorithm.
     """
     winograds = choose_winograds(graph, target) if numerics == "fp32" else {}
+    bands = choose_bands(graph, target, winograds)
     constants = Constants()
-    lowering = Lowering(graph, target, place_values(graph, winograds), winograds, constants)
+    placement = place_values(graph, winograds)
+    lowering = Lowering(graph, target, placement, winograds, bands, constants)
     lower(lowering)
     groups = _form_groups(lowering)
     lifetimes = _lifetimes(groups, lowering.buffers)

@@ -5,7 +5,7 @@ import torch
 from onebyone.compiler.plan import operations as ops
 from onebyone.compiler.plan.buffers import SCRATCH, Buffer, Place
 from onebyone.compiler.plan.lowering import Lowering, parts_of_rows, strides
-from onebyone.compiler.plan.operands import choose_loops, count_macs, residual_of, source_of
+from onebyone.compiler.plan.operands import choose_loops, count_macs, operands_of
 from onebyone.compiler.plan.placement import ALIASING_FLOATS, spread
 from onebyone.compiler.plan.tiles import choose_tiling, choose_unroll
 from onebyone.compiler.plan.weights import pack_convolution
@@ -33,8 +33,8 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         macs=way.multiplications * patches * depth * channels,
         weights=weight.numel(),
     )
-    target, residual = lowering.region(node.name), residual_of(lowering, node)
-    other = residual or target
+    operands = operands_of(lowering, node)
+    target, other = operands.target, operands.other
     add, table = lowering.constants.add, lowering.constants.table
     local = torch.arange(tiling.pixels)
     bias = torch.zeros(channels, dtype=torch.float32) if node.bias is None else node.bias.detach()
@@ -47,7 +47,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         unroll=choose_unroll(depth),
         ragged=(rows % way.rows.outputs != 0, columns % way.columns.outputs != 0),
         has_tail=channels % lanes != 0,
-        has_residual=residual is not None,
+        has_residual=operands.residual is not None,
         activation=node.activation,
     )
     work = ops.ProductWork(
@@ -87,7 +87,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         chunks=pixel_parts * block_parts,
         target=target,
         sources=node.inputs[1:],
-        stages=(_transform_inputs(lowering, node, way, transformed),),
+        after=(_transform_inputs(lowering, node, way, transformed),),
         through=(transformed,),
         scratch=way.multiplications * tiling.pixels * block,
         macs=count_macs(node),
@@ -113,7 +113,8 @@ def _transform_inputs(
     lowering: Lowering, node: Convolution, way: Winograd, transformed: Buffer
 ) -> int:
     """Add the operation that transforms inputs; return its number."""
-    source = lowering.region(node.inputs[0])
+    operands = operands_of(lowering, node)
+    source = operands.source
     images, depth = node.shape[0], node.weight.shape[1]
     down, across = way.patches(*node.shape[2:])
     steps = images * depth * down * across * way.multiplications * TRANSFORM_WEIGHT
@@ -122,7 +123,7 @@ def _transform_inputs(
     )
     line, step = source.buffer.row_stride, source.buffer.pixel_stride
     work = ops.TransformWork(
-        source=source_of(lowering, node),
+        source=operands.first_source(node),
         target=Place(transformed.name, transformed.base),
         source_image=source.buffer.image_stride,
         source_row=line * way.rows.outputs,

@@ -1,0 +1,140 @@
+"""Which convolutions run together, band of rows by band of rows.
+
+At a high resolution, what a 1x1 convolution expands to is larger than a core's private cache, and a
+depthwise convolution is its only reader. A thread that goes through both (and through the 1x1
+convolution behind them) a few rows at a time finds what it has just written still in its cache.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from onebyone.compiler.plan.winograd import Winograd
+from onebyone.compiler.target import Target
+from onebyone.graph import Convolution, Graph, Node
+
+LARGEST_REPEAT = 1 / 7
+"""Part of the first convolution's rows that may be computed twice, where bands meet."""
+
+FEWEST_BANDS = 4
+"""Fewer would keep threads waiting for each other."""
+
+MOST_BANDS = 8
+"""So that a thread that loses its core holds up an eighth."""
+
+CACHE_SHARE = 4
+"""Rows that wait to be read, and weights, may each fill a fourth of the private cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """Convolutions that follow each other; the values between them exist a few rows at a time.
+
+    Args:
+        head: Dense convolution whose rows the depthwise one reads; None if it reads from memory.
+        depthwise: In the middle.
+        tail: 1x1 convolution of what that gives; None if it goes to memory.
+        bands: Into how many bands the rows of an image are cut.
+        rows_at_once: Rows of outputs for which rows of the head are kept.
+    """
+
+    head: Convolution | None
+    depthwise: Convolution
+    tail: Convolution | None
+    bands: int
+    rows_at_once: int
+
+    @property
+    def nodes(self) -> tuple[Convolution, ...]:
+        """All of them, in order."""
+        found = (self.head, self.depthwise, self.tail)
+        return tuple(node for node in found if node is not None)
+
+
+def runs_depthwise(node: Convolution) -> bool:
+    """Whether a convolution has the kernel that goes through channels side by side."""
+    is_square = node.stride[0] == node.stride[1] and node.dilation[0] == node.dilation[1]
+    return node.is_depthwise and is_square
+
+
+def reached_rows(node: Convolution) -> int:
+    """Return the rows from the first to the last that one row of outputs reads."""
+    return (node.kernel_size[0] - 1) * node.dilation[0] + 1
+
+
+def kept_rows(depthwise: Convolution, rows_at_once: int) -> int:
+    """Return the rows of its input that so many rows of outputs read."""
+    return (rows_at_once - 1) * depthwise.stride[0] + reached_rows(depthwise)
+
+
+def choose_bands(
+    graph: Graph, target: Target, winograds: Mapping[str, Winograd]
+) -> dict[str, Band]:
+    """Return the bands of a graph without opaque nodes, by the name of each of their nodes."""
+    readers = graph.readers()
+    found: dict[str, Band] = {}
+    for node in graph:
+        if isinstance(node, Convolution) and runs_depthwise(node) and node.name not in found:
+            band = _choose_band(graph, target, node, winograds, readers)
+            if band is not None:
+                found |= {member.name: band for member in band.nodes}
+    return found
+
+
+def _choose_band(
+    graph: Graph,
+    target: Target,
+    node: Convolution,
+    winograds: Mapping[str, Winograd],
+    readers: Mapping[str, Sequence[str]],
+) -> Band | None:
+    if len(node.inputs) > 1 or reached_rows(node) < node.stride[0]:
+        return None
+
+    def is_private(value: Node, reader: Node) -> bool:
+        return list(readers[value.name]) == [reader.name] and not graph.is_output(value.name)
+
+    def is_large(value: Node) -> bool:
+        _, channels, height, width = value.shape
+        return 4 * channels * height * width > target.level2_bytes
+
+    before = graph[node.inputs[0]]
+    head = before if isinstance(before, Convolution) and is_private(before, node) else None
+    if head and (head.is_depthwise or head.name in winograds or len(head.inputs) > 1):
+        head = None
+    if head and not is_large(head):
+        head = None
+    after = [graph[name] for name in readers[node.name]]
+    tail = after[0] if after and is_private(node, after[0]) else None
+    if not (isinstance(tail, Convolution) and tail.is_pointwise and tail.stride == (1, 1)):
+        tail = None
+    if tail and tail.inputs[0] != node.name:
+        tail = None
+    if not head and not (tail and is_large(node)):
+        return None
+    return _cut_band(target, head, node, tail)
+
+
+def _cut_band(
+    target: Target, head: Convolution | None, node: Convolution, tail: Convolution | None
+) -> Band | None:
+    """Return the band, cut so that its rows stay in the cache, if they do."""
+    share = target.level2_bytes // CACHE_SHARE
+    weights = sum(member.weight.numel() for member in (head, node, tail) if member)
+    if 4 * weights > share:
+        return None
+    rows = node.shape[2]
+    bands, rows_at_once = rows, 1
+    if head:
+        _, channels, _, width = head.shape
+        fitting = share // (4 * channels * width)
+        rows_at_once = max(1, (fitting - reached_rows(node)) // node.stride[0] + 1)
+        twice = reached_rows(node) - node.stride[0]
+        bands = min(rows, int(LARGEST_REPEAT * rows * node.stride[0] / twice) if twice else rows)
+    band = Band(
+        head=head,
+        depthwise=node,
+        tail=tail,
+        bands=min(bands, MOST_BANDS),
+        rows_at_once=min(rows_at_once, rows),
+    )
+    return band if band.bands >= FEWEST_BANDS else None

@@ -1,0 +1,166 @@
+"""Convolutions that run together give the bits that they give one by one."""
+
+from dataclasses import replace
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onebyone.compiler.plan import bands as planning
+from onebyone.compiler.plan import plan as whole_plan
+from onebyone.compiler.plan.bands import Band, choose_bands, kept_rows
+from onebyone.compiler.plan.operations import BandKernel
+from onebyone.compiler.plan.plan import plan_execution
+from onebyone.compiler.rewrites import rewrite_graph
+from onebyone.compiler.target import TARGETS
+from onebyone.graph import Convolution, Function, capture
+from onebyone.graph.interpret import interpret
+from onebyone.models import create_model
+from tests.helpers.compiled import RUNNABLE, Net, check_values, count_terms, run_graph
+
+AVX512 = TARGETS["avx512"]
+
+
+def run_in_bands(graph, inputs, target, bands, rows_at_once):
+    """Run all that can run together so, large or not, cut as said."""
+
+    def cut(_target, head, depthwise, tail):
+        return Band(
+            head=head,
+            depthwise=depthwise,
+            tail=tail,
+            bands=min(bands, depthwise.shape[2]),
+            rows_at_once=rows_at_once,
+        )
+
+    tiny = replace(target, level2_bytes=0)
+    with patch.object(planning, "_cut_band", cut):
+        found = choose_bands(graph, tiny, {})
+    with patch.object(whole_plan, "choose_bands", lambda *_: found):
+        return found, run_graph(graph, inputs, target=target)
+
+
+@pytest.mark.parametrize("target", RUNNABLE)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_a_band_gives_the_bits_of_its_convolutions(target, data):
+    def draw(low, high):
+        return data.draw(st.integers(low, high))
+
+    lanes, kernel, dilation, stride = target.lanes, draw(1, 5), draw(1, 2), draw(1, 2)
+    reach = (kernel - 1) * dilation + 1
+    padding = tuple(draw(0, reach // 2) for _ in range(4))
+    height, width = draw(max(1, reach), 13), draw(max(1, reach), 11)
+    channels = data.draw(st.sampled_from([2, lanes - 1, lanes, lanes + 3, 2 * lanes]))
+    parts = data.draw(st.sampled_from(["head", "tail", "head and tail"]))
+    relu6 = Function("clamp", (0.0, 6.0))
+    net = Net()
+    x = net.input(draw(1, 2), draw(1, lanes + 1), height, width)
+    if "head" in parts:
+        size = draw(1, 3)
+        value = net.convolution(
+            x, channels, (size, size), padding=(size - 1, 0, 0, size - 1), activation=relu6
+        )
+    else:
+        value = net.convolution(x, channels, activation=Function("silu"))
+    before = value
+    value = net.convolution(
+        value,
+        net.shape(value)[1],
+        (kernel, kernel),
+        groups=net.shape(value)[1],
+        padding=padding,
+        dilation=(dilation, dilation),
+        stride=(stride, stride) if reach >= stride else (1, 1),
+        bias=data.draw(st.booleans()),
+        activation=relu6,
+    )
+    if "tail" in parts:
+        narrow = draw(1, lanes + 2)
+        _, _, rows, columns = net.shape(value)
+        residual = None
+        if data.draw(st.booleans()):
+            residual = net.input(net.shape(value)[0], narrow, rows, columns)
+        value = net.convolution(value, narrow, residual=residual)
+    # What is an output cannot be a head.
+    graph = net.graph(value) if "head" in parts else net.graph(value, before)
+    inputs = net.values()
+    found, got = run_in_bands(graph, inputs, target, draw(1, 5), draw(1, 4))
+    assert value in found
+    assert (before in found) == ("head" in parts)
+    with patch.object(whole_plan, "choose_bands", lambda *_: {}):
+        expected = run_graph(graph, inputs, target=target)
+    assert torch.equal(got[0], expected[0])
+    check_values(got, interpret(graph, inputs, dtype=torch.float64), terms=count_terms(graph))
+
+
+def bottleneck(net, x, *, stride=1, residual=None):
+    """An inverted bottleneck: its three values."""
+    wide = net.convolution(x, 64)
+    deep = net.convolution(
+        wide, 64, (3, 3), groups=64, padding=(1, 1, 1, 1), stride=(stride, stride)
+    )
+    return wide, deep, net.convolution(deep, 16, residual=residual)
+
+
+def names(graph):
+    """The bands, each as the names of its nodes."""
+    found = choose_bands(graph, AVX512, {})
+    return {tuple(node.name for node in band.nodes) for band in found.values()}
+
+
+def test_large_values_between_convolutions_are_not_kept():
+    net = Net()
+    x = net.input(1, 16, 80, 80)
+    values = bottleneck(net, x, residual=x)
+    assert names(net.graph(values[-1])) == {values}
+
+
+def test_small_ones_are():
+    net = Net()
+    assert not names(net.graph(bottleneck(net, net.input(1, 16, 40, 40))[-1]))
+
+
+@pytest.mark.parametrize(("kept", "left"), [(0, (1, 2)), (1, (0, 1)), (2, (0, 1, 2))])
+def test_a_value_that_others_want_is_kept(kept, left):
+    net = Net()
+    values = bottleneck(net, net.input(1, 16, 80, 80))
+    wanted = tuple(values[index] for index in left)
+    assert names(net.graph(values[-1], values[kept])) == {wanted}
+
+
+def test_a_residual_is_not_the_band_itself():
+    """The last convolution may add only what is there before the band."""
+    net = Net()
+    wide, deep, _ = bottleneck(net, net.input(1, 16, 80, 80))
+    last = net.convolution(deep, 64, residual=deep)
+    assert names(net.graph(last)) == {(wide, deep)}
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite4"])
+def test_rows_that_are_kept_fit_the_cache(name):
+    graph = rewrite_graph(capture(create_model(name), (torch.zeros(1, 3, 224, 224),)).graph)
+    found = choose_bands(graph, AVX512, {})
+    assert found
+    for band in found.values():
+        assert 4 <= band.bands <= 8
+        if band.head:
+            _, channels, _, width = band.head.shape
+            kept = 4 * kept_rows(band.depthwise, band.rows_at_once) * channels * width
+            assert kept <= AVX512.level2_bytes // 4 or band.rows_at_once == 1
+
+
+def test_bands_need_less_memory():
+    x = torch.zeros(1, 3, 224, 224)
+    graph = rewrite_graph(capture(create_model("mobilenet_v2"), (x,)).graph)
+    plan = plan_execution(graph, AVX512)
+    with patch.object(whole_plan, "choose_bands", lambda *_: {}):
+        without = plan_execution(graph, AVX512)
+    assert any(isinstance(operation.kernel, BandKernel) for operation in plan.operations)
+    assert 2 * plan.arena_size < without.arena_size
+    assert 4 * plan.scratch_size < AVX512.level2_bytes
+    convolutions = {node.name for node in graph if isinstance(node, Convolution)}
+    done = [stage.name for one in plan.operations for stage in (one.stages or (one,))]
+    assert convolutions <= set(done)
