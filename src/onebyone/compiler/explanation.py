@@ -50,7 +50,7 @@ def _fate(
         return f"free: {free[node.name]}"
     band = next((layer for layer in layers.values() if node.name in layer.stages[:-1]), None)
     if band is not None:
-        return f"fused into {band.path or band.name}, band by band"
+        return f"fused by rows into {band.path or band.name}"
     if node.name in layers:
         layer = layers[node.name]
         why = _why_alone(graph, node, readers)

@@ -87,7 +87,7 @@ def _choose_band(
     winograds: Mapping[str, Winograd],
     readers: Mapping[str, Sequence[str]],
 ) -> Band | None:
-    if len(node.inputs) > 1 or reached_rows(node) < node.stride[0]:
+    if node.inputs[1:] or reached_rows(node) < node.stride[0]:
         return None
 
     def is_private(value: Node, reader: Node) -> bool:
@@ -99,7 +99,7 @@ def _choose_band(
 
     before = graph[node.inputs[0]]
     head = before if isinstance(before, Convolution) and is_private(before, node) else None
-    if head and (head.is_depthwise or head.name in winograds or len(head.inputs) > 1):
+    if head and (head.is_depthwise or head.name in winograds or head.inputs[1:]):
         head = None
     if head and not is_large(head):
         head = None

@@ -29,7 +29,7 @@ class Operands:
 
 def operands_of(lowering: Lowering, node: Convolution) -> Operands:
     """Return what a convolution of whole images works on."""
-    residual = lowering.region(node.inputs[1]) if len(node.inputs) > 1 else None
+    residual = lowering.region(node.inputs[1]) if node.inputs[1:] else None
     return Operands(lowering.region(node.inputs[0]), residual, lowering.region(node.name))
 
 
