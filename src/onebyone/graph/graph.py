@@ -21,6 +21,7 @@ output channels.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from math import prod
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -146,6 +147,11 @@ class Convolution(Node):
     def kernel_size(self) -> Pair:
         """Height and width of the kernel, in weights."""
         return self.weight.shape[2], self.weight.shape[3]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for all images; padding counts."""
+        return prod(self.shape) * self.weight[0].numel()
 
     @property
     def is_pointwise(self) -> bool:

@@ -18,7 +18,7 @@ from onebyone.compiler.plan.dense import plan_dense_rows
 from onebyone.compiler.plan.depthwise import plan_depthwise_rows
 from onebyone.compiler.plan.lowering import Lowering
 from onebyone.compiler.plan.memory import aligned
-from onebyone.compiler.plan.operands import Operands, count_macs, operands_of
+from onebyone.compiler.plan.operands import Operands, operands_of
 from onebyone.graph import Convolution
 
 
@@ -69,7 +69,7 @@ def lower_band(lowering: Lowering, band: Band) -> None:
         sources=(first.inputs[0], *last.inputs[1:]),
         stages=stages,
         scratch=window_size + work.row_row,
-        macs=sum(count_macs(node) for node in band.nodes),
+        macs=sum(node.macs for node in band.nodes),
         note=f"{len(stages)} convolutions in {band.bands} bands of rows",
     )
 
@@ -100,7 +100,7 @@ def _stage(lowering: Lowering, node: Convolution, operands: Operands) -> ops.Ope
         chunks=node.shape[2],
         reads=(operands.source.buffer.name,),
         writes=operands.target.buffer.name,
-        macs=count_macs(node),
+        macs=node.macs,
         note=note,
     )
 

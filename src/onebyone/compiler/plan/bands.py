@@ -1,13 +1,16 @@
 """Which convolutions run together, band of rows by band of rows.
 
-At a high resolution, what a 1x1 convolution expands to is larger than a core's private cache, and a
-depthwise convolution is its only reader. A thread that goes through both (and through the 1x1
-convolution behind them) a few rows at a time finds what it has just written still in its cache.
+A depthwise convolution takes so little time that bringing its numbers to memory and back, and
+waiting for all threads, takes as long. A thread that goes on with each row, to the 1x1 convolution
+behind it, finds the row in its cache. At a high resolution the convolution before it has its part
+too: what a 1x1 convolution expands to is then larger than a core's private cache. Where two bands
+meet, some of its rows are computed twice.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from onebyone.compiler.plan.tiles import choose_chunks
 from onebyone.compiler.plan.winograd import Winograd
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Node
@@ -17,9 +20,6 @@ LARGEST_REPEAT = 1 / 7
 
 FEWEST_BANDS = 4
 """Fewer would keep threads waiting for each other."""
-
-MOST_BANDS = 8
-"""So that a thread that loses its core holds up an eighth."""
 
 CACHE_SHARE = 4
 """Rows that wait to be read, and weights, may each fill a fourth of the private cache."""
@@ -109,9 +109,7 @@ def _choose_band(
         tail = None
     if tail and tail.inputs[0] != node.name:
         tail = None
-    if not head and not (tail and is_large(node)):
-        return None
-    return _cut_band(target, head, node, tail)
+    return _cut_band(target, head, node, tail) if head or tail else None
 
 
 def _cut_band(
@@ -119,22 +117,26 @@ def _cut_band(
 ) -> Band | None:
     """Return the band, cut so that its rows stay in the cache, if they do."""
     share = target.level2_bytes // CACHE_SHARE
-    weights = sum(member.weight.numel() for member in (head, node, tail) if member)
+    members = [member for member in (head, node, tail) if member]
+    weights = sum(member.weight.numel() for member in members)
     if 4 * weights > share:
         return None
     rows = node.shape[2]
-    bands, rows_at_once = rows, 1
+    most_bands, rows_at_once = rows, 1
     if head:
         _, channels, _, width = head.shape
         fitting = share // (4 * channels * width)
         rows_at_once = max(1, (fitting - reached_rows(node)) // node.stride[0] + 1)
         twice = reached_rows(node) - node.stride[0]
-        bands = min(rows, int(LARGEST_REPEAT * rows * node.stride[0] / twice) if twice else rows)
-    band = Band(
+        if twice:
+            most_bands = min(rows, int(LARGEST_REPEAT * rows * node.stride[0] / twice))
+    if most_bands < FEWEST_BANDS:
+        return None
+    macs = sum(member.macs for member in members) // node.shape[0]
+    return Band(
         head=head,
         depthwise=node,
         tail=tail,
-        bands=min(bands, MOST_BANDS),
+        bands=choose_chunks(macs, most_bands),
         rows_at_once=min(rows_at_once, rows),
     )
-    return band if band.bands >= FEWEST_BANDS else None

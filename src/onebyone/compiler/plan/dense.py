@@ -7,7 +7,7 @@ import torch
 from onebyone.compiler.plan import operations as ops
 from onebyone.compiler.plan.buffers import Region
 from onebyone.compiler.plan.lowering import Lowering
-from onebyone.compiler.plan.operands import Operands, choose_loops, count_macs, operands_of
+from onebyone.compiler.plan.operands import Operands, choose_loops, operands_of
 from onebyone.compiler.plan.tiles import Tiling, choose_tiling, choose_unroll
 from onebyone.compiler.plan.weights import pack_bias, pack_convolution
 from onebyone.graph import Convolution
@@ -44,7 +44,7 @@ def lower_dense(lowering: Lowering, node: Convolution) -> None:
         lowering,
         batches.count * tiling.tiles,
         node.groups * tiling.blocks,
-        macs=count_macs(node),
+        macs=node.macs,
         weights=node.weight.numel(),
     )
     operands = operands_of(lowering, node)
@@ -55,7 +55,7 @@ def lower_dense(lowering: Lowering, node: Convolution) -> None:
         work,
         chunks=work.pixel_parts * work.block_parts,
         target=operands.target,
-        macs=count_macs(node),
+        macs=node.macs,
         note=f"{_shown(lowering, tiling)}, {'channels' if work.blocks_inside else 'pixels'} inside",
     )
 

@@ -4,7 +4,7 @@ import torch
 
 from onebyone.compiler.plan import operations as ops
 from onebyone.compiler.plan.lowering import Lowering
-from onebyone.compiler.plan.operands import Operands, count_macs, operands_of
+from onebyone.compiler.plan.operands import Operands, operands_of
 from onebyone.compiler.plan.tiles import choose_chunks, cut_evenly
 from onebyone.graph import Convolution
 
@@ -19,10 +19,8 @@ def lower_depthwise(lowering: Lowering, node: Convolution) -> None:
     """Add the operation that computes a depthwise convolution."""
     images, channels, rows, _ = node.shape
     vectors = -(-channels // lowering.target.lanes)
-    wanted = choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, images * rows * vectors)
-    channel_parts = (
-        choose_chunks(count_macs(node) * DEPTHWISE_WEIGHT, vectors) if rows < 2 * wanted else 1
-    )
+    wanted = choose_chunks(node.macs * DEPTHWISE_WEIGHT, images * rows * vectors)
+    channel_parts = choose_chunks(node.macs * DEPTHWISE_WEIGHT, vectors) if rows < 2 * wanted else 1
     row_parts = min(images * rows, max(1, wanted // channel_parts))
     operands = operands_of(lowering, node)
     kernel, work = _plan(lowering, node, operands, images, (row_parts, channel_parts))
@@ -32,7 +30,7 @@ def lower_depthwise(lowering: Lowering, node: Convolution) -> None:
         work,
         chunks=work.chunks,
         target=operands.target,
-        macs=count_macs(node),
+        macs=node.macs,
         note=_shown(kernel),
     )
 

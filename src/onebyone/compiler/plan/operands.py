@@ -33,12 +33,6 @@ def operands_of(lowering: Lowering, node: Convolution) -> Operands:
     return Operands(lowering.region(node.inputs[0]), residual, lowering.region(node.name))
 
 
-def count_macs(node: Convolution) -> int:
-    """Return the multiply-adds of a convolution, for all images; padding counts."""
-    n, c, h, w = node.shape
-    return n * c * h * w * node.weight[0].numel()
-
-
 def choose_loops(
     lowering: Lowering, tiles: int, blocks: int, *, macs: int, weights: int
 ) -> tuple[int, int, bool]:

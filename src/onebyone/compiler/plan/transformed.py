@@ -5,7 +5,7 @@ import torch
 from onebyone.compiler.plan import operations as ops
 from onebyone.compiler.plan.buffers import SCRATCH, Buffer, Place
 from onebyone.compiler.plan.lowering import Lowering, parts_of_rows, strides
-from onebyone.compiler.plan.operands import choose_loops, count_macs, operands_of
+from onebyone.compiler.plan.operands import choose_loops, operands_of
 from onebyone.compiler.plan.placement import ALIASING_FLOATS, spread
 from onebyone.compiler.plan.tiles import choose_tiling, choose_unroll
 from onebyone.compiler.plan.weights import pack_convolution
@@ -90,7 +90,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         after=(_transform_inputs(lowering, node, way, transformed),),
         through=(transformed,),
         scratch=way.multiplications * tiling.pixels * block,
-        macs=count_macs(node),
+        macs=node.macs,
         note=f"Winograd {way}, tile {tiling.pixels}x{block}",
     )
 
