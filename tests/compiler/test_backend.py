@@ -130,3 +130,9 @@ def test_threads_are_an_option(graphs):
     with torch.inference_mode():
         fast(torch.randn(1, 3, 9, 9))
     assert graphs[0].compiled[0].threads == 1
+
+
+def test_impossible_threads_are_refused():
+    fast = torch.compile(small(), backend="onebyone", options={"threads": -1})
+    with torch.inference_mode(), pytest.raises(Exception, match=r"`threads` \(=-1\) must be 1 to"):
+        fast(torch.randn(1, 3, 9, 9))

@@ -173,8 +173,9 @@ def test_training_mode_is_refused():
 
 def test_threads_numerics_and_example_are_checked(network):
     x = torch.zeros(1, 3, 9, 7)
-    with pytest.raises(ShapeError, match=r"`threads` \(=0\) must be at least 1"):
-        compile_model(network, x, threads=0)
+    for threads in (0, -1, 1_000_000):
+        with pytest.raises(ShapeError, match=rf"`threads` \(={threads}\) must be 1 to 1024"):
+            compile_model(network, x, threads=threads)
     with pytest.raises(UnknownNameError, match="`numerics` .*'fp16'.*'fp32'"):
         compile_model(network, x, numerics="fp16")
     with pytest.raises(ShapeError, match=r"\(0, 3, 9, 7\).*at least 1"):

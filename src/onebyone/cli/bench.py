@@ -18,12 +18,11 @@ from onebyone.bench import (
 )
 from onebyone.bench.table import render
 from onebyone.cli.console import print_json, stderr, stdout, tell
+from onebyone.compiler.target import MOST_THREADS
 
 Item = TypeVar("Item")
 
 ALL_PEERS = ",".join(PEERS)
-MOST_THREADS = 1024
-"""More than any machine has cores; PyTorch's OpenMP, asked for far more, crashes."""
 
 
 def bench(

@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from onebyone.compiler.compile import compile_captured
 from onebyone.compiler.model import CompiledModel
-from onebyone.compiler.target import host_target, usable_cores
+from onebyone.compiler.target import choose_threads, host_target
 from onebyone.errors import OneByOneError
 from onebyone.graph import capture
 
@@ -33,7 +33,7 @@ def onebyone(
         options: `threads`, as in `compile_model` (`torch.compile(..., options={"threads": 1})`).
     """
     given = options.get("options") or {}
-    return Specialized(graph_module, _weights(graph_module), given.get("threads") or usable_cores())
+    return Specialized(graph_module, _weights(graph_module), choose_threads(given.get("threads")))
 
 
 def _weights(graph_module: fx.GraphModule) -> frozenset[int]:

@@ -11,7 +11,7 @@ from onebyone.compiler.model import CompiledModel, NativeStep, Step
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import NativeFunction
 from onebyone.compiler.split import Segment, is_native, split_graph
-from onebyone.compiler.target import Target, can_run, host_target, usable_cores
+from onebyone.compiler.target import Target, can_run, choose_threads, host_target
 from onebyone.errors import CompileError, ShapeError, check_choice
 from onebyone.graph import Captured, Graph, Ref, capture
 
@@ -64,14 +64,13 @@ def compile_model(
         True
     """
     check_choice("numerics", numerics, NUMERICS)
-    if threads is not None and threads < 1:
-        raise ShapeError(f"`threads` (={threads}) must be at least 1")
+    threads = choose_threads(threads)
     arguments = example if isinstance(example, tuple) else (example,)
     captured = capture(model, arguments)
     return compile_captured(
         captured,
         target=target or host_target(),
-        threads=threads or usable_cores(),
+        threads=threads,
         numerics=numerics,
     )
 

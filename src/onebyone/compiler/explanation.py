@@ -54,7 +54,8 @@ def _fate(
     if node.name in layers:
         layer = layers[node.name]
         why = _why_alone(graph, node, readers)
-        return f"{layer.kind}: {layer.note}" + (f"; not fused, {why}" if why else "")
+        done = f"{layer.kind}: {layer.note}" if layer.note else layer.kind
+        return f"{done}; not fused, {why}" if why else done
     return "constant" if isinstance(node, Constant) else "fused into a neighbour"
 
 
