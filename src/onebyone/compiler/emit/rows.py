@@ -126,7 +126,12 @@ def emit_pool(code: Code, kernel: PoolKernel, record: Record) -> None:
                         return [code.binary("maximum", totals[0], value)]
                     return [b.fadd(totals[0], value)]
 
-                return code.accumulate(code.sub(right, left), totals, window_pixel, name="x")
+                columns = code.sub(right, left)
+                if kernel.operator == "max":
+                    return code.accumulate(columns, totals, window_pixel, name="x")
+                # Short sums, then a sum of sums: each number meets fewer roundings.
+                (line,) = code.accumulate(columns, [code.splat(0.0)], window_pixel, name="x")
+                return [b.fadd(totals[0], line)]
 
             start = code.splat(float("-inf") if kernel.operator == "max" else 0.0)
             (total,) = code.accumulate(code.sub(bottom, top), [start], window_row, name="y")
