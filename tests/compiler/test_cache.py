@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 import onebyone.compiler.build
+import onebyone.compiler.plan.dense
 from onebyone.compiler import TARGETS, cache, compile_model, host_target
 from onebyone.compiler.cache import PAGE, cache_directory, graph_key, read_entry, write_entry
+from onebyone.errors import CompileError
 from onebyone.graph import capture
 from tests.compiler.test_model import Small
 
@@ -62,7 +64,8 @@ def test_the_second_time_nothing_is_compiled(compilations, folder):
 DAMAGES = {
     "empty": lambda data: b"",
     "cut in the header": lambda data: data[:100],
-    "cut in the code": lambda data: data[: PAGE + 50],
+    "cut in the weights": lambda data: data[: PAGE + 50],
+    "cut in the code": lambda data: data[: data.index(b"\x7fELF") + 50],
     "cut at the end": lambda data: data[:-4],
     "longer": lambda data: data + bytes(4096),
     "header flipped": lambda data: flipped(data, 30),
@@ -70,7 +73,7 @@ DAMAGES = {
     "checksum flipped": lambda data: flipped(data, data.index(b'"checksum": "') + 20),
     "description flipped": lambda data: flipped(data, data.index(b"arena_size") + 13),
     "code flipped": lambda data: flipped(data, data.index(b"\x7fELF") + 300),
-    "weights flipped": lambda data: flipped(data, len(data) - 600),
+    "weights flipped": lambda data: flipped(data, data.index(b"\x7fELF") - 600),
     "another file": lambda data: b"hello\n" * 1000,
     "JSON of another kind": lambda data: b"[1, 2]\n" + data,
 }
@@ -135,23 +138,43 @@ def test_a_full_disk_is_no_failure(folder, monkeypatch):
     assert not list(folder.iterdir())
 
 
+def test_code_that_cannot_be_made_leaves_no_entry(folder, monkeypatch):
+    def refused(*_args):
+        raise CompileError("LLVM refused the code")
+
+    monkeypatch.setattr(onebyone.compiler.build, "compile_module", refused)
+    with pytest.raises(CompileError, match="LLVM refused the code"):
+        compile_model(make_network(), X, threads=1)
+    assert not list(folder.iterdir())
+
+
+def test_weights_that_find_no_memory_leave_no_entry(folder, monkeypatch):
+    def exhausted(*_args):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(onebyone.compiler.plan.dense, "pack_convolution", exhausted)
+    with pytest.raises(CompileError, match="not enough memory"):
+        compile_model(make_network(), X, threads=1)
+    assert not folder.exists()
+
+
 def test_what_was_not_used_for_longest_goes_first(folder, monkeypatch):
     constants = torch.arange(3 * PAGE // 4, dtype=torch.int32)
     monkeypatch.setattr(cache, "LARGEST_BYTES", 16 * PAGE)  # each takes 5 pages
     for number in range(3):
-        write_entry(f"entry{number}", {}, b"code", constants)
+        write_entry(f"entry{number}", {}, constants, lambda: b"code")
         os.utime(folder / f"entry{number}", (number, number))
     assert read_entry("entry0") is not None  # used just now
-    write_entry("entry3", {}, b"code", constants)
+    write_entry("entry3", {}, constants, lambda: b"code")
     assert sorted(path.name for path in folder.iterdir()) == ["entry0", "entry2", "entry3"]
     monkeypatch.setattr(cache, "LARGEST_BYTES", 0)
-    write_entry("entry4", {}, b"code", constants)
+    write_entry("entry4", {}, constants, lambda: b"code")
     assert [path.name for path in folder.iterdir()] == ["entry4"], "the newest stays"
 
 
 def test_entries_come_back_as_they_were():
     description, constants = {"layers": [1, "ä"], "x": None}, torch.arange(1000, dtype=torch.int32)
-    write_entry("key", description, b"\x00code\n", constants)
+    write_entry("key", description, constants, lambda: b"\x00code\n")
     found = read_entry("key")
     assert found is not None
     assert found[:2] == (description, b"\x00code\n")

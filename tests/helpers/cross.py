@@ -13,6 +13,7 @@ from onebyone.compiler.emit import schedule, threads
 from onebyone.compiler.emit.network import emit_network
 from onebyone.compiler.jit import compile_module
 from onebyone.compiler.plan import buffers
+from onebyone.compiler.plan.memory import SLACK
 from onebyone.compiler.plan.plan import ExecutionPlan, plan_execution
 from onebyone.compiler.runtime.native import show
 from onebyone.compiler.target import TARGETS
@@ -76,7 +77,7 @@ def build_program(graph: Graph, folder: Path) -> Program:
     ):
         code = compile_module(module, target, position_independent=True)
         (folder / f"{name}.o").write_bytes(code)
-    (folder / "constants").write_bytes(plan.constants.numpy().tobytes())
+    (folder / "constants").write_bytes(plan.constants.block().numpy().tobytes())
     (folder / "facts.h").write_text(_facts(plan))
     objects = ["kernels.o", "threads.o"]
     _checked([COMPILER, *FLAGS, "-I.", "-o", "network", str(MAIN), *objects], folder)
@@ -107,7 +108,7 @@ def _facts(plan: ExecutionPlan) -> str:
         "INPUT_WORDS": buffers.INPUT_WORDS,
         "ARENA_BYTES": 4 * plan.arena_size,
         "SCRATCH_BYTES": 4 * plan.scratch_size * MOST_THREADS,
-        "CONSTANT_BYTES": 4 * plan.constants.numel(),
+        "CONSTANT_BYTES": 4 * (plan.constants.size + SLACK),
         "OPERATIONS": len(plan.operations),
         "INPUTS": len(plan.inputs),
         "OUTPUTS": len(plan.outputs),

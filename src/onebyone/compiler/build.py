@@ -1,5 +1,6 @@
 """From a graph without opaque nodes to a function that can be called, or from the cache."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,11 +57,15 @@ def build(graph: Graph, target: Target, key: str | None, numerics: str = "fp32")
         CompileError: If memory or LLVM gives out.
     """
     plan = plan_execution(graph, target, numerics)
-    code = compile_module(emit_network(plan, target), target)
     description = _describe(plan)
-    if key is not None:
-        write_entry(key, description, code, plan.constants)
-    return _load(description, code, plan.constants)
+    module = emit_network(plan, target)
+    # LLVM leaves Python's lock free, so weights are packed and written while it is busy.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        code = beside.submit(compile_module, module, target)
+        constants = plan.constants.block()
+        if key is not None:
+            write_entry(key, description, constants, code.result)
+    return _load(description, code.result(), constants)
 
 
 def find_built(key: str) -> Built | None:

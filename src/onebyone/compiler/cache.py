@@ -1,16 +1,16 @@
 """Compiled networks on disk, so that the second start is quick.
 
-An entry is one file: a line of JSON, then machine code and packed weights, each at a page of its
-own, so that weights are mapped and not copied. Entries are written under another name and renamed;
-one that is damaged is as good as none. What has not been used for longest goes when there is too
-much.
+An entry is one file: a line of JSON, packed weights, and machine code. Weights start at a page, so
+that they are mapped and not copied, and come before the code, so that they can be written while
+LLVM is busy. Entries are written under another name and renamed; one that is damaged is as good as
+none. What has not been used for longest goes when there is too much.
 """
 
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onebyone.errors import OneByOneError
 from onebyone.files import replacing
 from onebyone.graph import Graph, Node
 
@@ -113,10 +112,10 @@ def read_entry(key: str) -> tuple[dict[str, Any], bytes, Tensor] | None:
         with path.open("rb") as file:
             head = json.loads(file.readline())
             file.seek(head["code_start"])
-            code = file.read(head["code_bytes"])
-        words = head["constants_start"] // 4 + head["constants_words"]
-        if path.stat().st_size != 4 * words:
+            code = file.read()
+        if len(code) != head["code_bytes"]:
             return None
+        words = head["code_start"] // 4
         whole = torch.from_file(str(path), shared=False, size=words, dtype=torch.int32)
         constants = whole[head["constants_start"] // 4 :]
         if head["checksum"] != _checksum(head["description"], code, constants):
@@ -127,29 +126,39 @@ def read_entry(key: str) -> tuple[dict[str, Any], bytes, Tensor] | None:
     return head["description"], code, constants
 
 
-def write_entry(key: str, description: dict[str, Any], code: bytes, constants: Tensor) -> None:
-    """Write an entry; a cache that cannot be written to is no reason to fail."""
+def write_entry(
+    key: str, description: dict[str, Any], constants: Tensor, finish_code: Callable[[], bytes]
+) -> None:
+    """Write an entry; a cache that cannot be written to is no reason to fail.
+
+    Args:
+        key: Name of the entry.
+        description: What `json` can write.
+        constants: Packed weights, as int32.
+        finish_code: Returns the machine code, or raises what kept it from being made; called once
+            the constants are written, or not at all if they cannot be.
+    """
     directory = cache_directory()
-    code_start = PAGE * (1 + (len(json.dumps(description)) + 1024) // PAGE)
-    constants_start = PAGE * -(-(code_start + len(code)) // PAGE)
-    head = {
-        "code_start": code_start,
-        "code_bytes": len(code),
-        "constants_start": constants_start,
-        "constants_words": constants.numel(),
-        "checksum": _checksum(description, code, constants),
-        "description": description,
-    }
+    constants_start = PAGE * (1 + (len(json.dumps(description)) + 1024) // PAGE)
+    code_start = constants_start + constants.nbytes
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with replacing(directory / key) as temporary, temporary.open("wb") as file:
-            file.write(json.dumps(head).encode() + b"\n")
-            file.seek(code_start)
-            file.write(code)
             file.seek(constants_start)
             file.write(constants.numpy().data)
+            code = finish_code()
+            file.write(code)
+            head = {
+                "constants_start": constants_start,
+                "code_start": code_start,
+                "code_bytes": len(code),
+                "checksum": _checksum(description, code, constants),
+                "description": description,
+            }
+            file.seek(0)
+            file.write(json.dumps(head).encode() + b"\n")
         _remove_oldest(directory, keep=key)
-    except (OSError, OneByOneError):
+    except OSError:
         return
 
 

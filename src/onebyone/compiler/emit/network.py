@@ -96,5 +96,5 @@ def _record(
 
 def _resolve(plan: ExecutionPlan, place: Place) -> list[int]:
     """Add where memory planning has put the buffer."""
-    starts = {ARENA: plan.arena_offsets, CONSTANTS: plan.constant_offsets}.get(place.base, {})
+    starts = {ARENA: plan.arena_offsets, CONSTANTS: plan.constants.offsets}.get(place.base, {})
     return [place.base, starts.get(place.buffer, 0) + place.offset]

@@ -1,31 +1,39 @@
 """Packed weights and tables, in the order in which the network reads them."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from onebyone.compiler.plan.buffers import CONSTANTS, Place
-from onebyone.compiler.plan.memory import aligned
+from onebyone.compiler.plan.memory import SLACK, aligned
 
 
 @dataclass(slots=True)
 class Constants:
-    """Collect float32 (or int32) tensors that go into one block of memory, each at a cache line."""
+    """Lay out float32 (or int32) tensors in one block of memory, each at a cache line.
 
-    tensors: dict[str, Tensor] = field(default_factory=dict)
+    Where they lie is known at once. Their numbers are computed when the block is made, so that
+    code which reads them can be made meanwhile, and each is in memory only once.
+
+    Args:
+        offsets: Float at which each tensor starts.
+        size: Floats up to the end of the last one.
+    """
+
     offsets: dict[str, int] = field(default_factory=dict)
     size: int = 0
-    _known: dict[bytes, str] = field(default_factory=dict)
+    _packs: dict[str, tuple[int, Callable[[], Tensor]]] = field(default_factory=dict, repr=False)
+    _known: dict[bytes, str] = field(default_factory=dict, repr=False)
 
-    def add(self, tensor: Tensor) -> Place:
-        """Put in a tensor of weights and return its place."""
-        assert tensor.dtype in (torch.float32, torch.int32)
-        name = f"packed {len(self.tensors)}"  # no node has a name like this
-        self.tensors[name] = tensor.detach().contiguous().flatten()
+    def add(self, size: int, pack: Callable[[], Tensor]) -> Place:
+        """Make room for a tensor of `size` numbers, which `pack` will return; return its place."""
+        name = f"packed {len(self._packs)}"  # no node has a name like this
+        self._packs[name] = size, pack
         self.offsets[name] = self.size
-        self.size = aligned(self.size + tensor.numel())
+        self.size = aligned(self.size + size)
         return Place(name, CONSTANTS)
 
     def table(self, numbers: Tensor) -> Place:
@@ -40,13 +48,16 @@ class Constants:
         numbers = numbers.contiguous()
         key = hashlib.sha256(numbers.numpy().tobytes() + str(numbers.dtype).encode()).digest()
         if key not in self._known:
-            self._known[key] = self.add(numbers).buffer
+            self._known[key] = self.add(numbers.numel(), lambda: numbers).buffer
         return Place(self._known[key], CONSTANTS)
 
-    def block(self, slack: int) -> Tensor:
-        """Return all of them as one int32 tensor, with some room behind."""
-        block = torch.zeros(self.size + slack, dtype=torch.int32)
-        for name, tensor in self.tensors.items():
+    def block(self) -> Tensor:
+        """Compute all of them and return them as one int32 tensor, with some room behind."""
+        block = torch.zeros(self.size + SLACK, dtype=torch.int32)
+        for name, (size, pack) in self._packs.items():
+            tensor = pack()
+            assert tensor.dtype in (torch.float32, torch.int32)
+            assert tensor.numel() == size, name
             start = self.offsets[name]
-            block[start : start + tensor.numel()] = tensor.view(torch.int32)
+            block[start : start + size] = tensor.detach().flatten().view(torch.int32)
         return block

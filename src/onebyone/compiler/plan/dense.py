@@ -104,17 +104,17 @@ def _plan(
         activation=node.activation,
     )
     constants = lowering.constants
+    block, blocks = tiling.vectors * lanes, node.groups * tiling.blocks
+    panel = len(taps) * depth * block
+    weight = node.weight.detach()
+    bias = None if node.bias is None else node.bias.detach()
     work = ops.ConvolutionWork(
         source=operands.first_source(node),
-        weights=constants.add(pack_convolution(node.weight.detach(), node.groups, tiling, lanes)),
+        weights=constants.add(
+            blocks * panel, lambda: pack_convolution(weight, node.groups, tiling, lanes)
+        ),
         bias=constants.add(
-            pack_bias(
-                None if node.bias is None else node.bias.detach(),
-                channels,
-                node.groups,
-                tiling,
-                lanes,
-            )
+            blocks * block, lambda: pack_bias(bias, channels, node.groups, tiling, lanes)
         ),
         target=target.place(),
         residual=other.place(),
@@ -127,9 +127,9 @@ def _plan(
         residual_image=batches.step(other),
         taps=len(taps),
         depth=depth,
-        panel=len(taps) * depth * tiling.vectors * lanes,
-        bias_step=tiling.vectors * lanes,
-        blocks=node.groups * tiling.blocks,
+        panel=panel,
+        bias_step=block,
+        blocks=blocks,
         blocks_per_group=tiling.blocks,
         group_source=node.weight.shape[1],
         group_target=channels // node.groups,

@@ -68,8 +68,8 @@ def _plan(
     add = lowering.constants.add
     work = ops.DepthwiseWork(
         source=operands.first_source(node),
-        weights=add(node.weight.detach().view(channels, -1).t()),
-        bias=add(bias),
+        weights=add(node.weight.numel(), lambda: node.weight.view(channels, -1).t()),
+        bias=add(channels, lambda: bias),
         target=target.place(),
         residual=other.place(),
         source_pixel=source.buffer.pixel_stride,

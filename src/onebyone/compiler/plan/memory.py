@@ -6,6 +6,9 @@ from dataclasses import dataclass
 LINE_FLOATS = 16
 """Buffers start at cache lines of 64 bytes."""
 
+SLACK = 64
+"""Floats behind the arena and the constants, for vectors that are loaded past the last channel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:

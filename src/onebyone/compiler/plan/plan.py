@@ -7,22 +7,17 @@ code only writes down what the plan says.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from onebyone.compiler.plan.bands import choose_bands
 from onebyone.compiler.plan.buffers import ARENA, Buffer
 from onebyone.compiler.plan.constants import Constants
 from onebyone.compiler.plan.lower import lower
 from onebyone.compiler.plan.lowering import Lowering
-from onebyone.compiler.plan.memory import Lifetime, aligned, place_buffers
+from onebyone.compiler.plan.memory import SLACK, Lifetime, aligned, place_buffers
 from onebyone.compiler.plan.operations import Operation
 from onebyone.compiler.plan.placement import place_values
 from onebyone.compiler.plan.winograd import choose_winograds
 from onebyone.compiler.target import Target
 from onebyone.graph import Graph, Ref, Shape
-
-SLACK = 64
-"""Floats behind the arena and the constants, for vectors that are loaded past the last channel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +30,7 @@ class ExecutionPlan:
         arena_offsets: Float at which each of them starts.
         arena_size: Floats of the arena.
         scratch_size: Floats of each thread's own memory.
-        constant_offsets: Float at which each packed tensor starts.
-        constants: All packed weights and tables, as int32.
+        constants: Where packed weights and tables lie, and how they are computed.
         inputs: Shapes of the caller's tensors.
         outputs: Values that are given back, with their shapes.
         views: Nodes that cost nothing, and why.
@@ -47,8 +41,7 @@ class ExecutionPlan:
     arena_offsets: Mapping[str, int]
     arena_size: int
     scratch_size: int
-    constant_offsets: Mapping[str, int]
-    constants: Tensor
+    constants: Constants
     inputs: tuple[Shape, ...]
     outputs: tuple[tuple[Ref, Shape], ...]
     views: tuple[tuple[str, str], ...]
@@ -83,8 +76,7 @@ def plan_execution(graph: Graph, target: Target, numerics: str = "fp32") -> Exec
         arena_offsets=offsets,
         arena_size=aligned(size) + SLACK,
         scratch_size=aligned(max((one.scratch for one in lowering.operations), default=0)) + SLACK,
-        constant_offsets=constants.offsets,
-        constants=constants.block(SLACK),
+        constants=constants,
         inputs=tuple(node.shape for node in graph.inputs),
         outputs=tuple((ref, graph[ref.name].shape) for ref in graph.outputs),
         views=tuple(lowering.views),

@@ -25,19 +25,24 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
     tiling = choose_tiling(lowering.target, patches, channels, depth)
     transformed = _transformed_buffer(node, way, patches)
     block = tiling.vectors * lanes
-    weight = way.transform_weight(node.weight.detach()).view(-1, depth, 1, 1)
     pixel_parts, block_parts, blocks_inside = choose_loops(
         lowering,
         tiling.tiles,
         tiling.blocks,
         macs=way.multiplications * patches * depth * channels,
-        weights=weight.numel(),
+        weights=way.multiplications * depth * channels,
     )
     operands = operands_of(lowering, node)
     target, other = operands.target, operands.other
     add, table = lowering.constants.add, lowering.constants.table
     local = torch.arange(tiling.pixels)
     bias = torch.zeros(channels, dtype=torch.float32) if node.bias is None else node.bias.detach()
+    panel = depth * block
+
+    def pack_weight() -> torch.Tensor:
+        weight = way.transform_weight(node.weight.detach()).view(-1, depth, 1, 1)
+        return pack_convolution(weight, way.multiplications, tiling, lanes)
+
     kernel = ops.ProductKernel(
         way=way,
         pixels=tiling.pixels,
@@ -52,10 +57,10 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
     )
     work = ops.ProductWork(
         source=Place(transformed.name, transformed.base),
-        weights=add(pack_convolution(weight, way.multiplications, tiling, lanes)),
+        weights=add(way.multiplications * tiling.blocks * panel, pack_weight),
         zeros=lowering.constants.shared(torch.zeros(block)),
         scratch=Place("sums", SCRATCH),
-        bias=add(bias),
+        bias=add(channels, lambda: bias),
         target=target.place(),
         residual=other.place(),
         tap_table=table(torch.zeros(1)),
@@ -64,7 +69,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         source_pixel=transformed.pixel_stride,
         source_product=transformed.image_stride,
         scratch_product=tiling.pixels * block,
-        panel=depth * block,
+        panel=panel,
         depth=depth,
         **strides(target, "target"),
         **strides(other, "residual"),
