@@ -3,6 +3,7 @@
 Numbers are float32 and indices 64 bits wide. An offset counts floats, never bytes.
 """
 
+import functools
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,16 @@ def int64(value: int) -> ir.Constant:
 def int32(value: int) -> ir.Constant:
     """Return a constant of 32 bits."""
     return ir.Constant(I32, value)
+
+
+@functools.cache
+def _shuffled(element: ir.Type, lanes: int) -> tuple[ir.Constant, ir.Constant]:
+    """Return the vector and the mask that copy a number to all lanes.
+
+    Made once, as they stand in every kernel many times, and llvmlite writes each of their lanes.
+    """
+    undefined = ir.Constant(ir.VectorType(element, lanes), ir.Undefined)
+    return undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
 
 
 @dataclass(slots=True)
@@ -240,9 +251,8 @@ class Code:
 
     def broadcast(self, number: Any) -> Any:
         """Copy one number into all lanes."""
-        undefined = ir.Constant(self.vector_type, ir.Undefined)
+        undefined, zeros = _shuffled(number.type, self.lanes)
         first = self.builder.insert_element(undefined, number, int32(0))
-        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, undefined, zeros)
 
     def first_lanes(self, count: int) -> Any:
@@ -256,12 +266,7 @@ class Code:
     def lanes_below(self, count: Any) -> Any:
         """Return the mask of the first `count` lanes, where that is known only at run time."""
         lane = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))
-        number = self.builder.trunc(count, I32)
-        undefined = ir.Constant(lane.type, ir.Undefined)
-        first = self.builder.insert_element(undefined, number, int32(0))
-        spread = self.builder.shuffle_vector(
-            first, undefined, ir.Constant(lane.type, [0] * self.lanes)
-        )
+        spread = self.broadcast(self.builder.trunc(count, I32))
         return self.builder.icmp_signed("<", lane, spread)
 
     def multiply_add(self, left: Any, right: Any, total: Any) -> Any:
