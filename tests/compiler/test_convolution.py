@@ -1,8 +1,11 @@
 """Convolutions of every shape, on every target."""
 
+from dataclasses import replace
+from itertools import chain
 from math import prod
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +99,25 @@ def test_pointwise(target, data):
         y = net.convolution(x, channels, activation=data.draw(st.sampled_from(ACTIVATIONS)))
         outputs.append(net.convolution(y, channels, residual=y, bias=False))
     check_compiled(net.graph(*outputs), net.values(), target=target)
+
+
+@pytest.mark.parametrize("target", RUNNABLE)
+def test_every_tail_has_the_same_bits_at_every_width(target):
+    """A last vector of channels may be narrower than a register; its lanes do the same work."""
+    net = Net()
+    outputs = []
+    for tail in range(1, target.lanes):
+        per_group = tail + target.lanes * (tail % 3)
+        x, residual = net.input(1, 6, 1, 3), net.input(1, 2 * per_group, 1, 3)
+        facts = {"groups": 2, "activation": ACTIVATIONS[tail % len(ACTIVATIONS)]}
+        outputs.append(net.convolution(x, 2 * per_group, residual=residual, **facts))
+    graph, values = net.graph(*outputs), net.values()
+    narrow, *others = [
+        check_compiled(graph, values, target=replace(target, narrowest_lanes=lanes))
+        for lanes in (4, 8, 16)
+        if lanes <= target.lanes
+    ]
+    assert all(map(torch.equal, narrow * len(others), chain(*others)))
 
 
 @pytest.mark.parametrize("target", RUNNABLE)

@@ -22,6 +22,8 @@ class Target:
         cpu: LLVM's name of the model that is scheduled for.
         features: LLVM's switches, `+avx2` or `-prefer-256-bit`.
         lanes: float32 numbers of one vector register.
+        narrowest_lanes: Those of the narrowest vector that takes less time than a wider one, at
+            least on some of the processors.
         registers: Vector registers.
         spare_registers: Those that a tile leaves to LLVM's scheduler, which spills without.
         tile_pixels: Pixels of a tile whose addresses fit the general registers.
@@ -37,6 +39,7 @@ class Target:
     cpu: str
     features: tuple[str, ...]
     lanes: int
+    narrowest_lanes: int
     registers: int
     spare_registers: int = 0
     tile_pixels: int = 12
@@ -53,6 +56,7 @@ class Target:
             self.cpu,
             *self.features,
             self.lanes,
+            self.narrowest_lanes,
             self.registers,
             self.spare_registers,
             self.tile_pixels,
@@ -60,6 +64,10 @@ class Target:
             self.level2_bytes,
         )
         return " ".join(map(str, (self.triple, *facts)))
+
+    def lanes_for(self, count: int) -> int:
+        """Return the lanes of the narrowest vector worth having that holds `count` numbers."""
+        return max(self.narrowest_lanes, 1 << (count - 1).bit_length())
 
 
 X86 = "x86_64-unknown-linux-gnu"
@@ -75,6 +83,7 @@ TARGETS = {
             cpu="skylake-avx512",
             features=("-prefer-256-bit",),
             lanes=16,
+            narrowest_lanes=8,  # AMD's Zen 4 takes 512 bits in two halves
             registers=32,
             spare_registers=2,
             needs=SKYLAKE,
@@ -85,6 +94,7 @@ TARGETS = {
             cpu="haswell",
             features=(),
             lanes=8,
+            narrowest_lanes=8,
             registers=16,
             needs=HASWELL,
         ),
@@ -94,6 +104,7 @@ TARGETS = {
             cpu="x86-64",
             features=(),
             lanes=4,
+            narrowest_lanes=4,
             registers=16,
             has_fma=False,
         ),
@@ -103,6 +114,7 @@ TARGETS = {
             cpu="generic",
             features=("+neon",),
             lanes=4,
+            narrowest_lanes=4,
             registers=32,
             tile_pixels=24,
             pause=("llvm.aarch64.hint", (1,)),

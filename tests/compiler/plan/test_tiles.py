@@ -12,6 +12,7 @@ from onebyone.compiler.plan.tiles import (
     choose_tiling,
     choose_unroll,
     cut_evenly,
+    estimate_work,
 )
 from onebyone.compiler.target import TARGETS
 
@@ -38,6 +39,24 @@ def test_a_tile_fits_the_registers_and_tiles_cover_all(target, pixels, channels,
     assert (tiling.blocks - 1) * tiling.vectors * target.lanes + last == channels
     assert 1 <= tiling.tail_lanes <= target.lanes
     assert 1 <= tiling.last_vectors <= tiling.vectors
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_the_last_vector_is_no_wider_than_it_needs(target):
+    for count in range(1, target.lanes + 1):
+        lanes = target.lanes_for(count)
+        assert target.lanes % lanes == 0
+        assert max(count, target.narrowest_lanes) <= lanes
+        assert lanes < 2 * count or lanes == target.narrowest_lanes
+
+
+def test_a_narrow_vector_is_less_work_where_the_processor_has_halves():
+    def work(name, channels):
+        tiling = choose_tiling(TARGETS[name], 784, channels, 144)
+        return estimate_work(TARGETS[name], tiling, 144)
+
+    assert work("avx512", 40) < 0.87 * work("avx512", 41) == 0.87 * work("avx512", 48)
+    assert work("avx2", 12) == work("avx2", 16)
 
 
 @given(counts)

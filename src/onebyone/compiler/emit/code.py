@@ -6,6 +6,7 @@ Numbers are float32 and indices 64 bits wide. An offset counts floats, never byt
 import functools
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,21 +50,25 @@ class Code:
     target: Target
     function: ir.Function
     builder: ir.IRBuilder = field(init=False)
+    lanes: int = field(init=False)
+    """Numbers of a vector."""
 
     def __post_init__(self) -> None:
-        """Start with an empty block."""
+        """Start with an empty block, and full registers."""
+        self.lanes = self.target.lanes
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+
+    def with_lanes(self, lanes: int) -> "Code":
+        """Return what writes to the same place, with vectors of another width."""
+        code = copy(self)
+        code.lanes = lanes
+        return code
 
     # Types and constants
 
     @property
-    def lanes(self) -> int:
-        """Numbers of a vector."""
-        return self.target.lanes
-
-    @property
     def vector_type(self) -> ir.VectorType:
-        """A full register of float32."""
+        """A vector of float32."""
         return ir.VectorType(F32, self.lanes)
 
     def splat(self, value: float) -> ir.Constant:

@@ -174,7 +174,10 @@ def tile_function(code: Code, tile: Tile) -> ir.Function:
 def _emit_tile(code: Code, tile: Tile) -> None:
     source, weights, bias, target, residual, tap_table, *tables, taps, depth = code.function.args
     lanes = code.lanes
-    masks = [None] * (tile.vectors - 1) + [code.first_lanes(tile.tail_lanes)]
+    # The last vector may be narrower; LLVM then spreads each number once, and takes its low half.
+    last = code.with_lanes(code.target.lanes_for(tile.tail_lanes))
+    writers = [code] * (tile.vectors - 1) + [last]
+    masks = [None] * (tile.vectors - 1) + [last.first_lanes(tile.tail_lanes)]
 
     def places(start: Any, table: Any) -> list[Any]:
         return [code.at(start, code.load_int32(table, pixel)) for pixel in range(tile.pixels)]
@@ -183,7 +186,7 @@ def _emit_tile(code: Code, tile: Tile) -> None:
     residuals = places(residual, tables[2]) if tile.has_residual else []
     _prefetch(code, tile, targets, residuals)
     sources = places(source, tables[0])
-    initial = [code.load(code.at(bias, lanes * v)) for v in range(tile.vectors)]
+    initial = [writer.load(code.at(bias, lanes * v)) for v, writer in enumerate(writers)]
 
     def tap(index: Any, carried: list[Any]) -> list[Any]:
         offset, panel, *sums = carried
@@ -193,15 +196,15 @@ def _emit_tile(code: Code, tile: Tile) -> None:
             offset, panel, *sums = carried
             for u in range(tile.unroll):
                 row = [
-                    code.load(code.at(panel, (u * tile.vectors + v) * lanes))
-                    for v in range(tile.vectors)
+                    writer.load(code.at(panel, (u * tile.vectors + v) * lanes))
+                    for v, writer in enumerate(writers)
                 ]
                 for pixel in range(tile.pixels):
                     number = code.load_float(code.at(code.at(sources[pixel], offset), u))
-                    spread = code.broadcast(number)
-                    for v in range(tile.vectors):
+                    for v, writer in enumerate(writers):
                         which = pixel * tile.vectors + v
-                        sums[which] = code.multiply_add(spread, row[v], sums[which])
+                        spread = writer.broadcast(number)
+                        sums[which] = writer.multiply_add(spread, row[v], sums[which])
             panel = code.at(panel, tile.unroll * tile.vectors * lanes)
             return [code.add(offset, tile.unroll), panel, *sums]
 
@@ -212,13 +215,13 @@ def _emit_tile(code: Code, tile: Tile) -> None:
     carried = [ir.Constant(I64, 0), weights, *(initial * tile.pixels)]
     _, _, *sums = code.accumulate(taps, carried, tap, name="tap")
     for pixel in range(tile.pixels):
-        for v in range(tile.vectors):
+        for v, (writer, mask) in enumerate(zip(writers, masks, strict=True)):
             value = sums[pixel * tile.vectors + v]
             if tile.has_residual:
-                other = code.load(code.at(residuals[pixel], v * lanes), masks[v])
+                other = writer.load(code.at(residuals[pixel], v * lanes), mask)
                 value = code.builder.fadd(value, other)
-            value = apply_function(code, tile.activation, value)
-            code.store(value, code.at(targets[pixel], v * lanes), masks[v])
+            value = apply_function(writer, tile.activation, value)
+            writer.store(value, code.at(targets[pixel], v * lanes), mask)
     code.builder.ret_void()
 
 

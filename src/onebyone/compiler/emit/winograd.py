@@ -19,6 +19,7 @@ from onebyone.compiler.emit.record import Record
 from onebyone.compiler.emit.rows import for_pixels, for_vectors, pixel_place
 from onebyone.compiler.plan.operations import ProductKernel, ProductWork, Tile, TransformKernel
 from onebyone.compiler.plan.winograd import Matrix
+from onebyone.compiler.target import Target
 
 
 def emit_transform(code: Code, kernel: TransformKernel, record: Record) -> None:
@@ -83,18 +84,19 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
     is_large = code.less(tile, larger)
     is_last = b.icmp_signed("==", block, code.sub(record.number("blocks"), 1))
 
-    def multiply(pixels: int, vectors: int) -> None:
-        _emit_products(code, kernel, record, scratch, first, block, pixels, vectors)
+    def multiply(pixels: int, *, last: bool) -> None:
+        tile = _product_tile(kernel, code.target, pixels, last=last)
+        _emit_products(code, kernel, record, scratch, first, block, tile)
 
     def by_block(pixels: int) -> None:
-        if kernel.last_vectors == kernel.vectors:
-            multiply(pixels, kernel.vectors)
+        if (kernel.last_vectors, kernel.tail_lanes) == (kernel.vectors, code.lanes):
+            multiply(pixels, last=False)
             return
         with b.if_else(is_last) as (last, other):
             with last:
-                multiply(pixels, kernel.last_vectors)
+                multiply(pixels, last=True)
             with other:
-                multiply(pixels, kernel.vectors)
+                multiply(pixels, last=False)
 
     pixels = ir.Constant(I64, kernel.pixels)
     if kernel.has_smaller_tiles:
@@ -117,6 +119,18 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
     return function
 
 
+def _product_tile(kernel: ProductKernel, target: Target, pixels: int, *, last: bool) -> Tile:
+    """Return the tile of one size; its sums are not yet outputs."""
+    return Tile(
+        pixels=pixels,
+        vectors=kernel.last_vectors if last else kernel.vectors,
+        tail_lanes=kernel.tail_lanes if last else target.lanes,
+        unroll=kernel.unroll,
+        has_residual=False,
+        activation=None,
+    )
+
+
 def _emit_products(
     code: Code,
     kernel: ProductKernel,
@@ -124,18 +138,9 @@ def _emit_products(
     scratch: Any,
     first: Any,
     block: Any,
-    pixels: int,
-    vectors: int,
+    tile: Tile,
 ) -> None:
     """Sum over the input channels, for every multiplication of the patches of a tile."""
-    tile = Tile(
-        pixels=pixels,
-        vectors=vectors,
-        tail_lanes=code.lanes,
-        unroll=kernel.unroll,
-        has_residual=False,
-        activation=None,
-    )
     body = tile_function(code, tile)
     source = code.at(record.pointer("source"), code.mul(first, record.number("source_pixel")))
     panel = record.number("panel")

@@ -122,7 +122,7 @@ class Tile:
     Args:
         pixels: Output pixels.
         vectors: Vector registers of output channels for each pixel.
-        tail_lanes: Lanes of the last vector that are stored.
+        tail_lanes: Lanes of the last vector that are stored; it is no wider than they need.
         unroll: Steps of K that are written out.
     """
 
@@ -219,6 +219,7 @@ class ProductKernel(Kernel):
     The sums of a tile of patches and a block of channels stay in the thread's scratch memory.
 
     Args:
+        tail_lanes: Lanes of the last block's last vector, with those that hold no channel.
         ragged: Whether the last patches stick out of the image, at the bottom and at the right.
     """
 
@@ -227,6 +228,7 @@ class ProductKernel(Kernel):
     has_smaller_tiles: bool
     vectors: int
     last_vectors: int
+    tail_lanes: int
     unroll: int
     ragged: tuple[bool, bool]
     has_tail: bool

@@ -71,7 +71,7 @@ def choose_tiling(target: Target, pixels: int, channels: int, depth: int) -> Til
         for p in range(1, most.get(v, target.tile_pixels) + 1)
         if p * v + v + 1 <= registers
     ]
-    return min(candidates, key=lambda tiling: estimate_work(tiling, depth))
+    return min(candidates, key=lambda tiling: estimate_work(target, tiling, depth))
 
 
 def _tiling(target: Target, pixels: int, channels: int, largest: int, vectors: int) -> Tiling:
@@ -91,19 +91,24 @@ def _tiling(target: Target, pixels: int, channels: int, largest: int, vectors: i
     )
 
 
-def estimate_work(tiling: Tiling, depth: int) -> float:
-    """Return the steps of one vector multiply-add that all tiles take with `depth` steps of K."""
+def estimate_work(target: Target, tiling: Tiling, depth: int) -> float:
+    """Return the steps of one vector multiply-add that all tiles take with `depth` steps of K.
 
-    def tile(pixels: int, vectors: int) -> float:
-        step = max(pixels * vectors, pixels + vectors, LATENCY)
+    A last vector that is narrower than a register counts as a part of one.
+    """
+
+    def tile(pixels: int, vectors: int, width: float) -> float:
+        step = max(pixels * width, pixels + vectors, LATENCY)
         return depth * step + TILE_OVERHEAD + 2 * pixels * vectors
 
-    def row(vectors: int) -> float:
+    def row(vectors: int, width: float) -> float:
         smaller = tiling.tiles - tiling.larger_tiles
-        total = tiling.larger_tiles * tile(tiling.pixels, vectors)
-        return total + (smaller * tile(tiling.pixels - 1, vectors) if smaller else 0.0)
+        total = tiling.larger_tiles * tile(tiling.pixels, vectors, width)
+        return total + (smaller * tile(tiling.pixels - 1, vectors, width) if smaller else 0.0)
 
-    return (tiling.blocks - 1) * row(tiling.vectors) + row(tiling.last_vectors)
+    tail = target.lanes_for(tiling.tail_lanes) / target.lanes
+    whole = (tiling.blocks - 1) * row(tiling.vectors, tiling.vectors)
+    return whole + row(tiling.last_vectors, tiling.last_vectors - 1 + tail)
 
 
 def choose_unroll(depth: int) -> int:

@@ -49,6 +49,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         has_smaller_tiles=tiling.larger_tiles < tiling.tiles,
         vectors=tiling.vectors,
         last_vectors=tiling.last_vectors,
+        tail_lanes=lowering.target.lanes_for(tiling.tail_lanes),
         unroll=choose_unroll(depth),
         ragged=(rows % way.rows.outputs != 0, columns % way.columns.outputs != 0),
         has_tail=channels % lanes != 0,

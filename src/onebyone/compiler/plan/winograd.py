@@ -236,13 +236,13 @@ def _work(node: Convolution, target: Target, way: Winograd | None) -> float:
     if way is None:
         depth *= node.weight[0, 0].numel()
         tiling = choose_tiling(target, height * width, channels, depth)
-        return estimate_work(tiling, depth) + WEIGHT_WORK * channels * depth
+        return estimate_work(target, tiling, depth) + WEIGHT_WORK * channels * depth
     down, across = way.patches(height, width)
     patches, products = down * across, way.multiplications
     tiling = choose_tiling(target, patches, channels, depth)
     vectors_in, vectors_out = (-(-count // target.lanes) for count in (depth, channels))
     return (
-        products * estimate_work(tiling, depth)
+        products * estimate_work(target, tiling, depth)
         + patches * vectors_in * products * INPUT_WORK
         + patches * vectors_out * products * OUTPUT_WORK
         + WEIGHT_WORK * channels * depth * products
