@@ -14,8 +14,8 @@ from onebyone.compiler.plan.bands import Band, choose_bands, kept_rows
 from onebyone.compiler.plan.operations import BandKernel
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
-from onebyone.compiler.target import TARGETS
-from onebyone.graph import Convolution, Function, capture
+from onebyone.compiler.target import TARGETS, host_target
+from onebyone.graph import Concat, Convolution, Function, capture
 from onebyone.graph.interpret import interpret
 from onebyone.models import create_model
 from tests.helpers.compiled import RUNNABLE, Net, check_values, count_terms, run_graph
@@ -23,23 +23,17 @@ from tests.helpers.compiled import RUNNABLE, Net, check_values, count_terms, run
 AVX512 = TARGETS["avx512"]
 
 
-def run_in_bands(graph, inputs, target, bands, rows_at_once):
+def run_in_bands(graph, inputs, target, rows_at_once, threads):
     """Run all that can run together so, large or not, cut as said."""
 
     def cut(_target, head, depthwise, tail):
-        return Band(
-            head=head,
-            depthwise=depthwise,
-            tail=tail,
-            bands=min(bands, depthwise.shape[2]),
-            rows_at_once=rows_at_once,
-        )
+        return Band(head=head, depthwise=depthwise, tail=tail, rows_at_once=rows_at_once)
 
     tiny = replace(target, level2_bytes=0)
     with patch.object(planning, "_cut_band", cut):
         found = choose_bands(graph, tiny, {})
     with patch.object(whole_plan, "choose_bands", lambda *_: found):
-        return found, run_graph(graph, inputs, target=target)
+        return found, run_graph(graph, inputs, target=target, threads=threads)
 
 
 @pytest.mark.parametrize("target", RUNNABLE)
@@ -87,13 +81,27 @@ def test_a_band_gives_the_bits_of_its_convolutions(target, data):
     # What is an output cannot be a head.
     graph = net.graph(value) if "head" in parts else net.graph(value, before)
     inputs = net.values()
-    found, got = run_in_bands(graph, inputs, target, draw(1, 5), draw(1, 4))
+    found, got = run_in_bands(graph, inputs, target, draw(1, 4), draw(1, 3))
     assert value in found
     assert (before in found) == ("head" in parts)
     with patch.object(whole_plan, "choose_bands", lambda *_: {}):
         expected = run_graph(graph, inputs, target=target)
     assert torch.equal(got[0], expected[0])
     check_values(got, interpret(graph, inputs, dtype=torch.float64), terms=count_terms(graph))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_branches_do_not_take_each_others_rows(threads):
+    """Their bands are of one shape and in one group, and a thread changes from one to the other."""
+    net = Net()
+    x = net.input(2, 5, 12, 9)
+    branches = [bottleneck(net, x)[-1] for _ in range(3)]
+    graph, inputs = net.graph(net.add(Concat, *branches)), net.values()
+    found, got = run_in_bands(graph, inputs, host_target(), 1, threads)
+    assert len(set(map(id, found.values()))) == 3
+    with patch.object(whole_plan, "choose_bands", lambda *_: {}):
+        expected = run_graph(graph, inputs)
+    assert torch.equal(got[0], expected[0])
 
 
 def bottleneck(net, x, *, stride=1, residual=None):
@@ -153,7 +161,7 @@ def test_rows_that_are_kept_fit_the_cache(name):
     found = choose_bands(graph, AVX512, {})
     assert found
     for band in found.values():
-        assert band.bands >= 4
+        assert band.bands >= 14
         if band.head:
             _, channels, _, width = band.head.shape
             kept = 4 * kept_rows(band.depthwise, band.rows_at_once) * channels * width

@@ -42,11 +42,18 @@ class Record:
         record = self.code.load_pointer(self.address, position + 1)
         b.call(kernel, [record, self.bases, chunk])
 
-    def set_base(self, entry: int, pointer: Any) -> None:
-        """Change an entry of the table, which is the thread's own, for the stages to find."""
+    def set_base(self, entry: int, value: Any) -> None:
+        """Change an entry of the table, which is the thread's own: an address, or a number."""
+        b = self.code.builder
+        word = value if value.type == I64 else b.ptrtoint(value, I64)
+        b.store(word, b.gep(self.bases, [self.code.add(entry)], source_etype=I64), align=8)
+
+    def base_is(self, entry: int, value: Any) -> Any:
+        """Whether an entry of the table, which may have been changed, is that."""
         b = self.code.builder
         address = b.gep(self.bases, [self.code.add(entry)], source_etype=I64)
-        b.store(b.ptrtoint(pointer, I64), address, align=8)
+        word = value if value.type == I64 else b.ptrtoint(value, I64)
+        return b.icmp_signed("==", b.load(address, typ=I64, align=8), word)
 
     def pointer(self, name: str) -> Any:
         """Return the address that a field of type `Place` stands for."""

@@ -19,7 +19,7 @@ from llvmlite import ir
 
 from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code, int32, int64
 from onebyone.compiler.emit.waiting import exchange, wait_while, wake
-from onebyone.compiler.plan.buffers import SCRATCH
+from onebyone.compiler.plan.buffers import BAND_OWNER, SCRATCH
 
 RUN, PREPARE, BASES, COUNTERS, THREADS, SPINS, PROFILE, CALL = range(8)
 """Words of a context: two functions, two tables, two numbers, timings or 0, the call's number."""
@@ -149,6 +149,8 @@ def _emit_run(
         done = _word(code, counters, code.mul(group, stride))
         total = _group_field(code, table, group, 0, I64)
         operations = _group_field(code, table, group, 1, PTR)
+        # The thread's own memory may have served other operations since.
+        b.store(int64(0), _word(code, bases, BAND_OWNER), align=8)
         with code.loop(0, threads, name="turn") as turn:
             share = code.rem(code.add(thread, turn), threads)
             claims = _word(code, done, code.add(share, 1))

@@ -3,23 +3,20 @@
 A depthwise convolution takes so little time that bringing its numbers to memory and back, and
 waiting for all threads, takes as long. A thread that goes on with each row, to the 1x1 convolution
 behind it, finds the row in its cache. At a high resolution the convolution before it has its part
-too: what a 1x1 convolution expands to is then larger than a core's private cache. Where two bands
-meet, some of its rows are computed twice.
+too: what a 1x1 convolution expands to is then larger than a core's private cache. Where a thread
+does not go on where it has been, some of its rows are computed twice.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from onebyone.compiler.plan.tiles import choose_chunks
-from onebyone.compiler.plan.winograd import Winograd
+from onebyone.compiler.plan.tiles import choose_tiling, estimate_work
+from onebyone.compiler.plan.winograd import PHASE_WORK, Winograd
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Node
 
-LARGEST_REPEAT = 1 / 7
-"""Part of the first convolution's rows that may be computed twice, where bands meet."""
-
-FEWEST_BANDS = 4
-"""Fewer would keep threads waiting for each other."""
+BANDS = 16
+"""Of an image: enough for threads to share, and not so many that moving rows would cost much."""
 
 CACHE_SHARE = 4
 """Rows that wait to be read, and weights, may each fill a fourth of the private cache."""
@@ -33,14 +30,12 @@ class Band:
         head: Dense convolution whose rows the depthwise one reads; None if it reads from memory.
         depthwise: In the middle.
         tail: 1x1 convolution of what that gives; None if it goes to memory.
-        bands: Into how many bands the rows of an image are cut.
-        rows_at_once: Rows of outputs for which rows of the head are kept.
+        rows_at_once: Rows of outputs of a band; the last band of an image may have fewer.
     """
 
     head: Convolution | None
     depthwise: Convolution
     tail: Convolution | None
-    bands: int
     rows_at_once: int
 
     @property
@@ -48,6 +43,11 @@ class Band:
         """All of them, in order."""
         found = (self.head, self.depthwise, self.tail)
         return tuple(node for node in found if node is not None)
+
+    @property
+    def bands(self) -> int:
+        """Bands of an image."""
+        return -(-self.depthwise.shape[2] // self.rows_at_once)
 
 
 def runs_depthwise(node: Convolution) -> bool:
@@ -121,22 +121,23 @@ def _cut_band(
     weights = sum(member.weight.numel() for member in members)
     if 4 * weights > share:
         return None
-    rows = node.shape[2]
-    most_bands, rows_at_once = rows, 1
+    rows_at_once = -(-node.shape[2] // BANDS)
     if head:
         _, channels, _, width = head.shape
         fitting = share // (4 * channels * width)
-        rows_at_once = max(1, (fitting - reached_rows(node)) // node.stride[0] + 1)
-        twice = reached_rows(node) - node.stride[0]
-        if twice:
-            most_bands = min(rows, int(LARGEST_REPEAT * rows * node.stride[0] / twice))
-    if most_bands < FEWEST_BANDS:
+        largest = (fitting - reached_rows(node)) // node.stride[0] + 1
+        rows_at_once = max(1, min(rows_at_once, largest))
+    elif tail and not _pays_by_rows(target, tail):
         return None
-    macs = sum(member.macs for member in members) // node.shape[0]
-    return Band(
-        head=head,
-        depthwise=node,
-        tail=tail,
-        bands=choose_chunks(macs, most_bands),
-        rows_at_once=min(rows_at_once, rows),
-    )
+    return Band(head=head, depthwise=node, tail=tail, rows_at_once=rows_at_once)
+
+
+def _pays_by_rows(target: Target, tail: Convolution) -> bool:
+    """Whether tiles of single rows cost less than waiting for all threads once more."""
+    _, channels, rows, columns = tail.shape
+    depth = tail.weight.shape[1]
+
+    def work(pixels: int) -> float:
+        return estimate_work(target, choose_tiling(target, pixels, channels, depth), depth)
+
+    return rows * work(columns) <= work(rows * columns) + PHASE_WORK

@@ -19,7 +19,10 @@ BAND_SOURCE, BAND_WINDOW, BAND_ROW, BAND_RESIDUAL, BAND_TARGET = range(3, 8)
 """Entries that move: a band's input, the rows between its first two convolutions, the row between
 its last two, what is added at its end, and its output."""
 
-FIRST_TENSOR = 8
+BAND_OWNER, BAND_NEXT = 8, 9
+"""Whose rows the thread still has (the record's address, or 0), and which chunk goes on there."""
+
+FIRST_TENSOR = 10
 """Entry of the caller's first tensor; the others follow."""
 
 INPUT_WORDS = 5

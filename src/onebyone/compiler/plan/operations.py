@@ -317,6 +317,8 @@ class DepthwiseWork(RowWork):
 class BandKernel(Kernel):
     """Run two or three convolutions together, row by row; a chunk is a band of rows of one image.
 
+    A thread that goes on with the next band finds rows that both read still there.
+
     The operation's stages say what they do. Theirs are records of a single image, and their chunks
     are its rows. Of the values between them only a few rows exist, in the thread's scratch memory.
 
