@@ -1,7 +1,7 @@
 """From a network to its graph: `capture`."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,6 +35,13 @@ class Captured:
     out_spec: TreeSpec
     in_leaves: tuple[Any, ...]
     out_leaves: tuple[Any, ...]
+    _is_flat: bool = field(init=False, repr=False)
+    """Whether the arguments are leaves, without nesting, as they mostly are."""
+
+    def __post_init__(self) -> None:
+        """Compare the nesting once; flattening takes as long as all else that a call does."""
+        flat = tree_flatten(((SLOT,) * len(self.in_leaves), {}))[1]
+        object.__setattr__(self, "_is_flat", self.in_spec == flat)
 
     def flatten(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
@@ -44,8 +51,8 @@ class Captured:
         Raises:
             ShapeError: If an argument differs in shape, type or nesting from what was captured.
         """
-        leaves, spec = tree_flatten((args, dict(kwargs or {})))
-        if spec != self.in_spec:
+        leaves = self._leaves(args, kwargs)
+        if leaves is None:
             raise ShapeError(
                 "the arguments must be nested as in the example that the network was captured with"
             )
@@ -61,8 +68,19 @@ class Captured:
                 )
         return found
 
+    def _leaves(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None
+    ) -> Sequence[Any] | None:
+        """Return the flattened arguments, or None if their nesting is not that of the example."""
+        if self._is_flat and not kwargs and all(type(leaf) is Tensor for leaf in args):
+            return args if len(args) == len(self.in_leaves) else None
+        leaves, spec = tree_flatten((args, dict(kwargs or {})))
+        return leaves if spec == self.in_spec else None
+
     def unflatten(self, outputs: Sequence[Tensor]) -> Any:
         """Return the graph's outputs, nested as the network's result."""
+        if self.out_leaves == (SLOT,) and self.out_spec.is_leaf():
+            return outputs[0]
         left = iter(outputs)
         leaves = [next(left) if leaf is SLOT else leaf for leaf in self.out_leaves]
         return tree_unflatten(leaves, self.out_spec)
