@@ -247,11 +247,6 @@ class Code:
         )
         self.builder.call(function, arguments)
 
-    def prefetch(self, pointer: Any, *, write: bool = False) -> None:
-        """Ask for a cache line early."""
-        function = self.intrinsic("llvm.prefetch.p0", VOID, [PTR, I32, I32, I32])
-        self.builder.call(function, [pointer, int32(int(write)), int32(3), int32(1)])
-
     # Vectors
 
     def broadcast(self, number: Any) -> Any:

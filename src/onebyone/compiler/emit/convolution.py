@@ -184,7 +184,6 @@ def _emit_tile(code: Code, tile: Tile) -> None:
 
     targets = places(target, tables[1])
     residuals = places(residual, tables[2]) if tile.has_residual else []
-    _prefetch(code, tile, targets, residuals)
     sources = places(source, tables[0])
     initial = [writer.load(code.at(bias, lanes * v)) for v, writer in enumerate(writers)]
 
@@ -223,12 +222,3 @@ def _emit_tile(code: Code, tile: Tile) -> None:
             value = apply_function(writer, tile.activation, value)
             writer.store(value, code.at(targets[pixel], v * lanes), mask)
     code.builder.ret_void()
-
-
-def _prefetch(code: Code, tile: Tile, targets: list[Any], residuals: list[Any]) -> None:
-    """Ask early for the lines that the end of the tile needs; K steps later they are there."""
-    for place in range(0, tile.vectors * code.lanes, 16):  # 16 floats are a cache line
-        for pixel in residuals:
-            code.prefetch(code.at(pixel, place))
-        for pixel in targets:
-            code.prefetch(code.at(pixel, place), write=True)
