@@ -182,8 +182,6 @@ def _emit_tile(code: Code, tile: Tile) -> None:
     def places(start: Any, table: Any) -> list[Any]:
         return [code.at(start, code.load_int32(table, pixel)) for pixel in range(tile.pixels)]
 
-    targets = places(target, tables[1])
-    residuals = places(residual, tables[2]) if tile.has_residual else []
     sources = places(source, tables[0])
     initial = [writer.load(code.at(bias, lanes * v)) for v, writer in enumerate(writers)]
 
@@ -213,6 +211,8 @@ def _emit_tile(code: Code, tile: Tile) -> None:
 
     carried = [ir.Constant(I64, 0), weights, *(initial * tile.pixels)]
     _, _, *sums = code.accumulate(taps, carried, tap, name="tap")
+    targets = places(target, tables[1])
+    residuals = places(residual, tables[2]) if tile.has_residual else []
     for pixel in range(tile.pixels):
         for v, (writer, mask) in enumerate(zip(writers, masks, strict=True)):
             value = sums[pixel * tile.vectors + v]
