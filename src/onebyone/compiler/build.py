@@ -2,18 +2,19 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from onebyone.compiler.cache import read_entry, write_entry
-from onebyone.compiler.emit.network import emit_network
 from onebyone.compiler.jit import compile_module, load_object
-from onebyone.compiler.plan.plan import ExecutionPlan, plan_execution
 from onebyone.compiler.runtime.native import Binary
 from onebyone.compiler.target import Target
 from onebyone.errors import CompileError
 from onebyone.graph import Graph, View
+
+if TYPE_CHECKING:
+    from onebyone.compiler.plan.plan import ExecutionPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ def build(graph: Graph, target: Target, key: str | None, numerics: str = "fp32")
     Raises:
         CompileError: If memory or LLVM gives out.
     """
+    # What comes from the cache needs neither, and they take a tenth of a second to import.
+    from onebyone.compiler.emit.network import emit_network
+    from onebyone.compiler.plan.plan import plan_execution
+
     plan = plan_execution(graph, target, numerics)
     description = _describe(plan)
     module = emit_network(plan, target)
@@ -77,7 +82,7 @@ def find_built(key: str) -> Built | None:
         return None  # as good as damaged
 
 
-def _describe(plan: ExecutionPlan) -> dict[str, Any]:
+def _describe(plan: "ExecutionPlan") -> dict[str, Any]:
     layers = [
         asdict(
             Layer(
