@@ -104,6 +104,26 @@ def test_branches_do_not_take_each_others_rows(threads):
     assert torch.equal(got[0], expected[0])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_separable_convolutions_in_a_row_share_none_of_theirs(threads):
+    """The 1x1 convolution between two depthwise ones could be the end of a band or a start."""
+    net = Net()
+    value = net.input(2, 5, 12, 9)
+    values = []
+    for _ in range(3):
+        value = net.convolution(value, 5, (3, 3), groups=5, padding=(1, 1, 1, 1))
+        values.append(value)
+        value = net.convolution(value, 5)
+        values.append(value)
+    graph, inputs = net.graph(value), net.values()
+    found, got = run_in_bands(graph, inputs, host_target(), 2, threads)
+    bands = [tuple(node.name for node in found[name].nodes) for name in values]
+    assert bands == [pair for pair in zip(values[::2], values[1::2], strict=True) for _ in pair]
+    with patch.object(whole_plan, "choose_bands", lambda *_: {}):
+        expected = run_graph(graph, inputs)
+    assert torch.equal(got[0], expected[0])
+
+
 def bottleneck(net, x, *, stride=1, residual=None):
     """An inverted bottleneck: its three values."""
     wide = net.convolution(x, 64)

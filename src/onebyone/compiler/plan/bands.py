@@ -7,7 +7,7 @@ too: what a 1x1 convolution expands to is then larger than a core's private cach
 does not go on where it has been, some of its rows are computed twice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from onebyone.compiler.plan.tiles import choose_tiling, estimate_work
@@ -74,7 +74,8 @@ def choose_bands(
     found: dict[str, Band] = {}
     for node in graph:
         if isinstance(node, Convolution) and runs_depthwise(node) and node.name not in found:
-            band = _choose_band(graph, target, node, winograds, readers)
+            taken = winograds.keys() | found.keys()
+            band = _choose_band(graph, target, node, taken, readers)
             if band is not None:
                 found |= {member.name: band for member in band.nodes}
     return found
@@ -84,9 +85,10 @@ def _choose_band(
     graph: Graph,
     target: Target,
     node: Convolution,
-    winograds: Mapping[str, Winograd],
+    taken: Set[str],
     readers: Mapping[str, Sequence[str]],
 ) -> Band | None:
+    """Return the band around a depthwise convolution, without what runs in another way already."""
     if node.inputs[1:] or reached_rows(node) < node.stride[0]:
         return None
 
@@ -99,7 +101,7 @@ def _choose_band(
 
     before = graph[node.inputs[0]]
     head = before if isinstance(before, Convolution) and is_private(before, node) else None
-    if head and (head.is_depthwise or head.name in winograds or head.inputs[1:]):
+    if head and (head.is_depthwise or head.name in taken or head.inputs[1:]):
         head = None
     if head and not is_large(head):
         head = None
