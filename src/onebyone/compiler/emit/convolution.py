@@ -5,8 +5,6 @@ positions of the kernel, and at each the input channels. Sums run in the same or
 whatever its size, so a number does not depend on how pixels were cut into tiles.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 from llvmlite import ir
@@ -14,8 +12,8 @@ from llvmlite import ir
 from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record
+from onebyone.compiler.emit.tiles import by_tile, first_pixel, for_tiles
 from onebyone.compiler.plan.operations import ConvolutionKernel, ConvolutionWork, Tile
-from onebyone.compiler.target import Target
 
 
 def emit_convolution(code: Code, kernel: ConvolutionKernel, record: Record) -> None:
@@ -27,30 +25,6 @@ def emit_convolution(code: Code, kernel: ConvolutionKernel, record: Record) -> N
         code.builder.call(run_tile, [record.address, record.bases, tile, block])
 
     for_tiles(code, record, tiles, run)
-
-
-def for_tiles(code: Code, record: Record, tiles: Any, body: Callable[[Any, Any], object]) -> None:
-    """Run `body(tile, block)` for a chunk's tiles and blocks, in the order that the record says."""
-    pixel_parts, block_parts = record.numbers("pixel_parts", "block_parts")
-    pixel_part, block_part = (
-        code.div(record.chunk, block_parts),
-        code.rem(record.chunk, block_parts),
-    )
-    first_tile, last_tile = code.part(pixel_part, pixel_parts, tiles)
-    first_block, last_block = code.part(block_part, block_parts, record.number("blocks"))
-
-    def each_tile() -> AbstractContextManager[Any]:
-        return code.loop(first_tile, last_tile, name="tile")
-
-    def each_block() -> AbstractContextManager[Any]:
-        return code.loop(first_block, last_block, name="block")
-
-    inside = code.builder.icmp_signed("!=", record.number("blocks_inside"), ir.Constant(I64, 0))
-    with code.builder.if_else(inside) as (blocks_inside, tiles_inside):
-        with blocks_inside, each_tile() as tile, each_block() as block:
-            body(tile, block)
-        with tiles_inside, each_block() as block, each_tile() as tile:
-            body(tile, block)
 
 
 def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
@@ -66,10 +40,7 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
 
     tiles, larger = record.numbers("tiles", "larger_tiles")
     image, local = code.div(tile, tiles), code.rem(tile, tiles)
-    # The first `larger` tiles have `pixels`, the others one less.
-    lacking = code.sub(local, larger)
-    lacking = b.select(code.less(lacking, 0), ir.Constant(I64, 0), lacking)
-    pixel = code.sub(code.mul(local, kernel.pixels), lacking)
+    pixel = first_pixel(code, local, kernel.pixels, larger)
 
     blocks_per_group = record.number("blocks_per_group")
     group, inner = code.div(block, blocks_per_group), code.rem(block, blocks_per_group)
@@ -99,44 +70,15 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
     arguments = [source, weights, bias, target, residual, record.pointer("tap_table"), *tables]
     arguments += record.numbers("taps", "depth")
 
-    def call(pixels: int, *, last: bool) -> None:
-        body = tile_function(code, kernel_tile(kernel, code.target, pixels, last=last))
-        b.call(body, arguments)
-
-    def by_size(*, last: bool) -> None:
-        if not kernel.has_smaller_tiles:
-            call(kernel.pixels, last=last)
-            return
-        with b.if_else(code.less(local, larger)) as (large, small):
-            with large:
-                call(kernel.pixels, last=last)
-            with small:
-                call(kernel.pixels - 1, last=last)
-
-    full = (kernel.vectors, code.lanes)
-    if (kernel.last_vectors, kernel.tail_lanes) == full:
-        by_size(last=False)
-    else:
-        is_last = b.icmp_signed("==", inner, code.sub(blocks_per_group, 1))
-        with b.if_else(is_last) as (last, other):
-            with last:
-                by_size(last=True)
-            with other:
-                by_size(last=False)
+    by_tile(
+        code,
+        kernel,
+        is_large=code.less(local, larger),
+        is_last=b.icmp_signed("==", inner, code.sub(blocks_per_group, 1)),
+        body=lambda tile: b.call(tile_function(code, tile), arguments),
+    )
     b.ret_void()
     return function
-
-
-def kernel_tile(kernel: ConvolutionKernel, target: Target, pixels: int, *, last: bool) -> Tile:
-    """Return the tile of one size; of the last block of channels, or of the others."""
-    return Tile(
-        pixels=pixels,
-        vectors=kernel.last_vectors if last else kernel.vectors,
-        tail_lanes=kernel.tail_lanes if last else target.lanes,
-        unroll=kernel.unroll,
-        has_residual=kernel.has_residual,
-        activation=kernel.activation,
-    )
 
 
 def tile_symbol(tile: Tile) -> str:

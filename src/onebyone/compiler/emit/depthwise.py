@@ -9,6 +9,7 @@ from typing import Any
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record
+from onebyone.compiler.emit.tiles import by_size, first_pixel
 from onebyone.compiler.plan.operations import DepthwiseKernel
 
 UNROLLED_ROWS = 5
@@ -34,14 +35,8 @@ def emit_depthwise(code: Code, kernel: DepthwiseKernel, record: Record) -> None:
                     lambda c, mask: _emit_tile(code, kernel, record, places, pixels, c, mask),
                 )
 
-            if kernel.has_smaller_tiles:
-                with code.builder.if_else(code.less(tile, larger)) as (large, small):
-                    with large:
-                        tiles_of(kernel.pixels)
-                    with small:
-                        tiles_of(kernel.pixels - 1)
-            else:
-                tiles_of(kernel.pixels)
+            is_large = code.less(tile, larger) if kernel.has_smaller_tiles else None
+            by_size(code, kernel.pixels, is_large, tiles_of)
 
 
 def channel_range(code: Code, record: Record, channels: Any) -> tuple[Any, Any]:
@@ -55,9 +50,7 @@ def channel_range(code: Code, record: Record, channels: Any) -> tuple[Any, Any]:
 def _places(
     code: Code, kernel: DepthwiseKernel, record: Record, image: Any, row: Any, tile: Any
 ) -> dict[str, Any]:
-    lacking = code.sub(tile, record.number("larger_tiles"))
-    lacking = code.builder.select(code.less(lacking, 0), code.add(0), lacking)
-    column = code.sub(code.mul(tile, kernel.pixels), lacking)
+    column = first_pixel(code, tile, kernel.pixels, record.number("larger_tiles"))
     places = {
         "source": code.at(
             record.pointer("source"),

@@ -7,19 +7,20 @@ each number of a transformed patch, in which patches are the pixels.
 import hashlib
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import I64, PTR, VOID, Code
-from onebyone.compiler.emit.convolution import for_tiles, tile_function
+from onebyone.compiler.emit.convolution import tile_function
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.emit.rows import for_pixels, for_vectors, pixel_place
+from onebyone.compiler.emit.tiles import by_tile, first_pixel, for_tiles
 from onebyone.compiler.plan.operations import ProductKernel, ProductWork, Tile, TransformKernel
 from onebyone.compiler.plan.winograd import Matrix
-from onebyone.compiler.target import Target
 
 
 def emit_transform(code: Code, kernel: TransformKernel, record: Record) -> None:
@@ -78,36 +79,19 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
     address, bases, scratch, tile, block = function.args
     record = Record(code, ProductWork, address, bases)
     larger = record.number("larger_tiles")
-    lacking = code.sub(tile, larger)
-    lacking = b.select(code.less(lacking, 0), ir.Constant(I64, 0), lacking)
-    first = code.sub(code.mul(tile, kernel.pixels), lacking)
+    first = first_pixel(code, tile, kernel.pixels, larger)
     is_large = code.less(tile, larger)
-    is_last = b.icmp_signed("==", block, code.sub(record.number("blocks"), 1))
 
-    def multiply(pixels: int, *, last: bool) -> None:
-        tile = _product_tile(kernel, code.target, pixels, last=last)
+    def multiply(tile: Tile) -> None:
+        # Sums are not outputs yet.
+        tile = replace(tile, has_residual=False, activation=None)
         _emit_products(code, kernel, record, scratch, first, block, tile)
 
-    def by_block(pixels: int) -> None:
-        if (kernel.last_vectors, kernel.tail_lanes) == (kernel.vectors, code.lanes):
-            multiply(pixels, last=False)
-            return
-        with b.if_else(is_last) as (last, other):
-            with last:
-                multiply(pixels, last=True)
-            with other:
-                multiply(pixels, last=False)
-
+    is_last = b.icmp_signed("==", block, code.sub(record.number("blocks"), 1))
+    by_tile(code, kernel, is_large, is_last, multiply)
     pixels = ir.Constant(I64, kernel.pixels)
     if kernel.has_smaller_tiles:
-        with b.if_else(is_large) as (large, small):
-            with large:
-                by_block(kernel.pixels)
-            with small:
-                by_block(kernel.pixels - 1)
         pixels = b.select(is_large, pixels, ir.Constant(I64, kernel.pixels - 1))
-    else:
-        by_block(kernel.pixels)
     width = kernel.vectors * code.lanes
     start = code.mul(block, width)
     stop = code.minimum(code.add(start, width), record.number("channels"))
@@ -117,18 +101,6 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
         b.call(finish, [address, bases, sums, code.add(first, local), start, stop])
     b.ret_void()
     return function
-
-
-def _product_tile(kernel: ProductKernel, target: Target, pixels: int, *, last: bool) -> Tile:
-    """Return the tile of one size; its sums are not yet outputs."""
-    return Tile(
-        pixels=pixels,
-        vectors=kernel.last_vectors if last else kernel.vectors,
-        tail_lanes=kernel.tail_lanes if last else target.lanes,
-        unroll=kernel.unroll,
-        has_residual=False,
-        activation=None,
-    )
 
 
 def _emit_products(
