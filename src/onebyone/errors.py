@@ -10,9 +10,13 @@ OneByOneError                  everything below; the command line prints its tex
 ├── CompileError               a network that could not be turned into machine code
 └── InvalidGraphError          a graph that breaks its own rules: our bug, please report it
 
+FallbackWarning              (UserWarning) PyTorch runs what has no native code
+
 A message says what was wanted, what came, where, and what to do. Each error takes that one message.
 """
 
+import inspect
+import warnings
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -52,6 +56,18 @@ class CompileError(OneByOneError):
 
 class InvalidGraphError(OneByOneError):
     """Report a graph that breaks its own rules, which is a bug of ours."""
+
+
+class FallbackWarning(UserWarning):
+    """Tell of what PyTorch runs, because there is no native code for it; results are the same."""
+
+
+def warn_user(message: str) -> None:
+    """Warn of a fallback at the line of the user's code that called us, or PyTorch, which did."""
+    frame, level = inspect.currentframe(), 1
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] in ("onebyone", "torch"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, FallbackWarning, stacklevel=level)
 
 
 @contextmanager

@@ -7,8 +7,12 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.exc import BackendCompilerFailed
 
+from onebyone.compiler import CompileOptions
 from onebyone.compiler import backend as door
+from onebyone.compiler.options import NUMERICS
+from onebyone.errors import OneByOneError
 from onebyone.models import create_model
 
 
@@ -125,14 +129,37 @@ def test_training_mode_runs_in_pytorch_and_says_so():
     assert any("runs in PyTorch, not compiled" in str(one.message) for one in said)
 
 
-def test_threads_are_an_option(graphs):
-    fast = torch.compile(small(), backend="onebyone", options={"threads": 1})
+@pytest.mark.parametrize("numerics", NUMERICS)
+def test_options_are_honoured(numerics, graphs):
+    model = nn.Conv2d(64, 64, 3, padding=1).eval()
+    options = {"threads": 1, "numerics": numerics, "strict": True}
+    fast = torch.compile(model, backend="onebyone", options=options)
     with torch.inference_mode():
+        fast(torch.randn(1, 64, 56, 56))
+    (compiled,) = graphs[0].compiled
+    assert compiled.options == CompileOptions(**options)
+    kinds = {layer.kind for step in compiled._steps for layer in step.layers}
+    assert ("product" in kinds) == (numerics == "fp32")
+
+
+REFUSED_OPTIONS = {
+    "threads": ({"threads": -1}, r"`threads` \(=-1\) must be 1 to 1024"),
+    "numerics": ({"numerics": "fp16"}, "`numerics` .*'fp16'.* must be 'fp32' or 'fp32-direct'"),
+    "strict": ({"strict": 1}, r"`strict` \(=1\) must be True or False"),
+    "a name": ({"thread": 1}, "no option 'thread'; did you mean 'threads'\\?"),
+    "another's": ({"max_autotune": True}, "'max_autotune'; there are threads, numerics, strict"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED_OPTIONS.values(), ids=REFUSED_OPTIONS)
+def test_other_options_are_refused(options, message):
+    fast = torch.compile(small(), backend="onebyone", options=options)
+    with torch.inference_mode(), pytest.raises(BackendCompilerFailed, match=message) as caught:
         fast(torch.randn(1, 3, 9, 9))
-    assert graphs[0].compiled[0].threads == 1
+    assert isinstance(caught.value.inner_exception, OneByOneError)
 
 
-def test_impossible_threads_are_refused():
-    fast = torch.compile(small(), backend="onebyone", options={"threads": -1})
-    with torch.inference_mode(), pytest.raises(Exception, match=r"`threads` \(=-1\) must be 1 to"):
+def test_modes_are_refused():
+    fast = torch.compile(small(), backend="onebyone", mode="max-autotune")
+    with torch.inference_mode(), pytest.raises(BackendCompilerFailed, match="mode.*max-autotune"):
         fast(torch.randn(1, 3, 9, 9))

@@ -4,7 +4,7 @@ PyTorch finds the function below by an entry point of the package, without an im
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor, fx
 
 from onebyone.compiler.compile import compile_captured
 from onebyone.compiler.model import CompiledModel
-from onebyone.compiler.target import choose_threads, host_target
-from onebyone.errors import OneByOneError
+from onebyone.compiler.options import CompileOptions
+from onebyone.compiler.target import host_target
+from onebyone.errors import OneByOneError, UnknownNameError
 from onebyone.graph import capture
 
 MOST_SHAPES = 16
@@ -23,17 +24,31 @@ MOST_SHAPES = 16
 def onebyone(
     graph_module: fx.GraphModule,
     example_inputs: Sequence[Any],  # noqa: ARG001  # PyTorch's protocol has it; we wait for a call
-    **options: Any,
+    *,
+    options: Mapping[str, Any] | None = None,
+    mode: str | None = None,
 ) -> Callable[..., Any]:
     """Compile a graph of `torch.compile` for this CPU; what cannot be compiled runs in PyTorch.
 
     Args:
         graph_module: What PyTorch has seen the network do.
         example_inputs: Arguments of its first call, the network's weights among them.
-        options: `threads`, as in `compile_model` (`torch.compile(..., options={"threads": 1})`).
+        options: Those of `CompileOptions` by name, as in
+            `torch.compile(..., options={"threads": 1})`.
+        mode: None; PyTorch hands over what it is given, and all modes are those of inductor.
+
+    Raises:
+        UnknownNameError: If there is no option of a name, or a mode is given.
+        ShapeError: If an option's value is not what it may be. PyTorch reports all errors of
+            backends, at the first call, as `BackendCompilerFailed`, with their text.
     """
-    given = options.get("options") or {}
-    return Specialized(graph_module, _weights(graph_module), choose_threads(given.get("threads")))
+    chosen = CompileOptions.named(options or {})
+    if mode is not None:
+        raise UnknownNameError(
+            f"`mode` (={mode!r}) is for inductor; this backend takes `options`: "
+            f"{', '.join(CompileOptions.names())}"
+        )
+    return Specialized(graph_module, _weights(graph_module), chosen)
 
 
 def _weights(graph_module: fx.GraphModule) -> frozenset[int]:
@@ -52,10 +67,12 @@ class Specialized:
     Weights are part of the code. If one has been changed since, the code is made anew.
     """
 
-    def __init__(self, graph_module: fx.GraphModule, weights: frozenset[int], threads: int) -> None:
+    def __init__(
+        self, graph_module: fx.GraphModule, weights: frozenset[int], options: CompileOptions
+    ) -> None:
         self._graph_module = graph_module
         self._weights = weights
-        self._threads = threads
+        self._options = options
         self._compiled: dict[Any, CompiledModel | None] = {}
         self._versions: tuple[Any, ...] = ()
 
@@ -89,7 +106,7 @@ class Specialized:
         ]
         try:
             captured = capture(self._graph_module, arguments, constants=constants)
-            return compile_captured(captured, target=host_target(), threads=self._threads)
+            return compile_captured(captured, target=host_target(), options=self._options)
         except OneByOneError as error:
             warnings.warn(f"runs in PyTorch, not compiled: {error}", stacklevel=2)
             return None

@@ -8,6 +8,7 @@ import torch
 
 from onebyone.compiler.cache import read_entry, write_entry
 from onebyone.compiler.jit import compile_module, load_object
+from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.runtime.native import Binary
 from onebyone.compiler.target import Target
 from onebyone.errors import CompileError
@@ -51,7 +52,12 @@ class Built:
     views: tuple[tuple[str, str], ...]
 
 
-def build(graph: Graph, target: Target, key: str | None, numerics: str = "fp32") -> Built:
+def build(
+    graph: Graph,
+    target: Target,
+    key: str | None,
+    options: CompileOptions = DEFAULT_OPTIONS,
+) -> Built:
     """Plan, write and compile a graph; keep it under `key` unless that is None.
 
     Raises:
@@ -61,7 +67,7 @@ def build(graph: Graph, target: Target, key: str | None, numerics: str = "fp32")
     from onebyone.compiler.emit.network import emit_network
     from onebyone.compiler.plan.plan import plan_execution
 
-    plan = plan_execution(graph, target, numerics)
+    plan = plan_execution(graph, target, options)
     description = _describe(plan)
     module = emit_network(plan, target)
     # LLVM leaves Python's lock free, so weights are packed and written while it is busy.

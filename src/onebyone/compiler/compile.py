@@ -1,87 +1,55 @@
 """The whole road from a network to native code: capture, rewrite, split, plan, write, load."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
-
-from torch import nn
 
 from onebyone.compiler.build import Built, build, find_built
 from onebyone.compiler.cache import graph_key
+from onebyone.compiler.example import check_model, example_arguments
 from onebyone.compiler.explanation import explain
+from onebyone.compiler.fallback import Fallback, refuse_fallbacks
 from onebyone.compiler.model import CompiledModel, NativeStep, Step
+from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import NativeFunction
 from onebyone.compiler.split import Segment, is_native, split_graph
-from onebyone.compiler.target import Target, can_run, choose_threads, host_target
-from onebyone.errors import CompileError, ShapeError, check_choice
-from onebyone.graph import Captured, Graph, Ref, capture
-
-NUMERICS = ("fp32", "fp32-direct")
-"""What results promise: within 1e-5 (relative, root of the mean square) of float64.
-
-"fp32" may compute convolutions by Winograd's algorithm, "fp32-direct" does not.
-"""
+from onebyone.compiler.target import Target, can_run, host_target
+from onebyone.errors import CompileError, ShapeError
+from onebyone.graph import Captured, Graph, Opaque, Ref, capture
 
 
 def compile_model(
-    model: nn.Module,
+    model: Callable[..., Any],
     example: Any,
+    kwargs: Mapping[str, Any] | None = None,
     *,
-    threads: int | None = None,
-    numerics: str = "fp32",
     target: Target | None = None,
+    **options: Any,
 ) -> CompiledModel:
-    """Compile a network for this machine's CPU; the network itself stays as it is.
+    """Compile a network as `compile_network` does, without a word on what runs in PyTorch.
 
     Args:
-        model: Any network in evaluation mode, with float32 weights on the CPU.
-        example: The tensor that it will be called with, or a tuple of arguments. Only shapes and
-            types count; the compiled network takes these and no others.
-        threads: Threads to run on; as many as there are cores for this process if None.
-        numerics: What results promise. Both are within 1e-5 of float64, with the same bits for any
-            number of threads and any batch size. "fp32" may use Winograd's algorithm, which is
-            faster, has two to ten times the rounding errors of a sum, and lets an infinite or NaN
-            input spread to a few more pixels; "fp32-direct" keeps to sums.
+        model: As there.
+        example: As there.
+        kwargs: As there.
         target: Processor to compile for, if not the best that this one can run.
-
-    Returns:
-        What is called like the network.
-
-    Raises:
-        ModelError: If the network is in training mode, or if what it does depends on the numbers in
-            its input.
-        CompileError: If the machine code cannot be made. The network still runs in PyTorch.
-        ShapeError: If `threads` or the example cannot be.
-
-    Side effects:
-        Reads and writes the cache of compiled networks (`ONEBYONE_CACHE_DIR`).
-
-    Example:
-        >>> import torch
-        >>> model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()).eval()
-        >>> x = torch.randn(1, 3, 4, 4)
-        >>> fast = compile_model(model, x, threads=1)
-        >>> torch.allclose(fast(x), model(x), atol=1e-5)
-        True
+        options: Those of `CompileOptions`.
     """
-    check_choice("numerics", numerics, NUMERICS)
-    threads = choose_threads(threads)
-    arguments = example if isinstance(example, tuple) else (example,)
-    captured = capture(model, arguments)
-    return compile_captured(
-        captured,
-        target=target or host_target(),
-        threads=threads,
-        numerics=numerics,
-    )
+    chosen = CompileOptions(**options)
+    model = check_model(model)
+    args, named = example_arguments(example, kwargs)
+    captured = capture(model, args, named)
+    return compile_captured(captured, target=target or host_target(), options=chosen)
 
 
 def compile_captured(
-    captured: Captured, *, target: Target, threads: int, numerics: str = "fp32"
+    captured: Captured, *, target: Target, options: CompileOptions = DEFAULT_OPTIONS
 ) -> CompiledModel:
     """Compile a captured graph.
 
     Raises:
-        CompileError: If memory or LLVM gives out, or the target is for another processor.
+        CompileError: If memory or LLVM gives out, the target is for another processor, or
+            `options.strict` and an operator has no native code.
         ShapeError: If an input has no numbers.
     """
     _check_sizes(captured.graph)
@@ -91,7 +59,7 @@ def compile_captured(
             f"the best that it can run is {host_target().name!r}"
         )
     try:
-        return _compile(captured, target, threads, numerics)
+        return _compile(captured, target, options)
     except MemoryError as error:
         raise CompileError("there is not enough memory to compile the network") from error
     except RuntimeError as error:
@@ -100,21 +68,24 @@ def compile_captured(
         raise CompileError("there is not enough memory to compile the network") from error
 
 
-def _compile(captured: Captured, target: Target, threads: int, numerics: str) -> CompiledModel:
+def _compile(captured: Captured, target: Target, options: CompileOptions) -> CompiledModel:
     graph = captured.graph
-    key = graph_key(graph, target.key, numerics)
+    key = graph_key(graph, target.key, options.numerics)
+    threads = options.thread_count
     if is_native(graph):
         # What is in the cache needs neither rewrites nor a plan.
-        built = find_built(key) or build(rewrite_graph(graph), target, key, numerics)
+        built = find_built(key) or build(rewrite_graph(graph), target, key, options)
         names = tuple(node.name for node in graph.inputs)
         # Native code gives all outputs as they are shown.
         outputs = [Ref(f"output {index}") for index in range(len(graph.outputs))]
         steps: list[Step] = [_native(built, threads, names, tuple(ref.name for ref in outputs))]
         why = explain(graph, [built])
         return CompiledModel(
-            captured, steps, outputs, target=target, threads=threads, explanation=why
+            captured, steps, outputs, target=target, options=options, explanation=why
         )
     rewritten = rewrite_graph(graph)
+    if options.strict:
+        refuse_fallbacks([Fallback.of(node) for node in rewritten if isinstance(node, Opaque)])
     builts: list[Built] = []
     steps = []
     for number, part in enumerate(split_graph(rewritten)):
@@ -122,12 +93,12 @@ def _compile(captured: Captured, target: Target, threads: int, numerics: str) ->
             steps.append(part)
             continue
         name = f"{key}-{number}"
-        built = find_built(name) or build(part.graph, target, name, numerics)
+        built = find_built(name) or build(part.graph, target, name, options)
         builts.append(built)
         steps.append(_native(built, threads, part.takes, part.gives))
     why = explain(graph, builts)
     return CompiledModel(
-        captured, steps, rewritten.outputs, target=target, threads=threads, explanation=why
+        captured, steps, rewritten.outputs, target=target, options=options, explanation=why
     )
 
 

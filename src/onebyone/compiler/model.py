@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from onebyone.compiler.build import Layer
+from onebyone.compiler.fallback import Fallback
+from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.profile import LayerTime, Profile, read_timings
 from onebyone.compiler.runtime.native import NativeFunction, show
 from onebyone.compiler.target import Target
@@ -28,18 +30,6 @@ class NativeStep:
 Step = NativeStep | Opaque
 
 
-@dataclass(frozen=True, slots=True)
-class Fallback:
-    """An operator that PyTorch runs: its name, and the module that calls it."""
-
-    operator: str
-    path: str
-
-    def __str__(self) -> str:
-        """Show as `aten.cumsum.default in layer1.pool`."""
-        return f"{self.operator} in {self.path}" if self.path else self.operator
-
-
 class CompiledModel:
     """Run a network as native code, with the operators that the compiler does not know in PyTorch.
 
@@ -49,6 +39,7 @@ class CompiledModel:
 
     Attributes:
         target: Processor that it was compiled for.
+        options: What was asked of the compiler.
         threads: Threads that it runs on.
         fallbacks: Operators that run in PyTorch; empty if all is native.
     """
@@ -60,19 +51,18 @@ class CompiledModel:
         outputs: Sequence[Ref],
         *,
         target: Target,
-        threads: int,
+        options: CompileOptions,
         explanation: str,
     ) -> None:
         self.target = target
-        self.threads = threads
+        self.options = options
+        self.threads = options.thread_count
         self._captured = captured
         self._inputs = tuple(node.name for node in captured.graph.inputs)
         self._outputs = tuple(outputs)
         self._steps = tuple(steps)
         self._explanation = explanation
-        self.fallbacks = tuple(
-            Fallback(str(step.target), step.path) for step in steps if isinstance(step, Opaque)
-        )
+        self.fallbacks = tuple(Fallback.of(step) for step in steps if isinstance(step, Opaque))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the network.
@@ -113,11 +103,14 @@ class CompiledModel:
         return self._explanation
 
     def __repr__(self) -> str:
-        """Show what it is and where it runs."""
-        native = (
-            "fully native" if not self.fallbacks else f"{len(self.fallbacks)} operators in PyTorch"
+        """Show what it is, where it runs and what was asked for."""
+        count = len(self.fallbacks)
+        left = f"{count} operator{'s' if count > 1 else ''} in PyTorch" if count else "fully native"
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        strict = ", strict" if self.options.strict else ""
+        return (
+            f"CompiledModel({self.target.name}, {threads}, {self.options.numerics}{strict}, {left})"
         )
-        return f"CompiledModel({self.target.name}, {self.threads} threads, {native})"
 
     def _tensors(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
         tensors = self._captured.flatten(args, kwargs)

@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from onebyone.errors import CompileError, ShapeError, UnknownNameError, did_you_mean
+from onebyone.errors import CompileError, UnknownNameError, did_you_mean
 
 MOST_THREADS = 1024
 """More than any machine has cores; asked for far more, systems and OpenMP give out."""
@@ -159,17 +159,6 @@ def can_run(target: Target) -> bool:
     architecture, _, system, _ = target.triple.split("-")
     fits = (architecture, system) == (platform.machine(), platform.system().lower())
     return fits and target.needs <= _cpu_flags()
-
-
-def choose_threads(wanted: int | None) -> int:
-    """Return how many threads to run on: as many as there are cores for this process if None.
-
-    Raises:
-        ShapeError: If there cannot be so many.
-    """
-    if wanted is not None and not 1 <= wanted <= MOST_THREADS:
-        raise ShapeError(f"`threads` (={wanted}) must be 1 to {MOST_THREADS}")
-    return wanted or usable_cores()
 
 
 def usable_cores() -> int:

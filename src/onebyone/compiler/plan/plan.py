@@ -7,6 +7,7 @@ code only writes down what the plan says.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.plan.bands import choose_bands
 from onebyone.compiler.plan.buffers import ARENA, Buffer
 from onebyone.compiler.plan.constants import Constants
@@ -52,15 +53,17 @@ class ExecutionPlan:
         return tuple(operation for group in self.groups for operation in group)
 
 
-def plan_execution(graph: Graph, target: Target, numerics: str = "fp32") -> ExecutionPlan:
+def plan_execution(
+    graph: Graph, target: Target, options: CompileOptions = DEFAULT_OPTIONS
+) -> ExecutionPlan:
     """Decide how a graph without opaque nodes runs on a processor.
 
     Args:
         graph: What is to run.
         target: Processor.
-        numerics: "fp32", or "fp32-direct" without Winograd's algorithm.
+        options: Of these, what results promise.
     """
-    winograds = choose_winograds(graph, target) if numerics == "fp32" else {}
+    winograds = choose_winograds(graph, target) if options.allows_winograd else {}
     bands = choose_bands(graph, target, winograds)
     constants = Constants()
     placement = place_values(graph, winograds)

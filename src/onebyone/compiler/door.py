@@ -1,0 +1,68 @@
+"""Our own door: `onebyone.compile`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from onebyone.compiler.compile import compile_model
+from onebyone.compiler.fallback import warn_of_fallbacks
+from onebyone.compiler.model import CompiledModel
+
+
+def compile_network(
+    model: Callable[..., Any],
+    example: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    threads: int | None = None,
+    numerics: str = "fp32",
+    strict: bool = False,
+) -> CompiledModel:
+    """Compile a network for this machine's CPU; the network itself stays as it is.
+
+    Args:
+        model: Any network in evaluation mode, with float32 weights on the CPU, or a function of
+            tensors; tensors that a function finds elsewhere are constants from then on.
+        example: The tensor that it will be called with, or a tuple of arguments. Only shapes and
+            types count; the compiled network takes these and no others. What is no tensor is a
+            constant.
+        kwargs: Further arguments by name, with which it will be called too.
+        threads: Threads to run on; as many as there are cores for this process if None.
+        numerics: What results promise. Both are within 1e-5 of float64, with the same bits for any
+            number of threads and any batch size, but for operators that PyTorch runs. "fp32" may
+            use Winograd's algorithm, which is faster, has two to ten times the rounding errors of a
+            sum, and lets an infinite or NaN input spread to a few more pixels; "fp32-direct" keeps
+            to sums.
+        strict: Raise an error if an operator has no native code, instead of running it in PyTorch.
+
+    Returns:
+        What is called like the network.
+
+    Warns:
+        FallbackWarning: If operators have no native code and run in PyTorch; says how many, and
+            which. They stand in `.fallbacks` of the result, with their modules.
+
+    Raises:
+        ModelError: If `model` is no network, if it is in training mode, or if what it does depends
+            on the numbers in its input.
+        CompileError: If the machine code cannot be made, or if `strict` and an operator has none.
+            The network still runs in PyTorch.
+        ShapeError: If `threads`, `strict`, or the example cannot be.
+        UnknownNameError: If `numerics` is none of the two.
+
+    Side effects:
+        Reads and writes the cache of compiled networks (`ONEBYONE_CACHE_DIR`).
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()).eval()
+        >>> x = torch.randn(1, 3, 4, 4)
+        >>> fast = compile_network(model, x, threads=1)
+        >>> torch.allclose(fast(x), model(x), atol=1e-5)
+        True
+    """
+    compiled = compile_model(
+        model, example, kwargs, threads=threads, numerics=numerics, strict=strict
+    )
+    warn_of_fallbacks(compiled.fallbacks)
+    return compiled

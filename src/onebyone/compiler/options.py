@@ -1,0 +1,85 @@
+"""What a user may ask of the compiler, as data that has been checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from onebyone.compiler.target import MOST_THREADS, usable_cores
+from onebyone.errors import ShapeError, UnknownNameError, check_choice, did_you_mean
+
+NUMERICS = ("fp32", "fp32-direct")
+"""What results promise: within 1e-5 (relative, root of the mean square) of float64.
+
+"fp32" may compute convolutions by Winograd's algorithm, "fp32-direct" does not.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileOptions:
+    """Hold what every door of the compiler takes, from there to the plan.
+
+    Args:
+        threads: Threads to run on; as many as there are cores for this process if None.
+        numerics: What results promise, one of `NUMERICS`.
+        strict: Whether an operator without native code is an error, and not left to PyTorch.
+
+    Raises:
+        ShapeError: If `threads` or `strict` is not what it may be.
+        UnknownNameError: If `numerics` is none of the known words.
+
+    Example:
+        >>> CompileOptions(threads=2)
+        CompileOptions(threads=2, numerics='fp32', strict=False)
+    """
+
+    threads: int | None = None
+    numerics: str = "fp32"
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        """Check each value, whoever gave it."""
+        is_whole = isinstance(self.threads, int) and not isinstance(self.threads, bool)
+        if self.threads is not None and not (is_whole and 1 <= self.threads <= MOST_THREADS):
+            raise ShapeError(
+                f"`threads` (={self.threads!r}) must be 1 to {MOST_THREADS}, a whole number, "
+                "or None for all cores at hand"
+            )
+        check_choice("numerics", self.numerics, NUMERICS)
+        if type(self.strict) is not bool:
+            raise ShapeError(f"`strict` (={self.strict!r}) must be True or False")
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return what the options are called."""
+        return tuple(field.name for field in fields(cls))
+
+    @classmethod
+    def named(cls, given: Mapping[str, Any]) -> Self:
+        """Return the options of a dictionary, as `torch.compile` takes them.
+
+        Raises:
+            UnknownNameError: If there is no option of a name; says which there are.
+            ShapeError: If a value is not what it may be.
+        """
+        known = cls.names()
+        for name in given:
+            if name not in known:
+                raise UnknownNameError(
+                    f"no option {name!r}{did_you_mean(str(name), known) or ';'} "
+                    f"there are {', '.join(known)}"
+                )
+        return cls(**given)
+
+    @property
+    def thread_count(self) -> int:
+        """Threads to run on: those asked for, or a thread for each core of this process."""
+        return self.threads or usable_cores()
+
+    @property
+    def allows_winograd(self) -> bool:
+        """Whether convolutions may be computed by Winograd's algorithm."""
+        return self.numerics == "fp32"
+
+
+DEFAULT_OPTIONS = CompileOptions()
+"""What a user gets who asks for nothing."""
