@@ -6,7 +6,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from onebyone.graph.graph import Graph, Node
+from onebyone.graph.graph import Graph, Node, Slice
 from onebyone.graph.interpret import interpret
 from onebyone.graph.verify import verify
 
@@ -42,7 +42,30 @@ def check_rewrite(
         torch.testing.assert_close(tensor.detach(), old, rtol=0, atol=0, equal_nan=True)
     changed = differences(after, rewrite(after))
     assert not changed, f"the second application changed {changed}"
+    check_fates(graph, after)
     return after
+
+
+def check_fates(before: Graph, after: Graph) -> None:
+    """Every layer has a fate: nodes that compute it, or a reason why none does.
+
+    No node does what no layer asked for, but for slices of what several compute together.
+    """
+    assert list(after.fates) == list(before.fates), "layers were lost, or came from nowhere"
+    computed: dict[str, set[str]] = {}
+    for layer, fate in after.fates.items():
+        assert bool(fate.nodes) or fate.why, f"{layer} went without a reason"
+        for name in fate.nodes:
+            computed.setdefault(name, set()).add(layer)
+    assert set(computed) <= set(after.nodes), "layers are computed by nodes that are not there"
+    for node in after:
+        assert node.name in computed or isinstance(node, Slice), f"{node.name} computes no layer"
+    for name, layers in computed.items():
+        if layers <= set(before.nodes):
+            paths = {before[layer].path for layer in layers}
+            assert set(after[name].path.split(" + ")) <= paths | {""}, (
+                f"{name} is not at its layers"
+            )
 
 
 def check_same_values(expected: list[Tensor], got: list[Tensor], *, terms: int) -> None:

@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from onebyone.errors import InvalidGraphError
-from onebyone.graph.graph import Constant, Convolution, Function, Graph, Input, Ref, View
+from onebyone.graph.graph import (
+    Constant,
+    Convolution,
+    Fate,
+    Function,
+    Graph,
+    Input,
+    Ref,
+    View,
+)
 from tests.helpers.rewrites import check_rewrite, differences
 
 
@@ -40,6 +49,19 @@ def never_done(graph):
     return Graph.of([extra, *graph], graph.outputs)
 
 
+def without_account(graph):
+    """Gives a node another name, and loses the account of it."""
+    if "conv" not in graph.nodes:
+        return graph
+    x, conv, two = graph
+    return Graph.of([x, replace(conv, name="z"), replace(two, inputs=("z",))], graph.outputs)
+
+
+def with_fates(**fates):
+    """A rewrite that does nothing, and says that something else became of some layers."""
+    return lambda graph: replace(graph, changed={**graph.fates, **fates})
+
+
 def shown_otherwise(graph):
     return Graph.of(graph, [Ref("two", View.NHWC)])
 
@@ -59,6 +81,15 @@ FAULTS = {
     "never done": (never_done, "the second application changed"),
     "the view of an output": (shown_otherwise, "in another way"),
     "the arguments": (other_arguments, "arguments"),
+    "the account": (without_account, "layers were lost, or came from nowhere"),
+    "the layers": (with_fates(three=Fate(("two",))), "layers were lost, or came from nowhere"),
+    "a fate": (with_fates(conv=Fate(("three",))), "nodes that are not there"),
+    "a reason": (with_fates(two=Fate(())), "two went without a reason"),
+    "who computes a layer": (with_fates(two=Fate((), "why")), "two computes no layer"),
+    "the place of a layer": (
+        with_fates(x=Fate(("x", "conv")), conv=Fate(("two",))),
+        "conv is not at its layers",
+    ),
 }
 
 

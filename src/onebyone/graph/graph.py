@@ -309,8 +309,33 @@ class Opaque(Node):
     keywords: Mapping[str, Any] = field(default_factory=dict)
 
 
-Change = Node | tuple[Node, ...] | str | None
+@dataclass(frozen=True, slots=True)
+class Same:
+    """Name a node elsewhere that gives the same value as one that goes, and say why."""
+
+    name: str
+    why: str
+
+
+Change = Node | tuple[Node, ...] | Same | None
 """What comes in the place of a node; `Graph.with_changes` says what each means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """Say what changes of the graph have made of a layer that it had at first.
+
+    Args:
+        nodes: Names of the nodes that compute it now: mostly one, several where each does for
+            itself what one did for all (padding), none where nothing is left to compute.
+        why: Why nothing is left, or why the layer is not part of another, for people; or "".
+    """
+
+    nodes: tuple[str, ...]
+    why: str = ""
+
+
+NOT_NEEDED = "nothing that is left reads it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,10 +345,13 @@ class Graph:
     Args:
         nodes: By name, inputs before those who read them.
         outputs: Values that the network gives, in the order of its flattened outputs.
+        changed: What has become of each node that there was before the first change, by name; empty
+            if there has been none. `fates` has it in either case.
     """
 
     nodes: Mapping[str, Node]
     outputs: tuple[Ref, ...]
+    changed: Mapping[str, Fate] = field(default_factory=dict)
 
     @staticmethod
     def of(nodes: Iterable[Node], outputs: Iterable[Ref]) -> "Graph":
@@ -348,6 +376,11 @@ class Graph:
         found = (node for node in self if isinstance(node, Input))
         return tuple(sorted(found, key=lambda node: node.index))
 
+    @property
+    def fates(self) -> Mapping[str, Fate]:
+        """What has become of each node that there was before the first change, by name."""
+        return self.changed or {name: Fate((name,)) for name in self.nodes}
+
     def readers(self) -> dict[str, list[str]]:
         """Return, for every node, the names of those who read it, once for each time they do."""
         found: dict[str, list[str]] = {name: [] for name in self.nodes}
@@ -363,20 +396,20 @@ class Graph:
     def with_changes(self, changes: Mapping[str, Change]) -> "Graph":
         """Return the graph with some nodes changed; a rewrite's only tool.
 
-        Who read a changed node reads what came in its place, by whatever name.
+        Who read a changed node reads what came in its place, by whatever name. The new nodes also
+        compute the layers that the old ones computed, which `fates` keeps account of.
 
         Args:
             changes: By name: what comes in the place of that node. A node; several nodes, of which
-                the last gives its value; the name of a node elsewhere that gives the same value; or
-                None, where nobody reads it any more. A node moves by None at its old place and
-                itself, under its old name, at the new one.
+                the last gives its value; the `Same` value of a node elsewhere; or None, where
+                nobody reads it any more. A node moves by None at its old place and itself, under
+                its old name, at the new one.
         """
         alias: dict[str, str] = {}
         for old, new in changes.items():
             last = new[-1] if isinstance(new, tuple) else new
-            name = last.name if isinstance(last, Node) else last
-            if name is not None and name != old:
-                alias[old] = name
+            if last is not None and last.name != old:
+                alias[old] = last.name
 
         def final(name: str) -> str:
             while name in alias:
@@ -386,20 +419,55 @@ class Graph:
         kept: list[Node] = []
         for node in self:
             new = changes.get(node.name, node)
-            if new is None or isinstance(new, str):
+            if new is None or isinstance(new, Same):
                 continue
             for one in new if isinstance(new, tuple) else (new,):
                 inputs = tuple(map(final, one.inputs))
                 kept.append(one if inputs == one.inputs else _reading(one, inputs, final))
         graph = Graph.of(kept, (replace(ref, name=final(ref.name)) for ref in self.outputs))
         assert len(graph) == len(kept), "two nodes of one name"
-        return graph
+        return replace(graph, changed=_fates_after(self, changes, graph))
 
     def __str__(self) -> str:
         """Show one line a node."""
         from onebyone.graph.show import show_graph
 
         return show_graph(self)
+
+
+def _fates_after(before: Graph, changes: Mapping[str, Change], after: Graph) -> Mapping[str, Fate]:
+    """Return the fates of layers behind a change: whoever computed one has heirs, or none."""
+    readers = before.readers()
+    heirs: dict[str, Fate] = {}
+    for node in reversed(tuple(before)):
+        new = changes.get(node.name, node)
+        if isinstance(new, Same):
+            heirs[node.name] = Fate((), new.why)
+        elif new is not None:
+            last = new[-1] if isinstance(new, tuple) else new
+            heirs[node.name] = Fate((_computer(node, last),))
+        elif node.name in after.nodes:
+            heirs[node.name] = Fate((node.name,))  # it has moved
+        else:
+            # Who read it and does without has its work as well.
+            names = (name for reader in readers[node.name] for name in heirs[reader].nodes)
+            nodes = tuple(dict.fromkeys(names))
+            heirs[node.name] = Fate(nodes, "" if nodes else NOT_NEEDED)
+    return {layer: _inherited(fate, heirs) for layer, fate in before.fates.items()}
+
+
+def _computer(old: Node, new: Node) -> str:
+    """Return who does a node's work, of which only a slice may have come in its place."""
+    is_part = isinstance(new, Slice) and not isinstance(old, Slice)
+    return new.inputs[0] if is_part else new.name
+
+
+def _inherited(fate: Fate, heirs: Mapping[str, Fate]) -> Fate:
+    if not fate.nodes:
+        return fate
+    found = [heirs[name] for name in fate.nodes]
+    nodes = tuple(dict.fromkeys(name for heir in found for name in heir.nodes))
+    return Fate(nodes, "" if nodes else found[0].why)
 
 
 def _reading(node: Node, inputs: tuple[str, ...], final: Callable[[str], str]) -> Node:

@@ -16,6 +16,7 @@ from onebyone.graph.graph import (
     Pad,
     Pool,
     Reshape,
+    Same,
     Shuffle,
     Slice,
     Upsample,
@@ -24,6 +25,8 @@ from onebyone.graph.graph import (
 
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1}
 """The number that changes nothing on the right of an operator."""
+
+UNCHANGED = "it changes no number"
 
 _IDENTITY = Function("clamp", (-math.inf, math.inf))
 
@@ -51,7 +54,7 @@ def _find_change(uses: Uses, node: Node) -> Mapping[str, Change]:
     before = uses.graph[node.inputs[0]]
     if node.shape != before.shape or not _is_identity(node):
         return {}
-    return {node.name: before.name}
+    return {node.name: Same(before.name, UNCHANGED)}
 
 
 def _is_identity(node: Node) -> bool:
@@ -96,7 +99,7 @@ def _without_neutral(uses: Uses, node: Arithmetic) -> Mapping[str, Change]:
 def _activated(node: Arithmetic, kept: str) -> Change:
     """What is left of arithmetic that does nothing: its activation, if it has one."""
     if node.activation is None:
-        return kept
+        return Same(kept, UNCHANGED)
     return Activation(
         name=node.name, inputs=(kept,), shape=node.shape, path=node.path, function=node.activation
     )

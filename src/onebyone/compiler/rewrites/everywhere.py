@@ -29,6 +29,20 @@ class Uses:
         """Whether one node reads that value, once, and nobody else ever sees it."""
         return len(self.readers[name]) == 1 and not self.graph.is_output(name)
 
+    def why_shared(self, name: str, reader: Node) -> str:
+        """Return who sees a value besides one of its readers, in words; "" if nobody does."""
+        place = self.graph[name].place
+        if self.is_read_once(name):
+            return ""
+        if self.graph.is_output(name):
+            return f"{place} is an output itself"
+        others = [other for other in self.readers[name] if other != reader.name]
+        return (
+            f"{self.graph[others[0]].place} reads {place} too"
+            if others
+            else f"{place} is read twice"
+        )
+
 
 def change_everywhere(
     graph: Graph, find_change: Callable[[Uses, Node], Mapping[str, Change]]

@@ -6,7 +6,12 @@ from dataclasses import replace
 import torch
 
 from onebyone.compiler.rewrites.everywhere import Uses, change_everywhere
-from onebyone.compiler.rewrites.rescale import find_linear, rescaled, with_scaled_weight
+from onebyone.compiler.rewrites.rescale import (
+    INFINITE,
+    find_linear,
+    rescaled,
+    with_scaled_weight,
+)
 from onebyone.graph.graph import BatchNorm, Change, Convolution, Graph, Node
 
 
@@ -26,27 +31,49 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
 def _find_change(uses: Uses, node: Node) -> Mapping[str, Change]:
     if isinstance(node, BatchNorm):
-        return _into_convolution_before(uses, node)
+        folded = _into_convolution_before(uses, node)
+        return {} if isinstance(folded, str) else {folded.name: None, node.name: folded}
     if isinstance(node, Convolution):
-        return _into_convolution_behind(uses, node)
+        norm = uses.graph[node.inputs[0]]
+        folded = _into_convolution_behind(uses, norm, node) if isinstance(norm, BatchNorm) else ""
+        return {} if isinstance(folded, str) else {norm.name: None, node.name: folded}
     return {}
 
 
-def _into_convolution_before(uses: Uses, norm: BatchNorm) -> Mapping[str, Change]:
-    conv = find_linear(uses, norm.inputs[0])
-    folded = rescaled(conv, *norm.scale_and_shift()) if conv else None
-    if conv is None or folded is None:
-        return {}
-    return {conv.name: None, norm.name: replace(folded, activation=norm.activation)}
+def why_not_folded(uses: Uses, norm: BatchNorm) -> str:
+    """Return why a batch norm stays on its own, in words; "" if it need not."""
+    readers = [uses.graph[name] for name in uses.readers[norm.name]]
+    found = [_into_convolution_before(uses, norm)]
+    found += [
+        _into_convolution_behind(uses, norm, conv)
+        for conv in readers
+        if isinstance(conv, Convolution) and conv.inputs[0] == norm.name
+    ]
+    reasons = [one for one in found if isinstance(one, str)]
+    if len(reasons) < len(found):
+        return ""
+    return f"not folded: {', and '.join(dict.fromkeys(reasons))}"
+
+
+def _into_convolution_before(uses: Uses, norm: BatchNorm) -> Convolution | str:
+    """Return the convolution before a norm that does its work; or why it cannot."""
+    conv = find_linear(uses, norm.inputs[0], norm)
+    if isinstance(conv, str):
+        return conv
+    folded = rescaled(conv, *norm.scale_and_shift())
+    return replace(folded, activation=norm.activation) if folded else INFINITE
 
 
 @torch.no_grad()
-def _into_convolution_behind(uses: Uses, conv: Convolution) -> Mapping[str, Change]:
-    norm = uses.graph[conv.inputs[0]]
-    if not isinstance(norm, BatchNorm) or not uses.is_read_once(norm.name):
-        return {}
-    if norm.activation or any(conv.padding):
-        return {}
+def _into_convolution_behind(uses: Uses, norm: BatchNorm, conv: Convolution) -> Convolution | str:
+    """Return the convolution behind a norm that does its work; or why it cannot."""
+    if norm.activation:
+        return f"its activation comes before {conv.place}"
+    if any(conv.padding):
+        return f"{conv.place} pads it with zeros"
+    shared = uses.why_shared(norm.name, conv)
+    if shared:
+        return shared
     # Each group of outputs reads its own channels.
     outputs = conv.weight.shape[0] // conv.groups
     shape = (conv.groups, 1, conv.weight.shape[1], 1, 1)
@@ -57,5 +84,5 @@ def _into_convolution_behind(uses: Uses, conv: Convolution) -> Mapping[str, Chan
     bias = (conv.weight * shift).sum((1, 2, 3))
     folded = with_scaled_weight(conv, scale, bias if conv.bias is None else conv.bias + bias)
     if folded is None:
-        return {}
-    return {norm.name: None, conv.name: replace(folded, inputs=(norm.inputs[0], *conv.inputs[1:]))}
+        return INFINITE
+    return replace(folded, inputs=(norm.inputs[0], *conv.inputs[1:]))

@@ -20,14 +20,26 @@ def fold_pad(graph: Graph) -> Graph:
 
 
 def _find_change(uses: Uses, pad: Node) -> Mapping[str, Change]:
-    if not isinstance(pad, Pad) or pad.value != 0 or uses.graph.is_output(pad.name):
+    if not isinstance(pad, Pad) or why_not_folded(uses, pad):
         return {}
     changes: dict[str, Change] = {pad.name: None}
     for name in uses.readers[pad.name]:
         conv = uses.graph[name]
-        if not isinstance(conv, Convolution) or pad.name in conv.inputs[1:]:
-            return {}
+        assert isinstance(conv, Convolution)
         top, bottom, left, right = (a + b for a, b in zip(pad.padding, conv.padding, strict=True))
         inputs = (pad.inputs[0], *conv.inputs[1:])
         changes[name] = replace(conv, inputs=inputs, padding=(top, bottom, left, right))
     return changes
+
+
+def why_not_folded(uses: Uses, pad: Pad) -> str:
+    """Return why a border is made on its own, in words; "" if it need not be."""
+    if pad.value != 0:
+        return f"not folded: convolutions pad with 0, not with {pad.value:g}"
+    if uses.graph.is_output(pad.name):
+        return "not folded: it is an output itself"
+    for name in uses.readers[pad.name]:
+        reader = uses.graph[name]
+        if not isinstance(reader, Convolution) or pad.name in reader.inputs[1:]:
+            return f"not folded: {reader.place} reads it and cannot pad"
+    return ""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from onebyone.compiler.rewrites.everywhere import Uses, change_everywhere
-from onebyone.compiler.rewrites.rescale import find_linear, rescaled
-from onebyone.graph.graph import Arithmetic, Change, Constant, Graph, Node
+from onebyone.compiler.rewrites.rescale import INFINITE, find_linear, rescaled
+from onebyone.graph.graph import Arithmetic, Change, Constant, Convolution, Graph, Node
 
 
 def fold_scale(graph: Graph) -> Graph:
@@ -32,15 +32,33 @@ def fold_scale(graph: Graph) -> Graph:
 def _find_change(uses: Uses, node: Node) -> Mapping[str, Change]:
     if not isinstance(node, Arithmetic):
         return {}
-    for side, (name, other) in enumerate((node.inputs, node.inputs[::-1])):
-        conv, constant = find_linear(uses, name), uses.graph[other]
-        if conv is None or not isinstance(constant, Constant) or conv.shape != node.shape:
+    folded = _folded(uses, node)
+    return {} if isinstance(folded, str) else {folded.name: None, node.name: folded}
+
+
+def why_not_folded(uses: Uses, node: Arithmetic) -> str:
+    """Return why arithmetic with a constant stays on its own, in words; or ""."""
+    folded = _folded(uses, node)
+    return f"not folded: {folded}" if isinstance(folded, str) else ""
+
+
+def _folded(uses: Uses, node: Arithmetic) -> Convolution | str:
+    """Return the convolution that does the arithmetic as well; or why none can."""
+    for is_left, (name, other) in ((True, node.inputs), (False, node.inputs[::-1])):
+        constant = uses.graph[other]
+        if not isinstance(constant, Constant):
             continue
-        step = _scale_and_shift(node.operator, constant.value, conv.shape[1], side == 0)
-        folded = rescaled(conv, *step) if step else None
-        if folded:
-            return {conv.name: None, node.name: replace(folded, activation=node.activation)}
-    return {}
+        conv = find_linear(uses, name, node)
+        if isinstance(conv, str):
+            return conv
+        if conv.shape != node.shape:
+            return f"it repeats {conv.place}"
+        step = _scale_and_shift(node.operator, constant.value, conv.shape[1], is_left)
+        if step is None:
+            return "it is no scale or shift of channels"
+        folded = rescaled(conv, *step)
+        return replace(folded, activation=node.activation) if folded else INFINITE
+    return "neither side is a constant"
 
 
 @torch.no_grad()

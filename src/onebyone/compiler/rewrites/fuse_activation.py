@@ -21,9 +21,21 @@ def fuse_activation(graph: Graph) -> Graph:
 def _find_change(uses: Uses, node: Node) -> Mapping[str, Change]:
     if not isinstance(node, Activation):
         return {}
+    fused = _fused(uses, node)
+    return {} if isinstance(fused, str) else {fused.name: None, node.name: fused}
+
+
+def why_not_fused(uses: Uses, node: Activation) -> str:
+    """Return why an activation stays on its own, in words; "" if it need not."""
+    fused = _fused(uses, node)
+    return f"not fused: {fused}" if isinstance(fused, str) else ""
+
+
+def _fused(uses: Uses, node: Activation) -> Node | str:
+    """Return what computes the activation's input and applies it; or why nothing can."""
     before = uses.graph[node.inputs[0]]
     if not isinstance(before, Convolution | BatchNorm | Arithmetic):
-        return {}
-    if before.activation or not uses.is_read_once(before.name):
-        return {}
-    return {before.name: None, node.name: replace(before, activation=node.function)}
+        return f"{before.place} cannot apply it"
+    if before.activation:
+        return f"{before.place} is activated already"
+    return uses.why_shared(before.name, node) or replace(before, activation=node.function)

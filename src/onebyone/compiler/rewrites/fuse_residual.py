@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from onebyone.compiler.rewrites.everywhere import Uses, change_everywhere
 from onebyone.compiler.rewrites.rescale import find_linear
-from onebyone.graph.graph import Arithmetic, Change, Graph, Node
+from onebyone.graph.graph import Arithmetic, Change, Convolution, Graph, Node
 
 
 def fuse_residual(graph: Graph) -> Graph:
@@ -22,14 +22,29 @@ def fuse_residual(graph: Graph) -> Graph:
 
 
 def _find_change(uses: Uses, add: Node) -> Mapping[str, Change]:
-    if not isinstance(add, Arithmetic) or add.operator != "add":
+    if not isinstance(add, Arithmetic):
         return {}
+    fused = _fused(uses, add)
+    return {} if isinstance(fused, str) else {fused.name: None, add.name: fused}
+
+
+def why_not_fused(uses: Uses, add: Arithmetic) -> str:
+    """Return why arithmetic with two computed values stays on its own, in words; or ""."""
+    fused = _fused(uses, add)
+    return f"not fused: {fused}" if isinstance(fused, str) else ""
+
+
+def _fused(uses: Uses, add: Arithmetic) -> Convolution | str:
+    """Return the convolution that adds its other side as a residual; or why none can."""
+    if add.operator != "add":
+        return "convolutions add, and do nothing else with a second value"
     if any(uses.graph[name].shape != add.shape for name in add.inputs):
-        return {}
+        return "its inputs differ in shape"
+    reasons: list[str] = []
     for name in sorted(add.inputs, key=uses.position.__getitem__, reverse=True):
-        conv = find_linear(uses, name)
-        if conv:
+        conv = find_linear(uses, name, add)
+        if not isinstance(conv, str):
             residual = add.inputs[1 - add.inputs.index(name)]
-            fused = replace(conv, inputs=(*conv.inputs, residual), activation=add.activation)
-            return {conv.name: None, add.name: fused}
-    return {}
+            return replace(conv, inputs=(*conv.inputs, residual), activation=add.activation)
+        reasons.append(conv)
+    return ", and ".join(dict.fromkeys(reasons))

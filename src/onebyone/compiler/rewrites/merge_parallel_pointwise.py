@@ -54,25 +54,59 @@ def _find_change(uses: Uses, node: Node) -> Mapping[str, Change]:
     return changes
 
 
+def why_not_merged(uses: Uses, conv: Convolution) -> str:
+    """Return why a 1x1 convolution with siblings stays on its own, in words; "" without any."""
+    siblings = [other for other in _pointwise_readers(uses, conv.inputs[0]) if other is not conv]
+    if not siblings or not conv.is_pointwise:
+        return ""
+    obstacle = _obstacle(uses, conv)
+    if obstacle:
+        return f"not merged with {siblings[0].place}, as it {obstacle}"
+    reasons = [
+        f"{other.place}, which {_obstacle(uses, other) or _difference(other, conv)}"
+        for other in siblings
+    ]
+    return f"not merged with {', nor with '.join(reasons)}"
+
+
 def _siblings(uses: Uses, node: Convolution) -> list[Convolution]:
     """Return those that can be merged with a convolution, itself among them, in order."""
-    readers = [uses.graph[name] for name in uses.readers[node.inputs[0]]]
+    return [
+        conv
+        for conv in _pointwise_readers(uses, node.inputs[0])
+        if _can_merge(uses, conv) and not _difference(conv, node)
+    ]
+
+
+def _pointwise_readers(uses: Uses, name: str) -> list[Convolution]:
+    readers = [uses.graph[reader] for reader in dict.fromkeys(uses.readers[name])]
     return [
         conv
         for conv in readers
-        if isinstance(conv, Convolution)
-        and _can_merge(uses, conv)
-        and (conv.stride, conv.activation) == (node.stride, node.activation)
+        if isinstance(conv, Convolution) and conv.is_pointwise and conv.inputs[0] == name
     ]
 
 
 def _can_merge(uses: Uses, conv: Convolution) -> bool:
-    return (
-        conv.is_pointwise
-        and len(conv.inputs) == 1
-        and not uses.graph.is_output(conv.name)
-        and not any(isinstance(uses.graph[name], Concat) for name in uses.readers[conv.name])
-    )
+    return conv.is_pointwise and not _obstacle(uses, conv)
+
+
+def _obstacle(uses: Uses, conv: Convolution) -> str:
+    """Return what keeps a convolution from being merged with any other: what it does; or ""."""
+    if len(conv.inputs) > 1:
+        return "adds a residual"
+    if uses.graph.is_output(conv.name):
+        return "is an output itself"
+    readers = (uses.graph[name] for name in uses.readers[conv.name])
+    concat = next((reader for reader in readers if isinstance(reader, Concat)), None)
+    return f"is written straight into {concat.place}" if concat else ""
+
+
+def _difference(conv: Convolution, other: Convolution) -> str:
+    """Return what a convolution has that its sibling has not, if that keeps them apart; or ""."""
+    if conv.stride != other.stride:
+        return "has another stride"
+    return "has another activation" if conv.activation != other.activation else ""
 
 
 @torch.no_grad()

@@ -6,21 +6,28 @@ import torch
 from torch import Tensor
 
 from onebyone.compiler.rewrites.everywhere import Uses
-from onebyone.graph.graph import Convolution
+from onebyone.graph.graph import Convolution, Node
 
 _BLOCK = 2**18
 """Weights scaled at a time: 2 MB of float64 stay in the cache; all at once is 10 times slower."""
 
 
-def find_linear(uses: Uses, name: str) -> Convolution | None:
-    """Return the convolution of that name, if its value is read only once and as it was summed.
+INFINITE = "a combined weight would be infinite"
 
-    That is without a residual and an activation.
+
+def find_linear(uses: Uses, name: str, reader: Node) -> Convolution | str:
+    """Return the convolution of that name, if only one reader has its value, and as it was summed.
+
+    That is without a residual and an activation. Otherwise return why not, in words.
     """
     node = uses.graph[name]
-    if not isinstance(node, Convolution) or not uses.is_read_once(name):
-        return None
-    return node if node.activation is None and len(node.inputs) == 1 else None
+    if not isinstance(node, Convolution):
+        return f"{node.place} is no convolution"
+    if node.activation is not None:
+        return f"{node.place} is activated first"
+    if len(node.inputs) > 1:
+        return f"{node.place} adds a residual already"
+    return uses.why_shared(name, reader) or node
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from onebyone.compiler.rewrites.fold_scale import fold_scale
 from onebyone.compiler.rewrites.fuse_activation import fuse_activation
 from onebyone.compiler.rewrites.fuse_residual import fuse_residual
 from onebyone.compiler.rewrites.merge_parallel_pointwise import merge_parallel_pointwise
+from onebyone.compiler.rewrites.reasons import with_reasons
 from onebyone.compiler.rewrites.skip_concat import skip_concat
 from onebyone.errors import located
 from onebyone.graph.graph import Graph
@@ -38,6 +39,9 @@ def rewrite_graph(graph: Graph, *, check: bool = False) -> Graph:
         graph: What `capture` gave; it is left unchanged.
         check: Whether to verify the graph at the start and after every rewrite.
 
+    Returns:
+        The graph, whose `fates` say what has become of each layer, and why not more.
+
     Raises:
         InvalidGraphError: If a rewrite broke the graph, with its name.
     """
@@ -51,4 +55,4 @@ def rewrite_graph(graph: Graph, *, check: bool = False) -> Graph:
             if check:
                 with located(rewrite.__name__):
                     verify(graph)
-    return graph
+    return with_reasons(graph)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from onebyone.compiler.rewrites.everywhere import Uses, change_everywhere
-from onebyone.graph.graph import Change, Concat, Graph, Node, Slice
+from onebyone.graph.graph import Change, Concat, Graph, Node, Same, Slice
 
 
 def skip_concat(graph: Graph) -> Graph:
@@ -27,6 +27,8 @@ def _find_change(uses: Uses, node: Node) -> Mapping[str, Change]:
     for name in concat.inputs:
         stop = start + uses.graph[name].shape[1]
         if (start, stop) == (node.start, node.stop):
-            return {node.name: name}
+            return {
+                node.name: Same(name, f"it gives {uses.graph[name].place}, which is read instead")
+            }
         start = stop
     return {}
