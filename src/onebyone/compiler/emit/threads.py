@@ -1,7 +1,8 @@
 """What worker threads run, and how a call reaches them; one module for the whole process.
 
-A pool is four words: the number of calls made (32 bits, and its 32 bits of sleepers), the context
-of the latest call, how many workers are inside one, and how long to look before sleeping.
+A pool is six words: the number of calls made (32 bits, and its 32 bits of sleepers), the context
+of the latest call, how many workers are inside one, how long to look before sleeping, and a table
+of its workers with their number.
 """
 
 from typing import Any
@@ -9,11 +10,26 @@ from typing import Any
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code, int32, int64
+from onebyone.compiler.emit.placing import (
+    NUMBER,
+    POOL,
+    emit_make_room,
+    note_core,
+    note_thread,
+    take_cores_back,
+)
 from onebyone.compiler.emit.schedule import PREPARE, RUN
-from onebyone.compiler.emit.waiting import exchange, load_word, pause, wait_while, wake
+from onebyone.compiler.emit.waiting import (
+    exchange,
+    has_sleepers,
+    load_word,
+    pause,
+    wait_while,
+    wake,
+)
 from onebyone.compiler.target import Target
 
-CALLS, JOB, ACTIVE, SPINS = range(4)
+CALLS, JOB, ACTIVE, SPINS, WORKERS, WORKER_COUNT = range(6)
 POOL_WORDS = 8
 
 
@@ -38,19 +54,27 @@ def _call(code: Code, context: Any, entry: int, arguments: list[Any]) -> None:
 
 
 def _emit_work(module: ir.Module, target: Target) -> None:
-    """Serve calls for ever; a worker is two words, its pool and its number."""
+    """Serve calls for ever."""
     code = Code(module, target, ir.Function(module, ir.FunctionType(PTR, [PTR]), "work"))
     b = code.builder
     (worker,) = code.function.args
-    pool = b.load(worker, typ=PTR, align=8)
-    thread = b.load(_word(code, worker, 1), typ=I64, align=8)
+    note_thread(code, worker)
+    pool = b.load(_word(code, worker, POOL), typ=PTR, align=8)
+    thread = b.load(_word(code, worker, NUMBER), typ=I64, align=8)
     spins = b.load(_word(code, pool, SPINS), typ=I64, align=8)
     entry, serve = b.block, b.append_basic_block("serve")
     b.branch(serve)
     b.position_at_end(serve)
     seen = b.phi(I32, name="seen")
     seen.add_incoming(int32(0), entry)
-    wait_while(code, pool, spins, lambda value: b.icmp_signed("==", value, seen))
+    wait_while(
+        code,
+        pool,
+        spins,
+        lambda value: b.icmp_signed("==", value, seen),
+        before_sleep=lambda: note_core(code, worker),
+    )
+    take_cores_back(code, worker)
     latest = load_word(code, pool)
     # Announce first, then look: who retires a context clears the job, then waits for `ACTIVE` to be
     # 0.
@@ -68,8 +92,14 @@ def _emit_invoke(module: ir.Module, target: Target) -> None:
     code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, [PTR, PTR]), "invoke"))
     b = code.builder
     pool, context = code.function.args
+    make_room = emit_make_room(module, target)
     _call(code, context, PREPARE, [context])
     with b.if_then(b.icmp_unsigned("!=", b.ptrtoint(pool, I64), int64(0))):
+        # Before there is a call: a worker must not wake while its cores are looked at.
+        with b.if_then(has_sleepers(code, pool), likely=False):
+            workers = b.load(_word(code, pool, WORKERS), typ=PTR, align=8)
+            count = b.load(_word(code, pool, WORKER_COUNT), typ=I64, align=8)
+            b.call(make_room, [workers, count])
         exchange(code, _word(code, pool, JOB), b.ptrtoint(context, I64))
         b.atomic_rmw("add", pool, int32(1), "seq_cst")
         wake(code, pool)

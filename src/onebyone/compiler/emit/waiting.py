@@ -35,8 +35,22 @@ def pause(code: Code) -> None:
     code.builder.call(code.intrinsic(name, ir.VoidType(), [I32] * len(values)), values)
 
 
-def wait_while(code: Code, word: Any, spins: Any, is_waiting: Callable[[Any], Any]) -> None:
-    """Go on when `is_waiting(value)` is false: look `spins` times, then sleep between looks."""
+def wait_while(
+    code: Code,
+    word: Any,
+    spins: Any,
+    is_waiting: Callable[[Any], Any],
+    before_sleep: Callable[[], None] = lambda: None,
+) -> None:
+    """Go on when `is_waiting(value)` is false: look `spins` times, then sleep between looks.
+
+    Args:
+        code: Where the waiting is written.
+        word: Address of the word that is waited for.
+        spins: How often to look before sleeping.
+        is_waiting: Writes the condition, of the word's value.
+        before_sleep: Writes what is done before each sleep.
+    """
     b = code.builder
     look, keep, nap, sleep, awake, end = (
         b.append_basic_block(name) for name in ("look", "keep", "nap", "sleep", "awake", "go")
@@ -55,6 +69,7 @@ def wait_while(code: Code, word: Any, spins: Any, is_waiting: Callable[[Any], An
     b.cbranch(code.less(count, spins), look, nap)
 
     b.position_at_end(nap)
+    before_sleep()
     sleepers = b.gep(word, [int32(1)], source_etype=I32)
     b.atomic_rmw("add", sleepers, int32(1), "seq_cst")
     value = load_word(code, word)
@@ -69,11 +84,16 @@ def wait_while(code: Code, word: Any, spins: Any, is_waiting: Callable[[Any], An
     b.position_at_end(end)
 
 
-def wake(code: Code, word: Any) -> None:
-    """Wake all who sleep on a word that has just been changed."""
+def has_sleepers(code: Code, word: Any) -> Any:
+    """Whether anybody sleeps on a word, or is about to."""
     b = code.builder
     sleepers = b.load_atomic(b.gep(word, [int32(1)], source_etype=I32), "seq_cst", 4, typ=I32)
-    with b.if_then(b.icmp_signed("!=", sleepers, int32(0)), likely=False):
+    return b.icmp_signed("!=", sleepers, int32(0))
+
+
+def wake(code: Code, word: Any) -> None:
+    """Wake all who sleep on a word that has just been changed."""
+    with code.builder.if_then(has_sleepers(code, word), likely=False):
         _futex(code, word, WAKE, int32(EVERYBODY))
 
 

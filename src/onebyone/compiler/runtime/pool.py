@@ -13,7 +13,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from onebyone.compiler.emit.threads import ACTIVE, JOB, POOL_WORDS, SPINS, emit_threads
+from onebyone.compiler.emit.placing import AWAKE, CORE, NUMBER, POOL, WORKER_WORDS
+from onebyone.compiler.emit.threads import (
+    ACTIVE,
+    JOB,
+    POOL_WORDS,
+    SPINS,
+    WORKER_COUNT,
+    WORKERS,
+    emit_threads,
+)
 from onebyone.compiler.jit import Loaded, compile_module, load_object
 from onebyone.compiler.target import host_target
 from onebyone.errors import CompileError
@@ -58,6 +67,7 @@ class Pool:
     lock: threading.RLock = field(default_factory=threading.RLock)
     _words: Words = field(default_factory=lambda: (ctypes.c_int64 * POOL_WORDS)())
     _workers: list[Words] = field(default_factory=list)
+    _table: Words = field(init=False)
     _address: int = 0
 
     def __post_init__(self) -> None:
@@ -66,9 +76,13 @@ class Pool:
         if self.threads > 1:
             self._address = ctypes.addressof(self._words)
         for number in range(1, self.threads):
-            worker = (ctypes.c_int64 * 2)(self._address, number)
+            worker = (ctypes.c_int64 * WORKER_WORDS)()
+            worker[POOL], worker[NUMBER], worker[CORE] = self._address, number, AWAKE
             self._workers.append(worker)
             _start_thread(_native()["work"], ctypes.addressof(worker))
+        self._table = (ctypes.c_int64 * len(self._workers))(*map(ctypes.addressof, self._workers))
+        self._words[WORKERS] = ctypes.addressof(self._table)
+        self._words[WORKER_COUNT] = len(self._workers)
 
     def run(self, context: int) -> None:
         """Make one call with the context at that address; `lock` is held by the caller."""
