@@ -2,6 +2,7 @@
 
 import copy
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -87,17 +88,22 @@ def judge(network: Network, *, doors: Sequence[str] = ("compile", "backend")) ->
             _note(
                 verdict, "compile", lambda: judge_compile(network, model, inputs, expected, verdict)
             )
-        # Its numerics are "fp32", with Winograd's algorithm.
-        if "backend" in doors and not network.has_nan:
-            _note(verdict, "backend", lambda: judge_backend(model, inputs, expected, verdict))
+        if "backend" in doors:
+            _note(
+                verdict, "backend", lambda: judge_backend(network, model, inputs, expected, verdict)
+            )
     verdict.seconds = time.perf_counter() - start
     return verdict
 
 
 def _note(verdict: Verdict, door: str, run: Callable[[], None]) -> None:
-    """Run a judge, and note what it finds."""
+    """Run a judge, and note what it finds and what the compiler warns of."""
     try:
-        run()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            run()
+        for warning in caught:
+            _note_warning(verdict, door, str(warning.message))
     except Wrong as wrong:
         verdict.findings.append(f"{door}: {wrong}")
     except OneByOneError as error:
@@ -107,6 +113,14 @@ def _note(verdict: Verdict, door: str, run: Callable[[], None]) -> None:
             verdict.refusals.append(f"{door}: {error}")
     except Exception as error:
         verdict.findings.append(f"{door}: {type(error).__name__}: {error}")
+
+
+def _note_warning(verdict: Verdict, door: str, text: str) -> None:
+    """A network that PyTorch's door left to PyTorch was refused."""
+    if "not compiled" in text:
+        verdict.refusals.append(f"{door}: {text}")
+    if "onebyone" in text and "\n" in text.strip():
+        verdict.findings.append(f"{door}: a warning of several lines: {text}")
 
 
 def expect(model: nn.Module, inputs: Callable[[], tuple[Tensor, ...]]) -> Expected:
@@ -177,13 +191,15 @@ def judge_compile(
 
 
 def judge_backend(
+    network: Network,
     model: nn.Module,
     inputs: Callable[[], tuple[Tensor, ...]],
     expected: Expected,
     verdict: Verdict,
 ) -> None:
     """`torch.compile(backend="onebyone")`: numbers, inputs, and a second call."""
-    through, given = _through(model, "onebyone"), inputs()
+    options = {"numerics": network.numerics, "threads": 2}
+    through, given = _through(model, backend="onebyone", options=options), inputs()
     try:
         result = through(*given)
     except Exception:
@@ -196,15 +212,15 @@ def judge_backend(
     check_bits(through(*inputs()), first, "a second call")
 
 
-def _through(model: nn.Module, backend: str) -> Callable[..., Any]:
+def _through(model: nn.Module, **facts: Any) -> Callable[..., Any]:
     torch.compiler.reset()
-    return torch.compile(model, backend=backend, dynamic=False)
+    return torch.compile(model, dynamic=False, **facts)
 
 
 def _is_beyond_pytorch(model: nn.Module, inputs: Callable[[], tuple[Tensor, ...]]) -> bool:
     """Whether PyTorch's door does not open for this network, whoever stands behind it."""
     try:
-        _through(model, "eager")(*inputs())
+        _through(model, backend="eager")(*inputs())
     except Exception:
         return True
     return False

@@ -4,9 +4,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -44,7 +42,7 @@ def judge_in_processes(seeds: Iterable[int], judge: Judge = judge_seed) -> Itera
         stop(process, pipe)
 
 
-def start(judge: Judge) -> tuple[BaseProcess, Connection]:
+def start(judge: Judge) -> tuple[BaseProcess, Any]:
     """Start a process that judges the seeds that come through the pipe."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = multiprocessing.Pipe()
@@ -54,19 +52,18 @@ def start(judge: Judge) -> tuple[BaseProcess, Connection]:
     return process, ours
 
 
-def work(pipe: Connection, judge: Judge) -> None:
+def work(pipe: Any, judge: Judge) -> None:
     """Judge until there are no more seeds; the process's own cache of compiled networks."""
     import torch
 
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ONEBYONE_CACHE_DIR"] = folder
         while (seed := pipe.recv()) is not None:
             pipe.send(judge(seed))
 
 
-def ask(process: BaseProcess, pipe: Connection, seed: int) -> Verdict:
+def ask(process: BaseProcess, pipe: Any, seed: int) -> Verdict:
     """Have a network judged."""
     pipe.send(seed)
     try:
@@ -80,7 +77,7 @@ def ask(process: BaseProcess, pipe: Connection, seed: int) -> Verdict:
     return Verdict(seed, findings=[f"no answer after {MOST_SECONDS} s"])
 
 
-def stop(process: BaseProcess, pipe: Connection) -> None:
+def stop(process: BaseProcess, pipe: Any) -> None:
     """Let the process end."""
     if process.is_alive():
         pipe.send(None)
