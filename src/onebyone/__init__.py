@@ -1,27 +1,17 @@
 """OneByOne: a PyTorch toolkit and CPU compiler for the 1x1 (pointwise) convolutions in a CNN."""
 
-from collections.abc import Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from onebyone.errors import FallbackWarning, OneByOneError
-from onebyone.models import create_model, load, load_model, open_photo, predict, save
+from onebyone.lazy import offer
 
 if TYPE_CHECKING:
-    from onebyone.compiler import CompiledModel
+    from onebyone import models, nn
+    from onebyone.compiler import compile_network as compile  # noqa: A004
+    from onebyone.errors import FallbackWarning, OneByOneError
+    from onebyone.models import create_model, load, load_model, open_photo, predict, save
 
 __version__ = version("onebyone")
-
-
-def compile(  # noqa: A001
-    model: Callable[..., Any], example: Any, kwargs: Any = None, **options: Any
-) -> "CompiledModel":
-    """Compile a network for this machine's CPU; all about it stands at `compile_network`."""
-    from onebyone.compiler import compile_network  # late, because it loads LLVM
-
-    return compile_network(model, example, kwargs, **options)
-
-
 __all__ = [
     "FallbackWarning",
     "OneByOneError",
@@ -30,7 +20,18 @@ __all__ = [
     "create_model",
     "load",
     "load_model",
+    "models",
+    "nn",
     "open_photo",
     "predict",
     "save",
 ]
+__getattr__, __dir__ = offer(
+    __name__,
+    {
+        "onebyone": "models nn",
+        "onebyone.compiler": "compile_network=compile",
+        "onebyone.errors": "FallbackWarning OneByOneError",
+        "onebyone.models": "create_model load load_model open_photo predict save",
+    },
+)

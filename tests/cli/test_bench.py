@@ -28,7 +28,7 @@ def engines(monkeypatch):
 
     known = {"eager": Engine("eager", wrong), "openvino": Engine("openvino", missing)}
     monkeypatch.setattr(
-        "onebyone.cli.bench.find_engines",
+        "onebyone.bench.find_engines",
         lambda names: [Engine("onebyone", exact), *(known[name] for name in names)],
     )
 

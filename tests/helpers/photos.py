@@ -52,6 +52,11 @@ def bomb_png() -> bytes:
     return png(30_000, 30_000, bits=8, colour=0, pixels=b"\0" * 100)
 
 
+def large_png(side: int) -> bytes:
+    """A few bytes that claim to be a square photo of that side."""
+    return png(side, side, bits=8, colour=2, pixels=b"\0" * 100)
+
+
 def encode(image: Image.Image, kind: str, **options) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from onebyone.errors import PhotoError
-from onebyone.models import open_photo
+from onebyone.models import check_photo, open_photo
 from tests.helpers import photos
 from tests.helpers.photos import CHELSEA, ROCKET
 
@@ -64,7 +64,11 @@ BAD = {
     ),
     "bomb": (
         photos.bomb_png(),
-        " unpacks to more than 178 million pixels, too many to be safe; scale it down first",
+        " has more than 100 million pixels, which is too many to unpack; scale it down first",
+    ),
+    "144-megapixels": (
+        photos.large_png(12_000),
+        " has more than 100 million pixels, which is too many to unpack; scale it down first",
     ),
     "stripe": (
         photos.encode(Image.new("RGB", (1, 101)), "PNG"),
@@ -81,6 +85,23 @@ def test_a_bad_photo_is_refused_with_one_line(tmp_path, content, line):
     with pytest.raises(PhotoError) as error:
         open_photo(path)
     assert str(error.value) == f"{path}{line}"
+
+
+@pytest.mark.parametrize(("content", "line"), BAD.values(), ids=BAD)
+def test_all_but_damage_is_seen_without_unpacking(tmp_path, content, line):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    if "damaged or cut short" in line:
+        check_photo(path)
+        return
+    with pytest.raises(PhotoError) as error:
+        check_photo(path)
+    assert str(error.value) == f"{path}{line}"
+
+
+def test_100_megapixels_are_a_photo(tmp_path):
+    (tmp_path / "photo.png").write_bytes(photos.large_png(10_000))
+    check_photo(tmp_path / "photo.png")
 
 
 def test_a_name_too_long_for_a_file_is_refused():

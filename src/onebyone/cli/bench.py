@@ -3,26 +3,21 @@
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.progress import Progress
 
-from onebyone.bench import (
-    PEERS,
-    Comparison,
-    compare,
-    describe_machine,
-    find_engines,
-    load_subject,
-)
-from onebyone.bench.table import render
 from onebyone.cli.console import print_json, stderr, stdout, tell
 from onebyone.compiler.target import MOST_THREADS
 
+if TYPE_CHECKING:
+    from onebyone.bench import Comparison
+
 Item = TypeVar("Item")
 
-ALL_PEERS = ",".join(PEERS)
+ALL_PEERS = "eager,inductor,onnxruntime,openvino"
+"""What `bench.PEERS` holds; building that takes torch."""
 
 
 def bench(
@@ -51,6 +46,13 @@ def bench(
     Named networks get random weights: the time does not depend on them. Every engine's output is
     checked against PyTorch in float64.
     """
+    from onebyone.models import check_reference
+
+    for model in models:
+        check_reference(model)
+    from onebyone.bench import compare, describe_machine, find_engines, load_subject
+    from onebyone.bench.table import render
+
     names = [name.strip() for name in against.split(",") if name.strip()]
     machine = describe_machine()
     comparisons: list[Comparison] = []

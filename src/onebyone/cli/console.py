@@ -1,8 +1,10 @@
 """What the commands print, and where: results on stdout, all else on stderr."""
 
 import json
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -36,6 +38,25 @@ def print_error(message: str) -> None:
     """Print one line on stderr that says what went wrong; odd characters of names are spelt out."""
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
     print(f"onebyone: {''.join(shown)}", file=sys.stderr)  # noqa: T201
+
+
+@contextmanager
+def show_notices() -> Generator[None]:
+    """Print what the library says of waiting for others, such as the hub, on stderr."""
+    logger, notices = logging.getLogger("onebyone"), _Notices()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(notices)
+    try:
+        yield
+    finally:
+        logger.removeHandler(notices)
+        logger.setLevel(level)
+
+
+class _Notices(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def tell(message: str) -> None:

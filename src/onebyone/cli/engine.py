@@ -1,15 +1,17 @@
 """What runs a network on the command line: native code, or PyTorch."""
 
-from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from onebyone.cli.console import tell
 from onebyone.errors import OneByOneError
-from onebyone.models import ModelCard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from onebyone.models import ModelCard
 
 
 class Engine(StrEnum):
@@ -20,14 +22,16 @@ class Engine(StrEnum):
 
 
 def start_engine(
-    network: nn.Module, card: ModelCard, engine: Engine
-) -> tuple[Callable[[Tensor], Any], Engine]:
+    network: "nn.Module", card: "ModelCard", engine: Engine
+) -> "tuple[Callable[[Tensor], Any], Engine]":
     """Return what to call with one prepared photo, and which engine it is.
 
     A network that cannot be compiled runs in PyTorch, and a line says why.
     """
     if engine is Engine.TORCH:
         return network, engine
+    import torch
+
     from onebyone.compiler import compile_model  # late, because it loads LLVM
 
     size = card.preprocess.input_size

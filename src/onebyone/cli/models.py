@@ -1,34 +1,38 @@
 """`onebyone models`: the zoo as a table."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 from rich.table import Table
 
 from onebyone.cli.console import print_json, progress, stdout
-from onebyone.explain import CostReport, LayerKind, count_cost
-from onebyone.models import ZOO, ModelSpec, build_network
+
+if TYPE_CHECKING:
+    from onebyone.models import ModelSpec
 
 
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the zoo: cost, share of 1x1 convolutions, and where the weights are."""
-    costs = {spec.name: _cost(spec) for spec in progress(ZOO.values(), "counting")}
+    from onebyone.models import ZOO
+
+    rows = [_row(spec) for spec in progress(list(ZOO.values()), "counting")]
     if as_json:
-        print_json({"models": [_row(spec, costs[spec.name]) for spec in ZOO.values()]})
+        print_json({"models": rows})
     else:
-        stdout().print(_table(costs))
+        stdout().print(_table(rows))
 
 
-def _cost(spec: ModelSpec) -> CostReport:
+def _row(spec: "ModelSpec") -> dict[str, Any]:
+    import torch
+
+    from onebyone.explain import LayerKind, count_cost
+    from onebyone.models import build_network
+
     with torch.device("meta"):
         network = build_network(spec.config)
-    return count_cost(network, (1, 3, spec.input_size, spec.input_size))
-
-
-def _row(spec: ModelSpec, cost: CostReport) -> dict[str, Any]:
+    cost = count_cost(network, (1, 3, spec.input_size, spec.input_size))
     weights = spec.weights
     return {
         "name": spec.name,
@@ -48,7 +52,7 @@ def _row(spec: ModelSpec, cost: CostReport) -> dict[str, Any]:
     }
 
 
-def _table(costs: dict[str, CostReport]) -> Table:
+def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(
         title="The zoo. Multiply-adds (MACs) of convolutions and linear layers, for one image.",
         title_justify="left",
@@ -59,35 +63,36 @@ def _table(costs: dict[str, CostReport]) -> Table:
         collapse_padding=True,
     )
     # On a narrow terminal it is the last column that gives way.
-    table.add_column("model", style="bold", no_wrap=True, min_width=max(map(len, ZOO)))
+    width = max(len(row["name"]) for row in rows)
+    table.add_column("model", style="bold", no_wrap=True, min_width=width)
     for heading in ("input", "params M", "MACs G", "1x1s", "% MACs", "top-1 %"):
         table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     table.add_column("ImageNet weights", no_wrap=True)
-    for spec in ZOO.values():
-        cost = costs[spec.name]
+    for row in rows:
         table.add_row(
-            spec.name,
-            f"{spec.input_size}",
-            f"{cost.params / 1e6:.2f}",
-            f"{cost.macs / 1e9:.3f}",
-            f"{len(cost.of_kind(LayerKind.POINTWISE))}",
-            f"{100 * cost.macs_share(LayerKind.POINTWISE):.1f}",
-            _top1(spec),
-            _where(spec),
+            row["name"],
+            f"{row['input_size']}",
+            f"{row['params'] / 1e6:.2f}",
+            f"{row['macs'] / 1e9:.3f}",
+            f"{row['pointwise_layers']}",
+            f"{100 * row['pointwise_macs_share']:.1f}",
+            _top1(row),
+            _where(row),
         )
     return table
 
 
-def _top1(spec: ModelSpec) -> str:
-    if spec.weights is None:
+def _top1(row: dict[str, Any]) -> str:
+    if row["weights"] is None:
         return ""
-    size = spec.weights.preprocess.input_size
-    return f"{spec.weights.top1:.1f}" + (f" @{size}" if size != spec.input_size else "")
+    size = row["weights"]["input_size"]
+    return f"{row['weights']['top1_percent']:.1f}" + (
+        f" @{size}" if size != row["input_size"] else ""
+    )
 
 
-def _where(spec: ModelSpec) -> str:
-    if spec.weights is None:
+def _where(row: dict[str, Any]) -> str:
+    if row["weights"] is None:
         return "[dim]  none known[/]"
-    source = spec.weights.source
-    mark = "[green]✓[/]" if source.find() else " "
-    return f"{mark} {source.address}"
+    mark = "[green]✓[/]" if row["weights"]["at_hand"] else " "
+    return f"{mark} {row['weights']['source']}"

@@ -3,13 +3,18 @@
 capture -> rewrites -> split -> plan -> emit -> jit -> runtime
 """
 
-from onebyone.compiler.compile import compile_captured, compile_model
-from onebyone.compiler.door import compile_network
-from onebyone.compiler.fallback import Fallback, describe_fallbacks
-from onebyone.compiler.model import CompiledModel
-from onebyone.compiler.options import CompileOptions
-from onebyone.compiler.profile import Profile
-from onebyone.compiler.target import TARGETS, Target, find_target, host_target, usable_cores
+from typing import TYPE_CHECKING
+
+from onebyone.lazy import offer
+
+if TYPE_CHECKING:
+    from onebyone.compiler.compile import compile_captured, compile_model
+    from onebyone.compiler.door import compile_network
+    from onebyone.compiler.fallback import Fallback, describe_fallbacks
+    from onebyone.compiler.model import CompiledModel
+    from onebyone.compiler.options import CompileOptions
+    from onebyone.compiler.profile import Profile
+    from onebyone.compiler.target import TARGETS, Target, find_target, host_target, usable_cores
 
 __all__ = [
     "TARGETS",
@@ -26,3 +31,17 @@ __all__ = [
     "host_target",
     "usable_cores",
 ]
+
+# Late, because the road to native code loads LLVM, and what is beside it does not need that.
+__getattr__, __dir__ = offer(
+    __name__,
+    {
+        "onebyone.compiler.compile": "compile_captured compile_model",
+        "onebyone.compiler.door": "compile_network",
+        "onebyone.compiler.fallback": "Fallback describe_fallbacks",
+        "onebyone.compiler.model": "CompiledModel",
+        "onebyone.compiler.options": "CompileOptions",
+        "onebyone.compiler.profile": "Profile",
+        "onebyone.compiler.target": "TARGETS Target find_target host_target usable_cores",
+    },
+)

@@ -1,15 +1,21 @@
 """The zoo: networks, their weights, and what travels with them."""
 
-from onebyone.models.card import ModelCard
-from onebyone.models.checkpoint import load, save
-from onebyone.models.create import create_model
-from onebyone.models.families import build_network
-from onebyone.models.network import Network, NetworkConfig
-from onebyone.models.photo import open_photo
-from onebyone.models.predict import ClassScore, Prediction, predict
-from onebyone.models.preprocess import Preprocess
-from onebyone.models.registry import ZOO, ModelSpec, find_model
-from onebyone.models.resolve import LoadedModel, default_weights, load_model
+from typing import TYPE_CHECKING
+
+from onebyone.lazy import offer
+
+if TYPE_CHECKING:
+    from onebyone.models.card import ModelCard
+    from onebyone.models.checkpoint import load, save
+    from onebyone.models.create import create_model
+    from onebyone.models.families import build_network
+    from onebyone.models.network import Network, NetworkConfig
+    from onebyone.models.photo import check_photo, open_photo
+    from onebyone.models.prediction import ClassScore, Prediction, predict
+    from onebyone.models.preprocess import Preprocess
+    from onebyone.models.reference import check_reference, default_weights
+    from onebyone.models.registry import ZOO, ModelSpec, find_model
+    from onebyone.models.resolve import LoadedModel, load_model
 
 __all__ = [
     "ZOO",
@@ -22,6 +28,8 @@ __all__ = [
     "Prediction",
     "Preprocess",
     "build_network",
+    "check_photo",
+    "check_reference",
     "create_model",
     "default_weights",
     "find_model",
@@ -31,3 +39,20 @@ __all__ = [
     "predict",
     "save",
 ]
+
+__getattr__, __dir__ = offer(
+    __name__,
+    {
+        "onebyone.models.card": "ModelCard",
+        "onebyone.models.checkpoint": "load save",
+        "onebyone.models.create": "create_model",
+        "onebyone.models.families": "build_network",
+        "onebyone.models.network": "Network NetworkConfig",
+        "onebyone.models.photo": "check_photo open_photo",
+        "onebyone.models.prediction": "ClassScore Prediction predict",
+        "onebyone.models.preprocess": "Preprocess",
+        "onebyone.models.reference": "check_reference default_weights",
+        "onebyone.models.registry": "ZOO ModelSpec find_model",
+        "onebyone.models.resolve": "LoadedModel load_model",
+    },
+)

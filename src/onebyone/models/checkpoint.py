@@ -19,13 +19,11 @@ from onebyone.models.card import ModelCard
 from onebyone.models.families import CONFIGS, build_network
 from onebyone.models.naming import describe_misfits, load_tensors
 from onebyone.models.network import Network, NetworkConfig
+from onebyone.models.reference import SUFFIX
 from onebyone.models.weight_files import read_metadata, read_safetensors
 
 FORMAT = 1
 """Raised by one whenever an older reader would misunderstand the metadata."""
-
-SUFFIX = ".safetensors"
-"""What the name of a checkpoint ends in."""
 
 _KEY = "onebyone"
 

@@ -1,6 +1,8 @@
 """Opening a user's photo: as it looks in a viewer, or not at all."""
 
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -18,6 +20,10 @@ MAX_ASPECT = 100
 """Longer over shorter side. Scaling the shorter side up makes memory grow with this number."""
 
 
+MAX_PIXELS = 100_000_000
+"""Pixels of the largest photo. In RGB they take 300 MB, and a second copy while it is turned."""
+
+
 def open_photo(path: str | Path) -> Image.Image:
     """Return a photo in RGB, the right way up.
 
@@ -27,15 +33,30 @@ def open_photo(path: str | Path) -> Image.Image:
     Raises:
         PhotoError: If the file is missing, damaged, no photo, or of a refused kind.
     """
-    path = Path(path)
+    with _opened(Path(path)) as image:
+        return _flatten(ImageOps.exif_transpose(image))
+
+
+def check_photo(path: str | Path) -> None:
+    """Check by its first bytes that a file is a photo to open; nothing is unpacked.
+
+    Raises:
+        PhotoError: As `open_photo`, except if the file is damaged further on.
+    """
+    with _opened(Path(path)):
+        pass
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[ImageFile.ImageFile]:
+    """Give the photo in a file, of a kind to be read; it is unpacked when it is first looked at."""
     check_file(path, "a photo", PhotoError)
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd metadata, and of sizes from half of that on which it refuses.
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata
             with Image.open(path, formats=FORMATS) as image:
                 _check_kind(image, path)
-                return _flatten(ImageOps.exif_transpose(image))
+                yield image
     except PhotoError:
         raise
     except UnidentifiedImageError as error:
@@ -43,19 +64,24 @@ def open_photo(path: str | Path) -> Image.Image:
             f"{path} is no photo that can be read; a JPEG, PNG, WebP, AVIF, BMP, TIFF or GIF was "
             "wanted"
         ) from error
-    except Image.DecompressionBombError as error:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise PhotoError(
-            f"{path} unpacks to more than {limit} million pixels, too many to be safe; "
-            "scale it down first"
-        ) from error
+    except Image.DecompressionBombError as error:  # from somewhat above our own limit on
+        raise _too_large(path) from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise PhotoError(
             f"{path} is damaged or cut short ({first_line(error)}); get the file again"
         ) from error
 
 
+def _too_large(path: Path) -> PhotoError:
+    return PhotoError(
+        f"{path} has more than {MAX_PIXELS // 1_000_000} million pixels, which is too many to "
+        "unpack; scale it down first"
+    )
+
+
 def _check_kind(image: ImageFile.ImageFile, path: Path) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(path)
     # An MPO is a JPEG that a phone or camera added a preview or a depth map to.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:

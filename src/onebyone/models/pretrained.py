@@ -14,10 +14,10 @@ from onebyone.models.card import ModelCard
 from onebyone.models.checkpoint import is_checkpoint, read_checkpoint
 from onebyone.models.imagenet import imagenet_classes
 from onebyone.models.network import NetworkConfig
+from onebyone.models.reference import is_weight_file
 from onebyone.models.registry import KNOWN_FILES, ModelSpec
 from onebyone.models.sources import HubFile, check_sha256
 from onebyone.models.timm_config import classes_from_timm, preprocess_from_timm
-from onebyone.models.weight_files import is_weight_file
 
 
 @dataclass(frozen=True, slots=True)

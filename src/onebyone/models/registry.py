@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from onebyone.errors import UnknownNameError, did_you_mean
 from onebyone.models.googlenet import GoogLeNetConfig
 from onebyone.models.inception_resnet_v2 import InceptionResNetV2Config
 from onebyone.models.mobilenet import MobileNetConfig, MobileStage
 from onebyone.models.network import NetworkConfig
 from onebyone.models.nin import NiNConfig, NiNStage
 from onebyone.models.preprocess import HALF, Preprocess
+from onebyone.models.reference import unknown_model
 from onebyone.models.resnet import BlockKind, ResNetConfig
 from onebyone.models.sources import HubFile, PackageFile, UrlFile, Weights, digits_in_name
 
@@ -49,9 +49,7 @@ def find_model(name: str) -> ModelSpec:
         UnknownNameError: If there is none; names the nearest.
     """
     if name not in ZOO:
-        raise UnknownNameError(
-            f"no model {name!r}{did_you_mean(name, ZOO) or ';'} `onebyone models` lists all"
-        )
+        raise unknown_model(name)
     return ZOO[name]
 
 

@@ -1,20 +1,27 @@
 """From what a user calls a model to a network."""
 
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import nn
 
-from onebyone.errors import ModelError, UnknownNameError, located
+from onebyone.errors import UnknownNameError, located
 from onebyone.models.card import ModelCard
-from onebyone.models.checkpoint import SUFFIX, load
+from onebyone.models.checkpoint import load
 from onebyone.models.create import create_model
 from onebyone.models.external import from_file, from_timm, from_torchvision
 from onebyone.models.naming import load_tensors
-from onebyone.models.weight_files import is_weight_file, read_tensors
+from onebyone.models.reference import (
+    CheckpointFile,
+    FileFactory,
+    PackageName,
+    ZooName,
+    is_weight_file,
+    read_reference,
+)
+from onebyone.models.weight_files import read_tensors
 
 
 class LoadedModel(NamedTuple):
@@ -25,7 +32,6 @@ class LoadedModel(NamedTuple):
 
 
 _PACKAGES = {"timm": from_timm, "torchvision": from_torchvision}
-_FILE = re.compile(r"(?P<path>.+\.py):(?P<factory>\w+)")
 
 
 def load_model(model: str | Path, *, weights: str | Path | None = None) -> LoadedModel:
@@ -45,31 +51,19 @@ def load_model(model: str | Path, *, weights: str | Path | None = None) -> Loade
     return LoadedModel(network.float().eval(), card)
 
 
-def default_weights(model: str) -> str | None:
-    """Return the weights to use a model with when the user names none.
-
-    Example:
-        >>> default_weights("resnet50"), default_weights("mine.py:make")
-        ('imagenet', None)
-    """
-    return None if _FILE.fullmatch(model) or model.endswith(SUFFIX) else "imagenet"
-
-
 def _build(model: str, weights: str | None) -> LoadedModel:
-    package, _, name = model.partition(":")
-    if package in _PACKAGES:
-        loaded = LoadedModel(*_PACKAGES[package](name, pretrained=weights == "imagenet"))
-        return loaded if weights == "imagenet" else _with_weights(loaded, weights)
-    if match := _FILE.fullmatch(model):
-        return _with_weights(
-            LoadedModel(*from_file(Path(match["path"]), match["factory"])), weights
-        )
-    if model.endswith(SUFFIX):
-        network = load(model)
-        return _with_weights(LoadedModel(network, network.card), weights)
-    _check_zoo_name(model)
-    network = create_model(model, weights=weights)
-    return LoadedModel(network, network.card)
+    match read_reference(model):
+        case ZooName(name):
+            network = create_model(name, weights=weights)
+            return LoadedModel(network, network.card)
+        case PackageName(package, name):
+            loaded = LoadedModel(*_PACKAGES[package](name, pretrained=weights == "imagenet"))
+            return loaded if weights == "imagenet" else _with_weights(loaded, weights)
+        case FileFactory(path, factory):
+            return _with_weights(LoadedModel(*from_file(path, factory)), weights)
+        case CheckpointFile(path):
+            network = load(path)
+            return _with_weights(LoadedModel(network, network.card), weights)
 
 
 def _with_weights(loaded: LoadedModel, weights: str | None) -> LoadedModel:
@@ -84,17 +78,3 @@ def _with_weights(loaded: LoadedModel, weights: str | None) -> LoadedModel:
     with located(weights):
         load_tensors(loaded.network, tensors)
     return loaded._replace(card=replace(loaded.card, weights=weights, license=None))
-
-
-def _check_zoo_name(model: str) -> None:
-    """Tell the files that people mean for models from misspelt names."""
-    if model.endswith(".py"):
-        raise ModelError(
-            f"{model} is a Python file; name the function in it that returns the network: "
-            f"{model}:FUNCTION"
-        )
-    if is_weight_file(model):
-        raise ModelError(
-            f"{model} is a file of weights, which does not say of which network; name that, and "
-            f"pass the file as its weights: NAME --weights {model}"
-        )

@@ -13,16 +13,8 @@ from torch import Tensor
 from onebyone.errors import WeightsError
 from onebyone.files import check_file
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
-"""Names of weight files end in one of these."""
-
 # What training scripts call the network's own weights inside a larger file, best first.
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
-
-
-def is_weight_file(text: str) -> bool:
-    """Say whether a text names a weight file, by its ending."""
-    return text.endswith(SUFFIXES)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

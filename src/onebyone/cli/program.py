@@ -4,7 +4,9 @@ import errno
 import io
 import os
 import sys
+import traceback
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,7 @@ import typer
 
 from onebyone import __version__
 from onebyone.cli.bench import bench
-from onebyone.cli.console import WRONG_USE, print_error
+from onebyone.cli.console import WRONG_USE, print_error, show_notices
 from onebyone.cli.demo import demo
 from onebyone.cli.models import models
 from onebyone.cli.predict import predict
@@ -21,9 +23,6 @@ from onebyone.errors import OneByOneError
 FAILURE = 1
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a write is answered with if there is no room."""
-
-INTERRUPTED = 130
-"""What shells report for a program that Ctrl-C ended: 128 + SIGINT."""
 
 app = typer.Typer(
     name="onebyone",
@@ -36,6 +35,21 @@ app.command()(bench)
 app.command()(demo)
 
 
+@dataclass
+class Settings:
+    """What a run of the program was told before its subcommand.
+
+    Attributes:
+        debug: Whether an error shows where in the code it arose.
+    """
+
+    debug: bool = False
+
+
+def _set_debug(context: typer.Context, wanted: bool) -> None:
+    context.obj.debug = wanted
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"onebyone {__version__}")
@@ -44,6 +58,12 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", callback=_set_debug, help="Show an error's traceback before its line."
+        ),
+    ] = False,
     version: Annotated[
         bool,
         typer.Option(
@@ -54,12 +74,17 @@ def options(
     """What the 1x1 convolutions of a CNN do, cost and could do without."""
 
 
-def main() -> None:
-    """Run the program and end it: status 0 for success, 2 and one line for a wrong use."""
+def run_program(arguments: list[str]) -> int:
+    """Run the subcommand that the arguments name, and return the exit status.
+
+    Raises:
+        KeyboardInterrupt: If Ctrl-C is pressed.
+    """
     _prepare_streams()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' warnings are for programmers
-    sys.exit(_run(sys.argv[1:]))
+    with show_notices():
+        return _run(arguments)
 
 
 def _prepare_streams() -> None:
@@ -72,18 +97,23 @@ def _prepare_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    settings = Settings()
     try:
-        status = app(arguments or ["--help"], prog_name="onebyone", standalone_mode=False)
+        status = app(
+            arguments or ["--help"], prog_name="onebyone", standalone_mode=False, obj=settings
+        )
         sys.stdout.flush()
     except OneByOneError as error:
+        if settings.debug:
+            traceback.print_exception(error)
         print_error(str(error))
         return WRONG_USE
     except typer.TyperException as error:
         message = error.format_message()
         print_error(message if message.endswith(".") else f"{message}.")
         return WRONG_USE
-    except typer.Abort:
-        return INTERRUPTED
+    except typer.Abort as error:  # its word for Ctrl-C
+        raise KeyboardInterrupt from error
     except BrokenPipeError:
         return _give_up_output(0)  # the reader, such as `head`, has seen enough
     except SystemExit as end:
