@@ -65,7 +65,7 @@ def test_a_command_loads_what_it_needs(command):
 
 
 def test_the_names_that_are_known_before_torch_is_loaded_are_the_zoos():
-    assert ZOO_NAMES == tuple(ZOO)
+    assert tuple(ZOO) == ZOO_NAMES
 
 
 def test_the_peers_that_are_known_before_torch_is_loaded_are_the_benchs():
