@@ -1,74 +1,271 @@
-"""What the compiler did with each layer, and why not more, in words."""
+"""What became of each captured layer, with whom, and why not more."""
 
+import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from onebyone.compiler.build import Built, Layer
-from onebyone.graph import (
-    Activation,
-    Arithmetic,
-    BatchNorm,
-    Constant,
-    Convolution,
-    Graph,
-    Node,
-    Opaque,
-)
+from onebyone.compiler.words import joined, kind_of, operator_of, shorten
+from onebyone.graph import Constant, Convolution, Fate, Graph, Input, Node, Opaque
 
-NAME_WIDTH = 44
+NAME_WIDTH = 40
+KIND_WIDTH = 20
 LINE_WIDTH = 100
 
+VERDICTS = {
+    "input": "input",
+    "constant": "constant",
+    "alone": "alone",
+    "merged": "merged with others into one 1x1 convolution",
+    "by rows": "run by rows with others",
+    "fused": "fused into another",
+    "free": "free",
+    "in PyTorch": "in PyTorch",
+}
+"""What can become of a layer, and how the first line says it."""
 
-def explain(graph: Graph, builts: Sequence[Built]) -> str:
-    """Return a line for each captured layer: done on its own, fused, free, or left to PyTorch."""
-    layers = {layer.name: layer for built in builts for layer in built.layers}
-    free = {name: why for built in builts for name, why in built.views}
-    readers = graph.readers()
-    fates = {node.name: _fate(graph, node, layers, free, readers) for node in graph}
-    left = sum(isinstance(node, Opaque) for node in graph)
-    fused = sum(fate.startswith("fused") for fate in fates.values())
-    lines = [
-        f"{len(graph)} layers: {len(layers)} operations of native code, {fused} layers fused into "
-        f"them, {left} operators in PyTorch"
-    ]
-    for node in graph:
-        name = node.path or node.name
-        shown = name if len(name) <= NAME_WIDTH else f"…{name[1 - NAME_WIDTH :]}"
-        lines.append(f"{node.kind:<12} {shown:<{NAME_WIDTH}} {fates[node.name]}"[:LINE_WIDTH])
-    return "\n".join(lines)
-
-
-def _fate(
-    graph: Graph,
-    node: Node,
-    layers: Mapping[str, Layer],
-    free: Mapping[str, str],
-    readers: Mapping[str, Sequence[str]],
-) -> str:
-    if isinstance(node, Opaque):
-        return f"in PyTorch: no native code for {node.target}"
-    if node.name in free:
-        return f"free: {free[node.name]}"
-    band = next((layer for layer in layers.values() if node.name in layer.stages[:-1]), None)
-    if band is not None:
-        return f"fused by rows into {band.path or band.name}"
-    if node.name in layers:
-        layer = layers[node.name]
-        why = _why_alone(graph, node, readers)
-        done = f"{layer.kind}: {layer.note}" if layer.note else layer.kind
-        return f"{done}; not fused, {why}" if why else done
-    return "constant" if isinstance(node, Constant) else "fused into a neighbour"
+HELP = {
+    "input": "for values from other parts",
+    "transform": "for inputs of Winograd convolutions",
+    "border": "for zeros around images",
+    "copy": "for copies",
+    "output": "for values that go out",
+}
+"""What operations that compute no layer are for, by their kind."""
 
 
-def _why_alone(graph: Graph, node: Node, readers: Mapping[str, Sequence[str]]) -> str:
-    """Return why a layer that could be part of a convolution is not."""
-    if not isinstance(node, (Activation, Arithmetic, BatchNorm)):
-        return ""
-    sources = [graph[name] for name in node.inputs]
-    convolutions = [source for source in sources if isinstance(source, Convolution)]
-    if not convolutions:
-        return "no convolution before it"
-    if all(
-        len(readers[source.name]) > 1 or graph.is_output(source.name) for source in convolutions
-    ):
-        return "its convolution's result is also needed without it"
-    return ""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Say what became of one captured layer.
+
+    Args:
+        name: Of the captured node.
+        place: Module that it came from, or the name.
+        kind: What it is, in the words of the field.
+        verdict: One of `VERDICTS`.
+        operations: Names of the operations that compute it, as in a profile.
+        detail: How, with whom, and why not more; "" where the verdict says it all.
+    """
+
+    name: str
+    place: str
+    kind: str
+    verdict: str
+    operations: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What became of each layer; `print` it for a line or more a layer.
+
+    Args:
+        rows: One for each captured layer, in their order.
+        operations: How many operations of native code there are.
+        helpers: Of these, how many compute no layer, by their kind.
+    """
+
+    rows: tuple[Row, ...]
+    operations: int
+    helpers: tuple[tuple[str, int], ...]
+
+    def count(self, verdict: str) -> int:
+        """Return how many layers have had that fate."""
+        return sum(row.verdict == verdict for row in self.rows)
+
+    def __str__(self) -> str:
+        """Show the counts, then what became of each layer, at most 100 columns wide.
+
+        What does not fit in a line goes on below, further to the right.
+        """
+        return "\n".join([*self._head(), "", *self._body()])
+
+    def _head(self) -> list[str]:
+        found = [(self.count(verdict), words) for verdict, words in VERDICTS.items()]
+        counts = ", ".join(f"{count} {words}" for count, words in found if count)
+        parts = [
+            (self.operations - sum(count for _, count in self.helpers), "for these layers"),
+            *((count, HELP[kind]) for kind, count in self.helpers),
+        ]
+        work = ", ".join(f"{count} {words}" for count, words in parts)
+        return [
+            line
+            for text in (
+                f"{len(self.rows)} layers: {counts}",
+                f"{self.operations} operations of native code: {work}",
+            )
+            for line in textwrap.wrap(text, LINE_WIDTH, subsequent_indent="  ")
+        ]
+
+    def _body(self) -> list[str]:
+        heads = [
+            (shorten(row.place, NAME_WIDTH), shorten(row.kind, KIND_WIDTH), row.verdict)
+            for row in self.rows
+        ]
+        widths = [max(map(len, column)) for column in zip(*heads, strict=True)]
+        lines: list[str] = []
+        for head, row in zip(heads, self.rows, strict=True):
+            begin = "".join(f"{word:<{width}}  " for word, width in zip(head, widths, strict=True))
+            room = LINE_WIDTH - len(begin)
+            words = " ".join(shorten(word, room) for word in row.detail.split())
+            first, *others = textwrap.wrap(
+                words, room, break_long_words=False, break_on_hyphens=False
+            ) or [""]
+            lines += [f"{begin}{first}".rstrip(), *(" " * len(begin) + one for one in others)]
+        return lines
+
+
+_NO_CODE = (Constant, Opaque)
+"""Kinds whose values no operation computes."""
+
+
+def explain(graph: Graph, changed: Mapping[str, Fate], builts: Sequence[Built]) -> Explanation:
+    """Say what became of the layers of a captured graph.
+
+    Args:
+        graph: As it was captured.
+        changed: What rewrites made of its nodes; empty if nothing.
+        builts: Its native parts.
+    """
+    return _Account.of(graph, changed or graph.fates, builts).explanation()
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Who computes what.
+
+    Args:
+        graph: As it was captured.
+        fates: What rewrites made of its nodes.
+        mains: For each node that is left, the layers that it is; the others are fused into them.
+        operations: For each node that is left, the operation that computes it.
+        free: Nodes that cost nothing, and why.
+        layers: All operations.
+    """
+
+    graph: Graph
+    fates: Mapping[str, Fate]
+    mains: Mapping[str, tuple[str, ...]]
+    operations: Mapping[str, Layer]
+    free: Mapping[str, str]
+    layers: tuple[Layer, ...]
+
+    @staticmethod
+    def of(graph: Graph, fates: Mapping[str, Fate], builts: Sequence[Built]) -> "_Account":
+        computed: dict[str, list[str]] = {}
+        for layer, fate in fates.items():
+            for name in fate.nodes:
+                computed.setdefault(name, []).append(layer)
+        layers = tuple(layer for built in builts for layer in built.layers)
+        operations: dict[str, Layer] = {}
+        for layer in layers:
+            for stage in layer.stages or (layer,):
+                # Parts that read a value from elsewhere have an operation of its name, too, later.
+                if stage.name in computed and not isinstance(graph.nodes.get(stage.name), _NO_CODE):
+                    operations.setdefault(stage.name, layer)
+        return _Account(
+            graph=graph,
+            fates=fates,
+            mains={name: _mains(graph, name, found) for name, found in computed.items()},
+            operations=operations,
+            free={name: why for built in builts for name, why in built.views},
+            layers=layers,
+        )
+
+    def explanation(self) -> Explanation:
+        """Return a row for each layer, and counts of operations."""
+        computing = {id(layer) for layer in self.operations.values()}
+        helpers = Counter(layer.kind for layer in self.layers if id(layer) not in computing)
+        return Explanation(
+            rows=tuple(map(self._row, self.graph)),
+            operations=len(self.layers),
+            helpers=tuple((kind, helpers[kind]) for kind in HELP if helpers[kind]),
+        )
+
+    def _row(self, node: Node) -> Row:
+        fate = self.fates[node.name]
+        verdict, *details = self._verdict(node, fate)
+        found = (self.operations[name].name for name in fate.nodes if name in self.operations)
+        return Row(
+            name=node.name,
+            place=node.place,
+            kind=kind_of(node),
+            verdict=verdict,
+            operations=tuple(dict.fromkeys(found)),
+            detail="; ".join(filter(None, [*details, self._output(node)])),
+        )
+
+    def _verdict(self, node: Node, fate: Fate) -> Sequence[str]:
+        """Return the verdict, and details."""
+        if isinstance(node, Constant):
+            return "constant", "" if fate.nodes else self._taken_in(node) or _dropped(fate)
+        if not fate.nodes:
+            return "free", _dropped(fate)
+        if isinstance(node, Opaque):
+            return "in PyTorch", f"no native code for {operator_of(node)}"
+        name = fate.nodes[0]
+        mains = self.mains[name]
+        if node.name not in mains:
+            return "fused", f"into {self._hosts(node, fate)}"
+        if name in self.free:
+            return "free", self.free[name]
+        if name not in self.operations:
+            return "input", "read by PyTorch alone"
+        if isinstance(node, Input):
+            return "input", self.operations[name].note
+        return self._computed(node, fate, mains)
+
+    def _computed(self, node: Node, fate: Fate, mains: tuple[str, ...]) -> Sequence[str]:
+        """Return the verdict on a layer that an operation computes, and details."""
+        name = fate.nodes[0]
+        operation = self.operations[name]
+        stages = {stage.name: stage for stage in operation.stages}
+        how = stages[name].note if stages else operation.note
+        neighbours = [stage for stage in stages if stage != name]
+        rows = f"with {self._places(neighbours)} in {operation.note}" if stages else ""
+        if len(mains) > 1:
+            siblings = joined(self.graph[main].place for main in mains if main != node.name)
+            rows = f"by rows {rows}" if rows else ""
+            return "merged", f"with {siblings} into one {operation.kind}", how, rows
+        return "by rows" if stages else "alone", rows, how, fate.why
+
+    def _hosts(self, node: Node, fate: Fate) -> str:
+        """Return the places of the layers that a layer is fused into."""
+        name, *others = fate.nodes
+        if others or len(self.mains[name]) == 1:
+            return self._places(fate.nodes)
+        # Of those that were merged it is the one that it follows.
+        found = node
+        while found.name not in self.mains[name]:
+            before = [one for one in found.inputs if name in self.fates[one].nodes]
+            if not before:
+                return self._places(fate.nodes)
+            found = self.graph[before[0]]
+        return found.place
+
+    def _places(self, names: Sequence[str]) -> str:
+        """Return the places of nodes that are left: of the layers that they are."""
+        return " and ".join(
+            joined(self.graph[main].place for main in self.mains[name]) for name in names
+        )
+
+    def _taken_in(self, node: Constant) -> str:
+        """Return who does what the readers of a constant did, if anybody does; or ""."""
+        readers = [reader.name for reader in self.graph if node.name in reader.inputs]
+        nodes = dict.fromkeys(name for one in readers for name in self.fates[one].nodes)
+        return f"part of {self._places(list(nodes))}" if nodes else ""
+
+    def _output(self, node: Node) -> str:
+        return "an output" if self.graph.is_output(node.name) else ""
+
+
+def _dropped(fate: Fate) -> str:
+    return f"dropped, as {fate.why}"
+
+
+def _mains(graph: Graph, name: str, layers: list[str]) -> tuple[str, ...]:
+    """Return which of a node's layers it is: that of its name, or those that were merged."""
+    if name in layers:
+        return (name,)
+    return tuple(layer for layer in layers if isinstance(graph[layer], Convolution))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from onebyone.compiler.build import Layer
+from onebyone.compiler.explanation import Explanation
 from onebyone.compiler.fallback import Fallback
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.profile import LayerTime, Profile, read_timings
@@ -52,7 +53,7 @@ class CompiledModel:
         *,
         target: Target,
         options: CompileOptions,
-        explanation: str,
+        explanation: Explanation,
     ) -> None:
         self.target = target
         self.options = options
@@ -98,8 +99,8 @@ class CompiledModel:
         functions = [step.function for step in self._steps if not isinstance(step, Opaque)]
         return sum(function.memory_bytes for function in functions)
 
-    def explain_plan(self) -> str:
-        """Return what was fused, what was not and why, and what runs in PyTorch."""
+    def explain_plan(self) -> Explanation:
+        """Return what became of each layer: with whom it was fused, or why not; print it."""
         return self._explanation
 
     def __repr__(self) -> str:

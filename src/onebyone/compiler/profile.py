@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 from torch import Tensor
 
 from onebyone.compiler.build import Layer
+from onebyone.compiler.words import GAP, shorten
 from onebyone.files import replacing
 
 NAME_WIDTH = 40
+LINE_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +96,16 @@ class Profile:
 
     def __str__(self) -> str:
         """Show a line for each operation, at most 100 columns wide."""
-        head = f"{'layer':<{NAME_WIDTH}} {'core us':>8} {'share':>6} {'GFLOP/s':>8}  how"
+        names = [shorten(row.layer.place, NAME_WIDTH) for row in self.layers]
+        width = max(map(len, ["layer", *names]))
+        head = f"{'layer':<{width}} {'core us':>8} {'share':>6} {'GFLOP/s':>8}  how"
         lines = [head]
-        for row in self.layers:
-            name = row.layer.path or row.layer.name
-            if len(name) > NAME_WIDTH:
-                name = "…" + name[-NAME_WIDTH + 1 :]
+        room = LINE_WIDTH - head.index("how")
+        for name, row in zip(names, self.layers, strict=True):
             rate = f"{row.gflops_per_second:8.1f}" if row.layer.macs else " " * 8
-            how = f"{row.layer.kind} {row.layer.note}".strip()
-            lines.append(
-                f"{name:<{NAME_WIDTH}} {row.seconds * 1e6:8.0f} {row.share:6.1%} {rate}  {how}"[
-                    :100
-                ]
-            )
+            how = ": ".join(filter(None, (row.layer.kind, row.layer.note)))
+            how = textwrap.shorten(how, room, placeholder=f" {GAP}")
+            lines.append(f"{name:<{width}} {row.seconds * 1e6:8.0f} {row.share:6.1%} {rate}  {how}")
         lines.append(f"{self.core_seconds * 1e3:.2f} ms of core time, on {self.threads} threads")
         return "\n".join(lines)
 
@@ -114,7 +114,7 @@ class Profile:
         begin = min((start for time in self.last_run for _, start, _, _ in time.spans), default=0.0)
         events = [
             {
-                "name": time.layer.path or time.layer.name,
+                "name": time.layer.place,
                 "cat": time.layer.kind,
                 "ph": "X",
                 "ts": (start - begin) * 1e6,

@@ -8,6 +8,7 @@ from onebyone.graph.graph import BatchNorm as BatchNorm
 from onebyone.graph.graph import Concat as Concat
 from onebyone.graph.graph import Constant as Constant
 from onebyone.graph.graph import Convolution as Convolution
+from onebyone.graph.graph import Fate as Fate
 from onebyone.graph.graph import Function as Function
 from onebyone.graph.graph import Graph as Graph
 from onebyone.graph.graph import Input as Input

@@ -70,7 +70,7 @@ def test_readers_come_after_all_writers(name):
             node = (
                 operation.name
                 if operation.name in graph.nodes
-                else operation.name.rpartition(".")[0]
+                else operation.name.rpartition(" ")[0]
             )
             written.setdefault(node, []).append(number)
     finished = {}

@@ -70,7 +70,7 @@ def lower_band(lowering: Lowering, band: Band) -> None:
         stages=stages,
         scratch=window_size + work.row_row,
         macs=sum(node.macs for node in band.nodes),
-        note=f"{len(stages)} convolutions by rows, {band.bands} bands",
+        note=f"{band.bands} bands",
     )
 
 

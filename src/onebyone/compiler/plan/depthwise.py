@@ -31,7 +31,7 @@ def lower_depthwise(lowering: Lowering, node: Convolution) -> None:
         chunks=work.chunks,
         target=operands.target,
         macs=node.macs,
-        note=_shown(kernel),
+        note=_shown(lowering, kernel),
     )
 
 
@@ -40,11 +40,11 @@ def plan_depthwise_rows(
 ) -> tuple[ops.DepthwiseKernel, ops.DepthwiseWork, str]:
     """Return what computes one image, a row for each chunk, and a note on how."""
     kernel, work = _plan(lowering, node, operands, 1, (node.shape[2], 1))
-    return kernel, work, _shown(kernel)
+    return kernel, work, _shown(lowering, kernel)
 
 
-def _shown(kernel: ops.DepthwiseKernel) -> str:
-    return f"depthwise, {kernel.pixels} pixels"
+def _shown(lowering: Lowering, kernel: ops.DepthwiseKernel) -> str:
+    return f"tile {kernel.pixels}x{lowering.target.lanes}"
 
 
 def _plan(

@@ -77,7 +77,7 @@ class Lowering:
         made = self.writers.setdefault(node.name, [])
         reads = [self.region(source).buffer for source in sources]
         operation = ops.Operation(
-            name=f"{node.name}.{len(made)}" if made else node.name,
+            name=f"{node.name} {len(made) + 1}" if made else node.name,
             path=node.path,
             kernel=kernel,
             work=work,
@@ -107,7 +107,7 @@ class Lowering:
         if buffer.name not in self._cleared:
             inside = Region(buffer=buffer, channels=buffer.shape[1])
             operation = ops.Operation(
-                name=f"{buffer.name}.border",
+                name=f"{buffer.name} border",
                 path=node.path,
                 kernel=ops.FillKernel(value=0.0),
                 work=fill_work(self, inside, buffer.border),

@@ -86,7 +86,8 @@ class Operation:
     """One entry of the program.
 
     Args:
-        name: Of the graph's node that it computes (part of).
+        name: Of the graph's node that it computes; that and a word, which no node's name has, if it
+            only helps to.
         path: Module of that node.
         kernel: Body of code.
         work: Numbers for it.

@@ -148,13 +148,13 @@ def _transform_inputs(
         channel_parts=channel_parts,
     )
     operation = ops.Operation(
-        name=f"{node.name}.transform",
+        name=f"{node.name} transform",
         path=node.path,
         kernel=ops.TransformKernel(way=way, has_tail=depth % lowering.target.lanes != 0),
         work=work,
         chunks=row_parts * channel_parts,
         reads=(source.buffer.name,),
         writes=transformed.name,
-        note=f"inputs for {way}",
+        note=f"inputs for Winograd {way}",
     )
     return lowering.add(operation, tuple(lowering.writers[node.inputs[0]]))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 
 from onebyone.compiler.rewrites.everywhere import Uses, change_everywhere
+from onebyone.compiler.words import joined
 from onebyone.graph.graph import Change, Concat, Convolution, Graph, Node, Slice
 
 
@@ -61,12 +62,17 @@ def why_not_merged(uses: Uses, conv: Convolution) -> str:
         return ""
     obstacle = _obstacle(uses, conv)
     if obstacle:
-        return f"not merged with {siblings[0].place}, as it {obstacle}"
+        return f"not merged with {_place(siblings[0])}, as it {obstacle}"
     reasons = [
-        f"{other.place}, which {_obstacle(uses, other) or _difference(other, conv)}"
+        f"{_place(other)}, which {_obstacle(uses, other) or _difference(other, conv)}"
         for other in siblings
     ]
     return f"not merged with {', nor with '.join(reasons)}"
+
+
+def _place(conv: Convolution) -> str:
+    """Return where a convolution came from, for people; it may be a merged one already."""
+    return joined(conv.place.split(" + "))
 
 
 def _siblings(uses: Uses, node: Convolution) -> list[Convolution]:
