@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from onebyone.compiler import compile_model
-from onebyone.compiler.build import Layer
+from onebyone.compiler.account import Layer
 from onebyone.compiler.profile import LayerTime, Profile, read_timings
 from onebyone.errors import ShapeError
 from onebyone.models import create_model

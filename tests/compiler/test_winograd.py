@@ -157,8 +157,8 @@ def test_direct_numerics_do_without():
         }
         for numerics in ("fp32", "fp32-direct")
     }
-    assert "product" in kinds["fp32"]
-    assert "product" not in kinds["fp32-direct"]
+    assert "transform" in kinds["fp32"]
+    assert "transform" not in kinds["fp32-direct"]
 
 
 def test_no_bias_under_another_default_type():

@@ -79,7 +79,7 @@ def _compile(captured: Captured, target: Target, options: CompileOptions) -> Com
         # Native code gives all outputs as they are shown.
         outputs = [Ref(f"output {index}") for index in range(len(graph.outputs))]
         steps: list[Step] = [_native(built, threads, names, tuple(ref.name for ref in outputs))]
-        why = explain(graph, built.changed, [built])
+        why = explain(graph, built.account.changed, [built.account])
         return CompiledModel(
             captured, steps, outputs, target=target, options=options, explanation=why
         )
@@ -96,7 +96,7 @@ def _compile(captured: Captured, target: Target, options: CompileOptions) -> Com
         built = find_built(name) or build(part.graph, target, name, options)
         builts.append(built)
         steps.append(_native(built, threads, part.takes, part.gives))
-    why = explain(graph, rewritten.changed, builts)
+    why = explain(graph, rewritten.changed, [built.account for built in builts])
     return CompiledModel(
         captured, steps, rewritten.outputs, target=target, options=options, explanation=why
     )
@@ -105,7 +105,7 @@ def _compile(captured: Captured, target: Target, options: CompileOptions) -> Com
 def _native(
     built: Built, threads: int, takes: tuple[str, ...], gives: tuple[str, ...]
 ) -> NativeStep:
-    return NativeStep(NativeFunction(built.binary, threads), takes, gives, built.layers)
+    return NativeStep(NativeFunction(built.binary, threads), takes, gives, built.account.layers)
 
 
 def _check_sizes(graph: Graph) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from onebyone.compiler.build import Built, Layer
+from onebyone.compiler.account import Account, Layer
 from onebyone.compiler.words import joined, kind_of, operator_of, shorten
 from onebyone.graph import Constant, Convolution, Fate, Graph, Input, Node, Opaque
 
@@ -120,20 +120,20 @@ _NO_CODE = (Constant, Opaque)
 """Kinds whose values no operation computes."""
 
 
-def explain(graph: Graph, changed: Mapping[str, Fate], builts: Sequence[Built]) -> Explanation:
+def explain(graph: Graph, changed: Mapping[str, Fate], accounts: Sequence[Account]) -> Explanation:
     """Say what became of the layers of a captured graph.
 
     Args:
         graph: As it was captured.
         changed: What rewrites made of its nodes; empty if nothing.
-        builts: Its native parts.
+        accounts: What its native parts do.
     """
-    return _Account.of(graph, changed or graph.fates, builts).explanation()
+    return _Story.of(graph, changed or graph.fates, accounts).explanation()
 
 
 @dataclass(frozen=True, slots=True)
-class _Account:
-    """Who computes what.
+class _Story:
+    """Hold who computes what.
 
     Args:
         graph: As it was captured.
@@ -152,24 +152,24 @@ class _Account:
     layers: tuple[Layer, ...]
 
     @staticmethod
-    def of(graph: Graph, fates: Mapping[str, Fate], builts: Sequence[Built]) -> "_Account":
+    def of(graph: Graph, fates: Mapping[str, Fate], accounts: Sequence[Account]) -> "_Story":
         computed: dict[str, list[str]] = {}
         for layer, fate in fates.items():
             for name in fate.nodes:
                 computed.setdefault(name, []).append(layer)
-        layers = tuple(layer for built in builts for layer in built.layers)
+        layers = tuple(layer for account in accounts for layer in account.layers)
         operations: dict[str, Layer] = {}
         for layer in layers:
             for stage in layer.stages or (layer,):
                 # Parts that read a value from elsewhere have an operation of its name, too, later.
                 if stage.name in computed and not isinstance(graph.nodes.get(stage.name), _NO_CODE):
                     operations.setdefault(stage.name, layer)
-        return _Account(
+        return _Story(
             graph=graph,
             fates=fates,
             mains={name: _mains(graph, name, found) for name, found in computed.items()},
             operations=operations,
-            free={name: why for built in builts for name, why in built.views},
+            free={name: why for account in accounts for name, why in account.views.items()},
             layers=layers,
         )
 
@@ -221,14 +221,14 @@ class _Account:
         name = fate.nodes[0]
         operation = self.operations[name]
         stages = {stage.name: stage for stage in operation.stages}
-        how = stages[name].note if stages else operation.note
+        own = stages[name] if stages else operation
         neighbours = [stage for stage in stages if stage != name]
         rows = f"with {self._places(neighbours)} in {operation.note}" if stages else ""
         if len(mains) > 1:
             siblings = joined(self.graph[main].place for main in mains if main != node.name)
             rows = f"by rows {rows}" if rows else ""
-            return "merged", f"with {siblings} into one {operation.kind}", how, rows
-        return "by rows" if stages else "alone", rows, how, fate.why
+            return "merged", f"with {siblings} into one {own.kind}", own.note, rows
+        return "by rows" if stages else "alone", rows, own.note, fate.why
 
     def _hosts(self, node: Node, fate: Fate) -> str:
         """Return the places of the layers that a layer is fused into."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onebyone.compiler.build import Layer
+from onebyone.compiler.account import Layer
 from onebyone.compiler.explanation import Explanation
 from onebyone.compiler.fallback import Fallback
 from onebyone.compiler.options import CompileOptions

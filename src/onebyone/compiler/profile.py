@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from onebyone.compiler.build import Layer
+from onebyone.compiler.account import Layer
 from onebyone.compiler.words import GAP, shorten
 from onebyone.files import replacing
 
