@@ -7,6 +7,7 @@ OneByOneError                  everything below; the command line prints its tex
 ├── ModelError                 a package or a user's file that does not give a network
 ├── WeightsError               weights or a checkpoint that cannot be read, or do not fit
 ├── PhotoError                 a photo that cannot be read, or would be read wrongly
+├── CacheError                 a folder or a file of the cache that cannot be used, or must not be
 ├── CompileError               a network that could not be turned into machine code
 └── InvalidGraphError          a graph that breaks its own rules: our bug, please report it
 
@@ -48,6 +49,10 @@ class WeightsError(OneByOneError):
 
 class PhotoError(OneByOneError):
     """Report a photo that cannot be read, or that would be read wrongly."""
+
+
+class CacheError(OneByOneError):
+    """Report a folder or a file of the cache that cannot be used, or must not be."""
 
 
 class CompileError(OneByOneError):
