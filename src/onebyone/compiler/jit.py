@@ -1,20 +1,30 @@
 """LLVM: from IR to an object file, and from an object file to functions that can be called.
 
-The only place that knows `llvmlite.binding`.
+The only place that knows `llvmlite.binding`. LLVM and llvmlite have locks, so whoever is in them
+holds `whole`, until the last of what it made there is gone.
 """
 
 import functools
-import threading
+import weakref
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import llvmlite
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from onebyone.compiler.fork import whole
 from onebyone.compiler.target import Target, host_target
 from onebyone.errors import CompileError, first_line
 
-_LOCK = threading.Lock()
+_unused: deque[llvm.ExecutionEngine] = deque()
+"""What nobody calls any more; who is next in LLVM closes it."""
+
+
+def llvm_version() -> str:
+    """Return which LLVM it is, and which llvmlite."""
+    return f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
 
 
 @functools.cache
@@ -48,17 +58,24 @@ def compile_module(
     Raises:
         CompileError: If LLVM refuses, which is a bug of ours.
     """
-    machine = _machine(target, position_independent=position_independent)
+    text = str(module)
     try:
-        parsed = llvm.parse_assembly(str(module))
-        parsed.triple = target.triple
-        parsed.data_layout = str(machine.target_data)
-        _passes(machine).run(parsed, llvm.create_pass_builder(machine, _options()))
-        return machine.emit_object(parsed)
+        with whole:
+            _close_unused()
+            return _object_file(text, target, position_independent=position_independent)
     except RuntimeError as error:
         raise CompileError(
             f"LLVM refused the code: {first_line(error)}; please report it"
         ) from error
+
+
+def _object_file(text: str, target: Target, *, position_independent: bool) -> bytes:
+    machine = _machine(target, position_independent=position_independent)
+    parsed = llvm.parse_assembly(text)
+    parsed.triple = target.triple
+    parsed.data_layout = str(machine.target_data)
+    _passes(machine).run(parsed, llvm.create_pass_builder(machine, _options()))
+    return machine.emit_object(parsed)
 
 
 def _options() -> llvm.PipelineTuningOptions:
@@ -77,24 +94,28 @@ def _passes(machine: llvm.TargetMachine) -> llvm.ModulePassManager:
 
 def assembly(module: ir.Module, target: Target) -> str:
     """Return the machine code of a module as text, for people."""
+    text = str(module)
+    with whole:
+        return _assembly(text, target)
+
+
+def _assembly(text: str, target: Target) -> str:
     machine = _machine(target)
-    parsed = llvm.parse_assembly(str(module))
+    parsed = llvm.parse_assembly(text)
     parsed.triple = target.triple
     _passes(machine).run(parsed, llvm.create_pass_builder(machine, _options()))
     return machine.emit_assembly(parsed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Loaded:
     """Machine code in this process, until nobody holds it any more.
 
     Args:
         addresses: Of its functions, by name.
-        engine: What owns the code.
     """
 
     addresses: Mapping[str, int]
-    engine: llvm.ExecutionEngine
 
 
 def load_object(code: bytes, names: tuple[str, ...]) -> Loaded:
@@ -103,15 +124,40 @@ def load_object(code: bytes, names: tuple[str, ...]) -> Loaded:
     Raises:
         CompileError: If it cannot be loaded.
     """
-    with _LOCK:
-        machine = _machine(host_target())
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        try:
-            engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-            engine.finalize_object()
-        except RuntimeError as error:
-            raise CompileError(f"machine code does not load: {first_line(error)}") from error
+    with whole:
+        _close_unused()
+        engine = _engine(code)
         addresses = {name: engine.get_function_address(name) for name in names}
-    if not all(addresses.values()):
-        raise CompileError(f"machine code lacks one of {', '.join(names)}")
-    return Loaded(addresses, engine)
+        if not all(addresses.values()):
+            _unused.append(engine)
+            raise CompileError(f"machine code lacks one of {', '.join(names)}")
+    loaded = Loaded(addresses)
+    # When the program ends, threads may still wait in the code.
+    weakref.finalize(loaded, _discard, engine).atexit = False
+    return loaded
+
+
+def _engine(code: bytes) -> llvm.ExecutionEngine:
+    machine = _machine(host_target())
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    try:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+    except RuntimeError as error:
+        raise CompileError(f"machine code does not load: {first_line(error)}") from error
+    return engine
+
+
+def _discard(engine: llvm.ExecutionEngine) -> None:
+    """Close an engine now if nobody is in LLVM, or leave it to the next; never wait."""
+    _unused.append(engine)
+    if whole.acquire(blocking=False):
+        try:
+            _close_unused()
+        finally:
+            whole.release()
+
+
+def _close_unused() -> None:
+    while _unused:
+        _unused.popleft().close()
