@@ -8,6 +8,7 @@ import torch
 
 from onebyone.compiler.account import Account
 from onebyone.compiler.cache import read_entry, write_entry
+from onebyone.compiler.fork import whole
 from onebyone.compiler.jit import compile_module, load_object
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.runtime.native import Binary
@@ -17,6 +18,9 @@ from onebyone.graph import Graph, View
 
 if TYPE_CHECKING:
     from onebyone.compiler.plan.plan import ExecutionPlan
+
+MOST_INPUTS = 8
+"""How many inputs an entry of the cache tells of, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,11 @@ def build(
     Raises:
         CompileError: If memory or LLVM gives out.
     """
-    # What comes from the cache needs neither, and they take a tenth of a second to import.
-    from onebyone.compiler.emit.network import emit_network
-    from onebyone.compiler.plan.plan import plan_execution
+    # What comes from the cache needs neither, and they take a tenth of a second to import. A child
+    # that is forked meanwhile would wait for the rest of the import for ever.
+    with whole:
+        from onebyone.compiler.emit.network import emit_network
+        from onebyone.compiler.plan.plan import plan_execution
 
     plan = plan_execution(graph, target, options)
     description = _describe(Account.of(graph, plan), plan)
@@ -50,7 +56,13 @@ def build(
         code = beside.submit(compile_module, module, target)
         constants = plan.constants.block()
         if key is not None:
-            write_entry(key, description, constants, code.result)
+            summary = {
+                "layers": len(description["layers"]),
+                "inputs": description["inputs"][:MOST_INPUTS],
+                "target": target.name,
+                "numerics": options.numerics,
+            }
+            write_entry(key, description, constants, code.result, summary=summary)
     return _load(description, code.result(), constants)
 
 

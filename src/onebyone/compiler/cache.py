@@ -1,142 +1,114 @@
 """Compiled networks on disk, so that the second start is quick.
 
-An entry is one file: a line of JSON, packed weights, and machine code. Weights start at a page, so
-that they are mapped and not copied, and come before the code, so that they can be written while
-LLVM is busy. Entries are written under another name and renamed; one that is damaged is as good as
-none. What has not been used for longest goes when there is too much.
+An entry is one file: a head, a description in JSON, packed weights, and machine code. Weights come
+before the code, so that they can be written while LLVM is busy. Each part has its digest in the
+head, and the head its own, so an entry is as it was written or as good as none. What is checked is
+what is used: all is read into memory of ours, and what happens to the file later is of no account.
 """
 
 import functools
 import hashlib
 import json
+import mmap
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from onebyone.files import replacing
-from onebyone.graph import Graph, Node
+from onebyone.errors import CacheError
+from onebyone.store import PAGE, make_folder, open_folder, pack_head, read_head
 
-LARGEST_BYTES = 8 << 30
-"""What all entries together may take."""
-
-PAGE = 4096
-
-SLICES = 16
-"""Into how many parts weights are cut for hashing: enough to keep both threads busy to the end."""
-
-
-def cache_directory() -> Path:
-    """Return where entries lie: `ONEBYONE_CACHE_DIR`, or a folder among the user's caches."""
-    named = os.environ.get("ONEBYONE_CACHE_DIR")
-    if named:
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "onebyone" / "compiled"
-
-
-def graph_key(graph: Graph, *facts: str) -> str:
-    """Return what a compiled graph depends on, as a name: nodes, weights and further facts."""
-    digest = hashlib.sha256(json.dumps([_compiler_version(), *facts]).encode())
-    tensors = list(_tensors(graph))
-    # One at a time, small tensors would cost more to hand to a thread than to hash.
-    slices = [tensors[first::SLICES] for first in range(SLICES)]
-    with ThreadPoolExecutor(max_workers=2) as threads:  # hashing leaves Python's lock free
-        for part in threads.map(_tensor_digests, slices):
-            digest.update(part)
-    for node in graph:
-        digest.update(_describe(node).encode())
-    digest.update(repr(graph.outputs).encode())
-    return digest.hexdigest()
-
-
-@functools.cache
-def _compiler_version() -> str:
-    """Return a digest of our own source, since other code may generate other code."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _tensors(graph: Graph) -> Iterable[Tensor]:
-    for node in graph:
-        for value in _values(node):
-            yield from _flat_tensors(value)
-
-
-def _values(node: Node) -> list[Any]:
-    return [getattr(node, one.name) for one in fields(node)]
-
-
-def _flat_tensors(value: Any) -> Iterable[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _flat_tensors(item)
-    elif isinstance(value, Mapping):
-        yield from _flat_tensors(list(value.values()))
-
-
-def _tensor_digests(tensors: Iterable[Tensor]) -> bytes:
-    return b"".join(map(_tensor_digest, tensors))
-
-
-def _tensor_digest(tensor: Tensor) -> bytes:
-    plain = tensor.detach().contiguous()
-    facts = f"{plain.dtype} {tuple(plain.shape)}"
-    digest = hashlib.sha256(facts.encode())
-    if plain.numel():
-        digest.update(plain.view(-1).view(torch.uint8).numpy().data)
-    return digest.digest()
-
-
-def _describe(node: Node) -> str:
-    def plain(value: Any) -> str:
-        if isinstance(value, Tensor):
-            return "tensor"
-        if isinstance(value, Mapping):
-            value = [part for pair in value.items() for part in pair]
-        if isinstance(value, (list, tuple)):
-            return f"[{' '.join(map(plain, value))}]"
-        return str(value) if callable(value) else repr(value)
-
-    shown = (plain(value) for value in _values(node))
-    return f"{node.kind} {' '.join(shown)}\n"
+SLICE = 1 << 20
+"""Bytes of weights that are hashed at a time, while they are still in a core's cache."""
 
 
 def read_entry(key: str) -> tuple[dict[str, Any], bytes, Tensor] | None:
     """Return the description, the machine code and the packed constants of an entry.
 
-    None if there is none, or if it is damaged. The constants are a view of the mapped file.
+    None if there is none, if it is damaged, or if others could have written to it; of the last, a
+    warning tells.
     """
-    path = cache_directory() / key
     try:
-        with path.open("rb") as file:
-            head = json.loads(file.readline())
-            file.seek(head["code_start"])
-            code = file.read()
-        if len(code) != head["code_bytes"]:
-            return None
-        words = head["code_start"] // 4
-        whole = torch.from_file(str(path), shared=False, size=words, dtype=torch.int32)
-        constants = whole[head["constants_start"] // 4 :]
-        if head["checksum"] != _checksum(head["description"], code, constants):
-            return None
-        os.utime(path)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
-        return None
-    return head["description"], code, constants
+        with open_folder() as folder, folder.open(key) as file:
+            entry = _read_entry(key, file)
+            with suppress(OSError):  # a folder that is only read keeps its times
+                os.utime(file.fileno())
+            return entry
+    except CacheError as error:
+        _warn(str(error))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def _read_entry(key: str, file: BinaryIO) -> tuple[dict[str, Any], bytes, Tensor]:
+    """Return the parts of an entry.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not what was written.
+    """
+    head = read_head(file)
+    constants_start, code_start = head["constants_start"], head["code_start"]
+    size = os.fstat(file.fileno()).st_size
+    if head["key"] != key or size != code_start + head["code_bytes"]:
+        raise ValueError("another entry, or not all of one")
+    description = bytearray(constants_start - PAGE)
+    constants = _memory(code_start - constants_start)
+    code = bytearray(size - code_start)
+    digests = {
+        "description": _read_part(file, description, PAGE),
+        "constants": _read_slices(file, _bytes_of(constants), constants_start),
+        "code": _read_part(file, code, code_start),
+    }
+    if digests != head["digests"]:
+        raise ValueError("damaged")
+    return json.loads(description), bytes(code), constants
+
+
+def _read_slices(file: BinaryIO, numbers: memoryview, start: int) -> str:
+    """Fill `numbers` from a file, on two threads, and return their digest."""
+
+    def read(first: int) -> str:
+        return _read_part(file, numbers[first : first + SLICE], start + first)
+
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        return _digest_of_slices(threads.map(read, range(0, len(numbers), SLICE)))
+
+
+def _read_part(file: BinaryIO, part: bytearray | memoryview, start: int) -> str:
+    """Fill `part` from a file and return its digest."""
+    done, wanted = 0, memoryview(part)
+    while done < len(part):
+        count = os.preadv(file.fileno(), [wanted[done:]], start + done)
+        if not count:
+            raise ValueError("cut off")
+        done += count
+    return hashlib.sha256(part).hexdigest()
+
+
+def _memory(size: int) -> Tensor:
+    """Return room for so many bytes as int32, in large pages: a tenth of the time to touch them."""
+    if not size:
+        return torch.empty(0, dtype=torch.int32)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel without them
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.int32)
 
 
 def write_entry(
-    key: str, description: dict[str, Any], constants: Tensor, finish_code: Callable[[], bytes]
+    key: str,
+    description: Mapping[str, Any],
+    constants: Tensor,
+    finish_code: Callable[[], bytes],
+    *,
+    summary: Mapping[str, Any],
 ) -> None:
     """Write an entry; a cache that cannot be written to is no reason to fail.
 
@@ -146,45 +118,54 @@ def write_entry(
         constants: Packed weights, as int32.
         finish_code: Returns the machine code, or raises what kept it from being made; called once
             the constants are written, or not at all if they cannot be.
+        summary: What the entry is, in a few words for people.
     """
-    directory = cache_directory()
-    constants_start = PAGE * (1 + (len(json.dumps(description)) + 1024) // PAGE)
-    code_start = constants_start + constants.nbytes
+    text = json.dumps(description).encode()
+    text = text.ljust(-(-len(text) // PAGE) * PAGE)
+    numbers = _bytes_of(constants)
+    constants_start = PAGE + len(text)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with replacing(directory / key) as temporary, temporary.open("wb") as file:
-            file.seek(constants_start)
-            file.write(constants.numpy().data)
-            code = finish_code()
-            file.write(code)
-            head = {
-                "constants_start": constants_start,
-                "code_start": code_start,
-                "code_bytes": len(code),
-                "checksum": _checksum(description, code, constants),
-                "description": description,
-            }
-            file.seek(0)
-            file.write(json.dumps(head).encode() + b"\n")
-        _remove_oldest(directory, keep=key)
+        make_folder()
+        with open_folder() as folder:
+            with folder.writing(key) as file:
+                file.seek(PAGE)
+                file.write(text)
+                file.write(numbers)
+                slices = (numbers[first : first + SLICE] for first in range(0, len(numbers), SLICE))
+                digest = _digest_of_slices(hashlib.sha256(one).hexdigest() for one in slices)
+                code = finish_code()
+                file.write(code)
+                head = {
+                    "key": key,
+                    "constants_start": constants_start,
+                    "code_start": constants_start + len(numbers),
+                    "code_bytes": len(code),
+                    "digests": {
+                        "description": hashlib.sha256(text).hexdigest(),
+                        "constants": digest,
+                        "code": hashlib.sha256(code).hexdigest(),
+                    },
+                    "summary": summary,
+                }
+                file.seek(0)
+                file.write(pack_head(head))
+            folder.sweep()
+            folder.bound(keep=key)
+    except CacheError as error:
+        _warn(str(error))
     except OSError:
         return
 
 
-def _checksum(description: dict[str, Any], code: bytes, constants: Tensor) -> str:
-    """Return a digest of the small parts, and of a sum over the large one, which is quick."""
-    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
-    digest.update(code)
-    pairs = constants[: constants.numel() // 2 * 2].view(torch.int64)
-    digest.update(str([int(pairs.sum()), constants.numel()]).encode())
-    return digest.hexdigest()
+def _digest_of_slices(digests: Iterable[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _remove_oldest(directory: Path, keep: str) -> None:
-    entries = [path for path in directory.iterdir() if path.is_file() and path.name != keep]
-    entries.sort(key=lambda path: path.stat().st_mtime)
-    total = (directory / keep).stat().st_size + sum(path.stat().st_size for path in entries)
-    while entries and total > LARGEST_BYTES:
-        oldest = entries.pop(0)
-        total -= oldest.stat().st_size
-        oldest.unlink(missing_ok=True)
+def _bytes_of(constants: Tensor) -> memoryview:
+    return constants.view(torch.uint8).numpy().data
+
+
+@functools.cache
+def _warn(line: str) -> None:
+    """Warn once in a process."""
+    warnings.warn(line, stacklevel=2)

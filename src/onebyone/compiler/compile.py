@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from onebyone.compiler.build import Built, build, find_built
-from onebyone.compiler.cache import graph_key
 from onebyone.compiler.example import check_model, example_arguments
 from onebyone.compiler.explanation import explain
 from onebyone.compiler.fallback import Fallback, refuse_fallbacks
+from onebyone.compiler.key import graph_key
 from onebyone.compiler.model import CompiledModel, NativeStep, Step
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph

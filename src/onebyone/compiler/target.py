@@ -3,7 +3,7 @@
 import functools
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from onebyone.errors import CompileError, UnknownNameError, did_you_mean
@@ -51,23 +51,17 @@ class Target:
 
     @property
     def key(self) -> str:
-        """What code made for this target depends on."""
-        facts = (
-            self.cpu,
-            *self.features,
-            self.lanes,
-            self.narrowest_lanes,
-            self.registers,
-            self.spare_registers,
-            self.tile_pixels,
-            self.has_fma,
-            self.level2_bytes,
-        )
-        return " ".join(map(str, (self.triple, *facts)))
+        """What code made for this target depends on: all that it says."""
+        return " ".join(_constant(getattr(self, field.name)) for field in fields(self))
 
     def lanes_for(self, count: int) -> int:
         """Return the lanes of the narrowest vector worth having that holds `count` numbers."""
         return max(self.narrowest_lanes, 1 << (count - 1).bit_length())
+
+
+def _constant(fact: object) -> str:
+    """Show a fact, the same way in every process: a set's order is that of hashes, which differ."""
+    return repr(sorted(map(repr, fact)) if isinstance(fact, frozenset) else fact)
 
 
 X86 = "x86_64-unknown-linux-gnu"
