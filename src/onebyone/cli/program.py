@@ -14,6 +14,7 @@ import typer
 
 from onebyone import __version__
 from onebyone.cli.bench import bench
+from onebyone.cli.cache import cache
 from onebyone.cli.console import WRONG_USE, print_error, show_notices
 from onebyone.cli.demo import demo
 from onebyone.cli.models import models
@@ -33,6 +34,7 @@ app.command()(models)
 app.command()(predict)
 app.command()(bench)
 app.command()(demo)
+app.command()(cache)
 
 
 @dataclass
