@@ -49,7 +49,8 @@ def build(
         from onebyone.compiler.plan.plan import plan_execution
 
     plan = plan_execution(graph, target, options)
-    description = _describe(Account.of(graph, plan), plan)
+    account = Account.of(graph, plan)
+    description = _describe(account, plan)
     module = emit_network(plan, target)
     # LLVM leaves Python's lock free, so weights are packed and written while it is busy.
     with ThreadPoolExecutor(max_workers=1) as beside:
@@ -57,7 +58,7 @@ def build(
         constants = plan.constants.block()
         if key is not None:
             summary = {
-                "layers": len(description["layers"]),
+                "layers": len(account.layers),
                 "inputs": description["inputs"][:MOST_INPUTS],
                 "target": target.name,
                 "numerics": options.numerics,
