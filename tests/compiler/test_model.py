@@ -171,6 +171,15 @@ def test_training_mode_is_refused():
         compile_model(Small(), torch.zeros(1, 3, 9, 7))
 
 
+def test_weights_without_numbers_are_refused():
+    layer = nn.Sequential(nn.Conv2d(3, 4, 1, device="meta")).eval()
+    with pytest.raises(ModelError) as caught:
+        compile_model(layer, torch.randn(1, 3, 5, 5))
+    assert str(caught.value) == (
+        "0: a tensor on the meta device has no numbers; load the model's weights"
+    )
+
+
 def test_a_target_for_another_processor_is_refused(network):
     target = next(target for target in TARGETS.values() if not can_run(target))
     with pytest.raises(CompileError, match=f"cannot run code for the target '{target.name}'"):

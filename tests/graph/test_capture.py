@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from onebyone.errors import ShapeError
-from onebyone.graph import Input, View, capture, interpret
+from onebyone.graph import Convolution, Input, View, capture, interpret
 from tests.helpers.graphs import check_capture
 
 
@@ -99,3 +99,44 @@ def test_capturing_imports_no_compiler(tmp_path):
         "assert not {'sympy', 'torch._dynamo'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_a_network_without_numbers_is_captured_as_one_with_numbers():
+    def network():
+        layers = nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8, affine=False), nn.ReLU(inplace=True)
+        scaled = nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 6, 1))
+        return nn.Sequential(*layers, scaled, nn.Flatten(), nn.Linear(90, 3)).eval()
+
+    with torch.device("meta"):
+        empty = network()
+    captured = capture(empty, (image(),)).graph
+    assert str(captured) == str(capture(network(), (image(),)).graph)
+    tensors = [tensor for node in captured for tensor in node.tensors()]
+    assert len(tensors) == 10
+    assert all(tensor.is_meta for tensor in tensors)
+
+
+@pytest.mark.parametrize(
+    ("layer", "pointwise", "pixelwise", "depthwise", "channelwise"),
+    [
+        (nn.Conv2d(4, 8, 1), True, True, False, False),
+        (nn.Conv2d(4, 8, 1, stride=2), True, True, False, False),
+        (nn.Conv2d(4, 8, 1, padding=1), True, False, False, False),
+        (nn.Conv2d(4, 8, 1, groups=2), False, False, False, False),
+        (nn.Conv2d(4, 4, 1, groups=4), False, False, True, True),
+        (nn.Conv2d(4, 8, (1, 3), groups=4), False, False, True, False),
+        (nn.Conv2d(4, 8, 3), False, False, False, False),
+    ],
+)
+def test_what_a_convolution_is_called(layer, pointwise, pixelwise, depthwise, channelwise):
+    _, node = capture(layer.eval(), (image(),)).graph
+    assert (node.is_pointwise, node.is_pixelwise) == (pointwise, pixelwise)
+    assert (node.is_depthwise, node.is_channelwise) == (depthwise, channelwise)
+    assert not node.is_linear
+
+
+def test_a_linear_layer_is_a_convolution_that_says_so():
+    graph = capture(nn.Linear(5, 3).eval(), (torch.randn(2, 5),)).graph
+    (node,) = (node for node in graph if isinstance(node, Convolution))
+    assert node.is_linear
+    assert node.is_pointwise

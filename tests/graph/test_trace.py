@@ -248,9 +248,12 @@ def test_random_numbers_are_refused():
         assert re.match(r"the model draws random numbers .*call model.eval\(\)", refusal(function))
 
 
-def test_weights_without_numbers_are_refused():
+def test_decisions_on_weights_without_numbers_are_refused():
     layer = nn.Conv2d(4, 4, 1, device="meta").eval()
-    assert refusal(layer) == "a tensor on the meta device has no numbers; load the model's weights"
+    assert refusal(lambda x: layer(x) if layer.weight.sum() > 0 else x) == (
+        "what the model does depends on the numbers of a tensor on the meta device, which has "
+        "none; load the model's weights"
+    )
 
 
 def test_a_result_that_hides_tensors_is_refused():

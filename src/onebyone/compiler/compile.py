@@ -14,7 +14,7 @@ from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import NativeFunction
 from onebyone.compiler.split import Segment, is_native, split_graph
 from onebyone.compiler.target import Target, can_run, host_target
-from onebyone.errors import CompileError, ShapeError
+from onebyone.errors import CompileError, ModelError, ShapeError
 from onebyone.graph import Captured, Graph, Opaque, Ref, capture
 
 
@@ -50,9 +50,11 @@ def compile_captured(
     Raises:
         CompileError: If memory or LLVM gives out, the target is for another processor, or
             `options.strict` and an operator has no native code.
+        ModelError: If a weight has no numbers.
         ShapeError: If an input has no numbers.
     """
     _check_sizes(captured.graph)
+    _check_numbers(captured.graph)
     if not can_run(target):
         raise CompileError(
             f"this processor cannot run code for the target {target.name!r}; "
@@ -114,4 +116,13 @@ def _check_sizes(graph: Graph) -> None:
             raise ShapeError(
                 f"the example (={tuple(node.shape)}) has no numbers in it; "
                 "every size must be at least 1"
+            )
+
+
+def _check_numbers(graph: Graph) -> None:
+    for node in graph:
+        if any(tensor.is_meta for tensor in node.tensors()):
+            raise ModelError(
+                f"{node.place}: a tensor on the meta device has no numbers; "
+                "load the model's weights"
             )

@@ -25,7 +25,7 @@ SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "graph")
 def graph_key(graph: Graph, *facts: str) -> str:
     """Return what a compiled graph depends on, as a name: nodes, weights and further facts."""
     digest = hashlib.sha256(json.dumps([compiler_version(), *facts]).encode())
-    tensors = list(_tensors(graph))
+    tensors = [tensor for node in graph for tensor in node.tensors()]
     # One at a time, small tensors would cost more to hand to a thread than to hash.
     slices = [tensors[first::SLICES] for first in range(SLICES)]
     with ThreadPoolExecutor(max_workers=2) as threads:  # hashing leaves Python's lock free
@@ -53,24 +53,8 @@ def source_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _tensors(graph: Graph) -> Iterable[Tensor]:
-    for node in graph:
-        for value in _values(node):
-            yield from _flat_tensors(value)
-
-
 def _values(node: Node) -> list[Any]:
     return [getattr(node, one.name) for one in fields(node)]
-
-
-def _flat_tensors(value: Any) -> Iterable[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _flat_tensors(item)
-    elif isinstance(value, Mapping):
-        yield from _flat_tensors(list(value.values()))
 
 
 def _tensor_digests(tensors: Iterable[Tensor]) -> bytes:

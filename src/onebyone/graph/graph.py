@@ -19,7 +19,7 @@ output channels.
 # `Graph.__str__` imports `show` when it is called.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from math import prod
 from types import MappingProxyType
@@ -106,6 +106,10 @@ class Node:
         """What a person should be told of where this is: the module's path, or the name."""
         return self.path or self.name
 
+    def tensors(self) -> Iterator[Tensor]:
+        """Go through the tensors that it holds: weights, or arguments of an opaque call."""
+        return _tensors([getattr(self, one.name) for one in fields(self)])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input(Node):
@@ -130,7 +134,8 @@ class Convolution(Node):
     """Convolve `inputs[0]`, add `inputs[1]` if there is one, activate.
 
     What is added, a residual, has the output's shape. A linear layer is a 1x1 convolution of one
-    pixel, or of every pixel.
+    pixel, or of every pixel; `is_linear` says that PyTorch calls it a linear layer, and changes
+    nothing.
 
     Shape: `weight (N_out, C / groups, kernel height, kernel width)`, `bias (N_out,)`.
     """
@@ -142,6 +147,7 @@ class Convolution(Node):
     dilation: Pair = (1, 1)
     groups: int = 1
     activation: Function | None = None
+    is_linear: bool = False
 
     @property
     def kernel_size(self) -> Pair:
@@ -155,13 +161,26 @@ class Convolution(Node):
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether it applies one matrix to every pixel it reads: 1x1, one group, no padding."""
-        return self.kernel_size == (1, 1) and self.groups == 1 and not any(self.padding)
+        """Whether it is what people call a 1x1: a kernel of one weight, and one group.
+
+        It may have strides and padding.
+        """
+        return self.kernel_size == (1, 1) and self.groups == 1
+
+    @property
+    def is_pixelwise(self) -> bool:
+        """Whether every pixel that it gives is one matrix times one that it reads, no padding."""
+        return self.is_pointwise and not any(self.padding)
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether every channel is convolved on its own, into one channel."""
-        return self.groups > 1 and self.weight.shape[1] == 1 and self.weight.shape[0] == self.groups
+        """Whether it is what people call depthwise: every channel is convolved on its own."""
+        return self.groups > 1 and self.weight.shape[1] == 1
+
+    @property
+    def is_channelwise(self) -> bool:
+        """Whether it is depthwise, and every channel becomes one channel."""
+        return self.is_depthwise and self.weight.shape[0] == self.groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -468,6 +487,17 @@ def _inherited(fate: Fate, heirs: Mapping[str, Fate]) -> Fate:
     found = [heirs[name] for name in fate.nodes]
     nodes = tuple(dict.fromkeys(name for heir in found for name in heir.nodes))
     return Fate(nodes, "" if nodes else found[0].why)
+
+
+def _tensors(items: Iterable[Any]) -> Iterator[Tensor]:
+    """Go through the tensors in nested lists, tuples and mappings."""
+    for item in items:
+        if isinstance(item, Tensor):
+            yield item
+        elif isinstance(item, (list, tuple)):
+            yield from _tensors(item)
+        elif isinstance(item, (dict, MappingProxyType)):
+            yield from _tensors(item.values())
 
 
 def _reading(node: Node, inputs: tuple[str, ...], final: Callable[[str], str]) -> Node:

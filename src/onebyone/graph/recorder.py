@@ -1,7 +1,8 @@
-"""Writing down each operator that is called on a tensor without numbers.
+"""Writing down each operator that is called on a tensor that depends on the inputs.
 
-Operators that meet only real tensors, such as weights, are simply run, so that whatever does not
-depend on the inputs arrives as a constant.
+Such tensors have no numbers: they are on the meta device, and known by their storage. Operators
+that meet only others, such as weights, are simply run, so that whatever does not depend on the
+inputs arrives as a constant. The weights themselves may be on the meta device too.
 """
 
 import re
@@ -101,7 +102,7 @@ class Recorder(TorchDispatchMode):
         """Return what stands for a leaf in a record: its value, its numbers, or itself."""
         if not isinstance(leaf, Tensor):
             return leaf
-        if leaf.is_meta:
+        if self._depends_on_input(leaf):
             return self._value_of(leaf)
         self._kept.add(_storage(leaf))
         return leaf.detach()
@@ -118,9 +119,12 @@ class Recorder(TorchDispatchMode):
         packet = func.overloadpacket
         if packet in _KNOWN_FROM_SHAPE and tensors[0].is_meta:
             return self._make(func, args, kwargs)
-        if any(tensor.is_meta for tensor in tensors):
+        if any(map(self._depends_on_input, tensors)):
             return self._record(func, args, kwargs)
         return self._run(func, args, kwargs)
+
+    def _depends_on_input(self, tensor: Tensor) -> bool:
+        return tensor.is_meta and _storage(tensor) in self._by_storage
 
     def _make(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """Make a real tensor of numbers that depend on nothing but a shape."""
@@ -138,13 +142,28 @@ class Recorder(TorchDispatchMode):
             storage = _storage(tensor)
             if storage not in self._made or storage in self._kept:
                 raise self.error(f"{func} changes a parameter, a buffer or a constant of the model")
-        result = func(*args, **_with_device(kwargs, "cpu"))
+        if any(tensor.is_meta for tensor in _tensors((args, kwargs))):
+            result = self._run_on_shapes(func, args, kwargs)
+        else:
+            result = func(*args, **_with_device(kwargs, "cpu"))
         sources = {_storage(tensor) for tensor in _tensors((args, kwargs))}
         for tensor in _tensors(result):
             storage = _storage(tensor)
             if storage not in sources or func.overloadpacket is _aten.lift_fresh:
                 self._made[storage] = tensor
         return result
+
+    def _run_on_shapes(
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run an operator on weights without numbers."""
+        if _looks_at_numbers(func, args):
+            raise self.error(
+                "what the model does depends on the numbers of a tensor on the meta device, "
+                "which has none",
+                "; load the model's weights",
+            )
+        return self._result(func, _replaced(args, self._twin), _replaced(kwargs, self._twin))
 
     def _record(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Record an operator that depends on the inputs, and run it on shapes."""
@@ -203,12 +222,7 @@ class Recorder(TorchDispatchMode):
         storage = _storage(tensor)
         if known is not None and known.version == self._versions[storage]:
             return known.value
-        sharing = self._by_storage.get(storage)
-        if sharing is None:
-            raise self.error(
-                "a tensor on the meta device has no numbers", "; load the model's weights"
-            )
-        for other in reversed(sharing):
+        for other in reversed(self._by_storage[storage]):
             if other.version != self._versions[storage]:
                 continue
             if _geometry(other.tensor) == _geometry(tensor):
@@ -242,7 +256,7 @@ class Recorder(TorchDispatchMode):
             )
         self._check_not_random(func)
         for tensor in _written(func, args, kwargs):
-            if not tensor.is_meta:
+            if not self._depends_on_input(tensor):
                 if "batch_norm" in str(func):
                     raise self.error(
                         "a batch norm is in training mode", "; call model.eval() first"

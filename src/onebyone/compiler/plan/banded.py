@@ -90,7 +90,7 @@ def _stages(
 
 
 def _stage(lowering: Lowering, node: Convolution, operands: Operands) -> ops.Operation:
-    plan_rows = plan_depthwise_rows if node.is_depthwise else plan_dense_rows
+    plan_rows = plan_depthwise_rows if node.is_channelwise else plan_dense_rows
     kernel, work, note = plan_rows(lowering, node, operands)
     return ops.Operation(
         name=node.name,

@@ -53,7 +53,7 @@ class Band:
 def runs_depthwise(node: Convolution) -> bool:
     """Whether a convolution has the kernel that goes through channels side by side."""
     is_square = node.stride[0] == node.stride[1] and node.dilation[0] == node.dilation[1]
-    return node.is_depthwise and is_square
+    return node.is_channelwise and is_square
 
 
 def reached_rows(node: Convolution) -> int:
@@ -101,13 +101,13 @@ def _choose_band(
 
     before = graph[node.inputs[0]]
     head = before if isinstance(before, Convolution) and is_private(before, node) else None
-    if head and (head.is_depthwise or head.name in taken or head.inputs[1:]):
+    if head and (head.is_channelwise or head.name in taken or head.inputs[1:]):
         head = None
     if head and not is_large(head):
         head = None
     after = [graph[name] for name in readers[node.name]]
     tail = after[0] if after and is_private(node, after[0]) else None
-    if not (isinstance(tail, Convolution) and tail.is_pointwise and tail.stride == (1, 1)):
+    if not (isinstance(tail, Convolution) and tail.is_pixelwise and tail.stride == (1, 1)):
         tail = None
     if tail and tail.inputs[0] != node.name:
         tail = None

@@ -33,7 +33,7 @@ def _find_change(uses: Uses, flat: Node) -> Mapping[str, Change]:
             dilation=(1, 1),  # a kernel of one weight may have any; this one may not
         )
         for conv in readers
-        if isinstance(conv, Convolution) and conv.is_pointwise and flat.name not in conv.inputs[1:]
+        if isinstance(conv, Convolution) and conv.is_pixelwise and flat.name not in conv.inputs[1:]
     }
     if changes and len(changes) == len(readers) and not uses.graph.is_output(flat.name):
         changes[flat.name] = None

@@ -58,7 +58,7 @@ def _find_change(uses: Uses, node: Node) -> Mapping[str, Change]:
 def why_not_merged(uses: Uses, conv: Convolution) -> str:
     """Return why a 1x1 convolution with siblings stays on its own, in words; "" without any."""
     siblings = [other for other in _pointwise_readers(uses, conv.inputs[0]) if other is not conv]
-    if not siblings or not conv.is_pointwise:
+    if not siblings or not conv.is_pixelwise:
         return ""
     obstacle = _obstacle(uses, conv)
     if obstacle:
@@ -89,12 +89,12 @@ def _pointwise_readers(uses: Uses, name: str) -> list[Convolution]:
     return [
         conv
         for conv in readers
-        if isinstance(conv, Convolution) and conv.is_pointwise and conv.inputs[0] == name
+        if isinstance(conv, Convolution) and conv.is_pixelwise and conv.inputs[0] == name
     ]
 
 
 def _can_merge(uses: Uses, conv: Convolution) -> bool:
-    return conv.is_pointwise and not _obstacle(uses, conv)
+    return conv.is_pixelwise and not _obstacle(uses, conv)
 
 
 def _obstacle(uses: Uses, conv: Convolution) -> str:

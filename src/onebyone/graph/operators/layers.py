@@ -64,6 +64,7 @@ def _linear(site: Site) -> Seen | None:
         shape=(n, weight.shape[1], h, w),
         weight=weight.t()[:, :, None, None],
         bias=None if bias is None else bias.reshape(-1),
+        is_linear=True,
     )
     name = site.builder.add(node, word="linear").name
     return Seen(name, (shown.layout[0], whole(1, weight.shape[1])))
