@@ -43,6 +43,7 @@ from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
 from onebyone.bench.peers import OnnxExport, onnx_runtime
 from onebyone.bench.peers.engine import Runner
 from onebyone.compiler import CompiledModel, compile_model, usable_cores
+from onebyone.graph import Convolution, capture
 from onebyone.models import create_model, find_model
 
 NETWORKS = ("resnet50", "inception_resnet_v2", "efficientnet_lite0")
@@ -60,20 +61,14 @@ Seconds = dict[str, float]
 
 def find_shapes(name: str) -> Counter[Shape]:
     """Count the 1x1 layers of a zoo network by shape; nothing is computed."""
-    counts: Counter[Shape] = Counter()
-
-    def count(conv: nn.Conv2d, inputs: tuple[Tensor], _: Tensor) -> None:
-        if conv.kernel_size == (1, 1) and conv.groups == 1:
-            _, channels, height, width = inputs[0].shape
-            counts[channels, conv.out_channels, height, width, conv.stride[0]] += 1
-
     size = find_model(name).input_size
     with torch.device("meta"):
-        network = create_model(name)
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                module.register_forward_hook(count)
-        network(torch.empty(1, 3, size, size))
+        graph = capture(create_model(name), (torch.empty(1, 3, size, size),)).graph
+    counts: Counter[Shape] = Counter()
+    for node in graph:
+        if isinstance(node, Convolution) and node.is_pointwise and not node.is_linear:
+            _, in_channels, height, width = graph[node.inputs[0]].shape
+            counts[in_channels, node.shape[1], height, width, node.stride[0]] += 1
     return counts
 
 

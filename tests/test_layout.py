@@ -23,7 +23,7 @@ ALLOWED = {
     "graph": {"errors"},
     "models": {"errors", "files", "lazy", "nn"},
     "compiler": {"errors", "files", "graph", "lazy", "store"},
-    "explain": {"errors", "files"},
+    "explain": {"errors", "files", "graph"},
     "bench": {"errors", "files", "nn", "models", "compiler"},
     "cli": {"errors", "files", "store", "nn", "models", "compiler", "explain", "bench", ""},
     "__main__": {"cli"},

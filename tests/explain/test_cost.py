@@ -1,9 +1,12 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from onebyone.errors import ModelError
 from onebyone.explain import LayerKind, count_cost
+from onebyone.models import ZOO, build_network
 from tests.helpers.oracles import timm
 
 
@@ -23,6 +26,7 @@ class Twice(nn.Module):
     [
         (nn.Conv2d(8, 4, 1), LayerKind.POINTWISE),
         (nn.Conv2d(8, 4, 1, stride=2), LayerKind.POINTWISE),
+        (nn.Conv2d(8, 4, 1, padding=1), LayerKind.POINTWISE),
         (nn.Conv2d(8, 4, 1, groups=2), LayerKind.GROUPED_POINTWISE),
         (nn.Conv2d(8, 8, 3, groups=8), LayerKind.DEPTHWISE),
         (nn.Conv2d(8, 16, 3, groups=8), LayerKind.DEPTHWISE),
@@ -39,28 +43,133 @@ def test_layers_are_told_apart(layer, kind):
     assert report.macs_share(kind) == 1
 
 
+@pytest.mark.parametrize("name", ZOO)
+def test_totals_are_those_of_torchs_counter_for_the_zoo(name):
+    with torch.device("meta"):
+        network = build_network(ZOO[name].config)
+    check_totals(network, ZOO[name].input_size)
+
+
 @pytest.mark.parametrize(
-    "name", ["resnext26ts", "mobilenetv3_small_100", "ghostnet_100", "regnetx_002", "densenet121"]
+    "name",
+    [
+        "convnext_atto",
+        "densenet121",
+        "ecaresnet50t",
+        "efficientvit_b0",
+        "ghostnet_100",
+        "mobilenetv3_small_100",
+        "mobilevitv2_050",
+        "regnetx_002",
+        "resnest14d",
+        "resnext26ts",
+        "resnetv2_50",
+        "skresnet18",
+    ],
 )
 def test_totals_are_those_of_torchs_counter_for_networks_that_we_did_not_write(name):
-    network = timm.create_model(name).eval()
-    report = count_cost(network, (1, 3, 64, 64))
+    check_totals(timm.create_model(name), 64)
+
+
+def check_totals(network, size):
+    report = count_cost(network, (1, 3, size, size))
+    device = next(network.parameters()).device
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network(torch.zeros(1, 3, 64, 64))
+        network.eval()(torch.zeros(1, 3, size, size, device=device))
     assert report.macs * 2 == counter.get_total_flops()
     assert report.params == sum(p.numel() for p in network.parameters())
     assert sum(report.macs_share(kind) for kind in LayerKind) == pytest.approx(1)
+    assert report.not_counted == ()
+
+
+class Functions(nn.Module):
+    """Calls layers as functions, and has others for which the graph has no node."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.ones(8, 3, 1, 1))
+        self.matrix = nn.Parameter(torch.ones(8, 8))
+        self.up = nn.ConvTranspose2d(8, 4, 3, stride=2)
+        self.line = nn.Conv1d(4, 6, 5, padding=2)
+
+    def forward(self, x):
+        x = F.conv2d(x, self.kernel, stride=2)
+        x = F.linear(x.permute(0, 2, 3, 1), self.matrix).permute(0, 3, 1, 2)
+        x = torch.einsum("nchw,cd->ndhw", x, self.matrix)
+        y = self.line(self.up(x).flatten(2))
+        return y @ y.transpose(1, 2)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_layers_called_as_functions_count(device):
+    report = count_cost(Functions().to(device), (1, 3, 9, 9))
+    assert [(cost.path, cost.kind, cost.macs, cost.params) for cost in report.layers] == [
+        ("", LayerKind.POINTWISE, 25 * 24, 24),
+        ("", LayerKind.LINEAR, 25 * 64, 64),
+        ("", LayerKind.OTHER, 25 * 64, 64),
+        ("up", LayerKind.OTHER, 25 * 8 * 4 * 9, 8 * 4 * 9 + 4),
+        ("line", LayerKind.OTHER, 121 * 6 * 4 * 5, 6 * 4 * 5 + 6),
+        ("", LayerKind.OTHER, 121 * 36, 0),
+    ]
+    assert len({cost.name for cost in report.layers}) == 6
+    assert (report.params, report.not_counted) == (24 + 64 + 292 + 126, ())
+
+
+def test_what_has_no_formula_is_named():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pair = nn.Bilinear(4, 4, 2)
+
+        def forward(self, x):
+            x = torch.fft.rfft(x.softmax(-1)).abs()[..., :4]
+            return self.pair(x, x).cumsum(-1)
+
+    assert count_cost(Mixed(), (1, 3, 8)).not_counted == (
+        "fft_r2c (aten._fft_r2c.default)",
+        "pair (aten._trilinear.default)",
+        "cumsum (aten.cumsum.default)",
+    )
+
+
+def test_layers_come_in_the_order_in_which_they_run_with_their_shapes():
+    class Reversed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.second = nn.Linear(4, 2)
+            self.first = nn.Conv2d(3, 4, 3, stride=2)
+
+        def forward(self, x):
+            return self.second(self.first(x).mean((2, 3)))
+
+    first, second = count_cost(Reversed(), (2, 3, 9, 9)).layers
+    assert (first.name, first.path, second.path) == ("first", "first", "second")
+    assert (first.input_shape, first.output_shape) == ((2, 3, 9, 9), (2, 4, 4, 4))
+    assert (second.input_shape, second.output_shape) == ((2, 4, 1, 1), (2, 2, 1, 1))
+    assert first.macs == 2 * 16 * 4 * 27
 
 
 def test_a_layer_that_runs_twice_counts_twice():
-    assert count_cost(Twice(), (1, 4, 3, 3)).macs == 2 * 16 * 9
+    report = count_cost(Twice(), (1, 4, 3, 3))
+    assert [(cost.path, cost.macs) for cost in report.layers] == [("conv", 16 * 9)] * 2
+    assert report.params == 20
 
 
-def test_a_layer_that_does_not_run_counts_nothing():
+def test_a_layer_that_does_not_run_is_counted_by_its_parameters_only():
     network = Twice()
     network.unused = nn.Conv2d(4, 4, 1)
     report = count_cost(network, (1, 4, 3, 3))
-    assert [cost.macs for cost in report.layers] == [2 * 16 * 9, 0]
+    assert (report.macs, report.params) == (2 * 16 * 9, 40)
+    assert {cost.path for cost in report.layers} == {"conv"}
+
+
+def test_a_path_that_depends_on_numbers_cannot_be_counted():
+    class Choosing(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(ModelError, match=r"^what the model does depends on numbers that depend"):
+        count_cost(Choosing(), (1, 4, 3, 3))
 
 
 def test_the_network_is_left_alone():

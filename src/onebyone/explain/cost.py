@@ -1,54 +1,79 @@
-"""What each layer of a network costs."""
+"""What each layer of a network costs, counted on its graph."""
 
 import copy
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
+
+from onebyone.graph import Convolution, Graph, Node, Opaque, Ref, Shape, View, capture
+
+_NOTHING = re.compile(r"softmax|norm|pool|pad|upsample|cat|stack|roll|index|gather|copy")
+"""Operators that count as nothing, as their like do in the graph: norms, pools, moves of numbers.
+
+Operators on each number by itself and plain sums are known by PyTorch's tags.
+"""
 
 
 class LayerKind(StrEnum):
-    """The kinds of layer that have multiply-adds."""
+    """The kinds of layer that have multiply-adds; the graph says which is which."""
 
     POINTWISE = "1x1"
     GROUPED_POINTWISE = "grouped 1x1"
     DEPTHWISE = "depthwise"
     SPATIAL = "k x k"
     LINEAR = "linear"
+    OTHER = "other"
+    """What the graph has no node for: 1-d, 3-d and transposed convolutions, attention."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCost:
-    """What one layer costs for one image.
+    """What one layer costs, each time that it runs.
 
     Attributes:
-        name: Path of the layer in the network.
+        name: Of its node in the graph, which no other has: a layer that runs twice has two.
+        path: Module that it came from, such as `layer2.0.conv1`.
         kind: What sort of layer it is.
-        macs: Multiply-adds; a layer that runs twice counts twice.
-        params: Learnable numbers, the bias included.
+        macs: Multiply-adds for all images of the input.
+        params: Numbers in its weight and bias; 0 where both factors depend on the input.
+        input_shape: Of what it reads, as the graph has it: `(N, C, H, W)`.
+        output_shape: Of what it gives.
     """
 
     name: str
+    path: str
     kind: LayerKind
     macs: int
     params: int
+    input_shape: Shape
+    output_shape: Shape
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CostReport:
-    """What a network costs for one image.
+    """What a network costs.
 
-    Convention: multiply-adds of convolutions and linear layers; additions of biases, batch norms,
-    activations, pools and residuals count as nothing. FLOPs, as others count them, are twice that.
+    Convention: multiply-adds of convolutions, linear layers and other matrix products that depend
+    on the input; biases, norms, activations, pools and residuals count as nothing.
+    `torch.utils.flop_counter` counts the same, and calls each two FLOPs.
 
     Attributes:
-        layers: The layers that have multiply-adds, in the order of the network's definition.
-        params: Learnable numbers of the whole network, batch norms included.
+        layers: What has multiply-adds, in the order in which it runs.
+        params: Learnable numbers of the whole network, batch norms and layers that don't run
+            included.
+        not_counted: Operators that may have multiply-adds, and for which PyTorch has no formula:
+            each as its place and its name.
     """
 
     layers: tuple[LayerCost, ...]
     params: int
+    not_counted: tuple[str, ...] = ()
 
     @property
     def macs(self) -> int:
@@ -64,56 +89,112 @@ class CostReport:
         return sum(layer.macs for layer in self.of_kind(kind)) / self.macs if self.macs else 0.0
 
 
-def count_cost(network: nn.Module, input_shape: tuple[int, ...]) -> CostReport:
+def count_cost(network: nn.Module, input_shape: Shape) -> CostReport:
     """Count what a network costs for an input of a shape, without computing anything.
 
-    Counts the convolution and linear *modules*; what a network calls as a function is not seen.
+    Its weights may be on the meta device. It is counted as in evaluation, and without its hooks.
 
     Args:
         network: The network; it is left unchanged.
         input_shape: Shape of one input, `(1, 3, H, W)`.
+
+    Raises:
+        ModelError: If what it does depends on the numbers in its input, or if it fails.
     """
-    network = copy.deepcopy(network).to("meta").eval()
-    macs: dict[str, int] = {}
-    for module in network.modules():  # the user's hooks came along, and are not to run
-        module._forward_hooks.clear()  # pyright: ignore[reportPrivateUsage]
-        module._forward_pre_hooks.clear()  # pyright: ignore[reportPrivateUsage]
-    counted = {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
-    }
-    for name, module in counted.items():
-        macs[name] = 0
+    example = torch.empty(input_shape, device="meta")
+    graph = capture(_without_hooks(network).eval(), (example,)).graph
+    params = sum(parameter.numel() for parameter in network.parameters())
+    return count_graph(graph, params=params)
 
-        def add(layer: nn.Conv2d | nn.Linear, _: object, output: Tensor, name: str = name) -> None:
-            macs[name] += _macs(layer, output)
 
-        module.register_forward_hook(add)
-    with torch.inference_mode():
-        network(torch.empty(input_shape, device="meta"))
-    return CostReport(
-        layers=tuple(
-            LayerCost(name, _kind(module), macs[name], _params(module))
-            for name, module in counted.items()
-        ),
-        params=_params(network),
+def count_graph(graph: Graph, *, params: int) -> CostReport:
+    """Count what a captured network costs.
+
+    Args:
+        graph: As it was captured, or rewritten.
+        params: Learnable numbers of the network, which a graph does not know.
+    """
+    layers: list[LayerCost] = []
+    not_counted: list[str] = []
+    for node in graph:
+        if isinstance(node, Convolution):
+            layers.append(_cost(graph, node, _kind(node), node.macs))
+        elif isinstance(node, Opaque):
+            macs = _opaque_macs(graph, node)
+            if macs is not None:
+                layers.append(_cost(graph, node, LayerKind.OTHER, macs))
+            elif not _counts_as_nothing(node):
+                not_counted.append(f"{node.place} ({node.target})")
+    return CostReport(layers=tuple(layers), params=params, not_counted=tuple(not_counted))
+
+
+def _cost(graph: Graph, node: Node, kind: LayerKind, macs: int) -> LayerCost:
+    return LayerCost(
+        name=node.name,
+        path=node.path,
+        kind=kind,
+        macs=macs,
+        params=sum(tensor.numel() for tensor in node.tensors()),
+        input_shape=graph[node.inputs[0]].shape,
+        output_shape=node.shape,
     )
 
 
-def _macs(layer: nn.Conv2d | nn.Linear, output: Tensor) -> int:
-    """Each output number is one dot product, over a row of the weight."""
-    return output.numel() * layer.weight[0].numel()
-
-
-def _kind(layer: nn.Module) -> LayerKind:
-    if isinstance(layer, nn.Linear):
+def _kind(node: Convolution) -> LayerKind:
+    if node.is_linear:
         return LayerKind.LINEAR
-    assert isinstance(layer, nn.Conv2d)
-    if layer.kernel_size == (1, 1):
-        return LayerKind.POINTWISE if layer.groups == 1 else LayerKind.GROUPED_POINTWISE
-    return LayerKind.DEPTHWISE if layer.groups == layer.in_channels > 1 else LayerKind.SPATIAL
+    if node.is_pointwise:
+        return LayerKind.POINTWISE
+    if node.kernel_size == (1, 1):
+        return LayerKind.GROUPED_POINTWISE
+    return LayerKind.DEPTHWISE if node.is_depthwise else LayerKind.SPATIAL
 
 
-def _params(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+def _opaque_macs(graph: Graph, node: Opaque) -> int | None:
+    """Return the multiply-adds of an operator of PyTorch's; None if it has no formula for it."""
+    from torch.utils.flop_counter import flop_registry
+
+    formula = flop_registry.get(getattr(node.target, "overloadpacket", None))
+    if formula is None:
+        return None
+
+    def given(leaf: Any) -> Any:
+        """Put a tensor without numbers in the place of a reference."""
+        if isinstance(leaf, Ref):
+            return torch.empty(_shown_shape(graph[leaf.name].shape, leaf.view), device="meta")
+        if isinstance(leaf, (tuple, list)):
+            return type(leaf)(map(given, leaf))
+        return leaf
+
+    keywords = {key: given(value) for key, value in node.keywords.items()}
+    result = torch.empty(node.shape, device="meta")
+    return formula(*given(tuple(node.arguments)), **keywords, out_val=result) // 2
+
+
+def _shown_shape(shape: Shape, view: View) -> Shape:
+    """Return the shape of a value in a view."""
+    if view is View.NHWC:
+        return (shape[0], *shape[2:], shape[1])
+    return (shape[0], prod(shape[1:])) if view is View.NC else shape
+
+
+def _counts_as_nothing(node: Opaque) -> bool:
+    """Whether an operator is of a sort that has no multiply-adds by convention."""
+    if not isinstance(node.target, OpOverload):
+        return True  # it takes one of several results
+    schema = node.target._schema  # pyright: ignore[reportPrivateUsage]
+    is_view = any(result.alias_info is not None for result in schema.returns)
+    is_plain = {torch.Tag.pointwise, torch.Tag.reduction} & {*node.target.tags}
+    return is_view or bool(is_plain) or bool(_NOTHING.search(str(node.target)))
+
+
+def _without_hooks(network: nn.Module) -> nn.Module:
+    """Return a copy that shares all tensors, without the user's hooks."""
+    held = (value for module in network.modules() for value in vars(module).values())
+    others = (value for value in held if isinstance(value, Tensor))  # a weight that a hook makes
+    tensors = [*network.parameters(), *network.buffers(), *others]
+    network = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    for module in network.modules():
+        module._forward_hooks.clear()  # pyright: ignore[reportPrivateUsage]
+        module._forward_pre_hooks.clear()  # pyright: ignore[reportPrivateUsage]
+    return network
