@@ -5,15 +5,17 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from onebyone.compiler.build import build
 from onebyone.compiler.plan import bands as planning
 from onebyone.compiler.plan import plan as whole_plan
 from onebyone.compiler.plan.bands import Band, choose_bands, kept_rows
 from onebyone.compiler.plan.operations import BandKernel
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
+from onebyone.compiler.runtime.native import NativeFunction
 from onebyone.compiler.target import TARGETS, host_target
 from onebyone.graph import Concat, Convolution, Function, capture
 from onebyone.graph.interpret import interpret
@@ -122,6 +124,77 @@ def test_separable_convolutions_in_a_row_share_none_of_theirs(threads):
     with patch.object(whole_plan, "choose_bands", lambda *_: {}):
         expected = run_graph(graph, inputs)
     assert torch.equal(got[0], expected[0])
+
+
+CHAINS = [(9, 24, 1 << 13), (56, 80, None), (112, 130, None), (224, 256, None)]
+"""Images from which size to which, and the private cache if it is not the target's."""
+
+
+def draw_chain(data, target):
+    """Convolutions as bands are made of them, with values smaller or larger than the cache."""
+
+    def among(*options):
+        return data.draw(st.sampled_from(options))
+
+    def width(x):
+        _, _, rows, columns = net.shape(x)
+        share = among(0.7, 1.2, 1.2, 2)
+        return max(2, min(96, round(share * target.level2_bytes / (4 * rows * columns))))
+
+    least, largest, level2_bytes = among(*CHAINS)
+    target = replace(target, level2_bytes=level2_bytes or target.level2_bytes)
+    sides = st.integers(least, largest)
+    net = Net()
+    values = [net.input(among(1, 2), 3, data.draw(sides), data.draw(sides))]
+    kinds = ["pointwise", "depthwise", "pointwise"]  # so that there is something to run in a band
+    kinds += data.draw(st.lists(st.sampled_from([*kinds[1:], "dense", "residual"]), max_size=4))
+    for kind in kinds:
+        x = values[-1]
+        same = [one for one in values[1:-1] if net.shape(one) == net.shape(x)]
+        if kind == "depthwise":
+            kernel, dilation = among(3, 3, 5, 2), among(1, 1, 2)
+            around = (kernel - 1) * dilation // 2
+            facts = {"groups": net.shape(x)[1], "stride": among((1, 1), (2, 2))}
+            facts |= {"padding": (around,) * 4, "dilation": (dilation,) * 2}
+            value = net.convolution(x, net.shape(x)[1], (kernel, kernel), **facts)
+        elif kind == "dense":
+            facts = {"stride": among((1, 1), (2, 2)), "padding": (1, 1, 1, 1)}
+            value = net.convolution(x, among(3, 8), (3, 3), **facts)
+        elif kind == "residual" and same:
+            value = net.convolution(x, net.shape(x)[1], residual=among(*same))
+        else:
+            relu6 = Function("clamp", (0.0, 6.0))
+            value = net.convolution(x, width(x), activation=among(None, relu6))
+        values.append(value)
+    others = data.draw(st.lists(st.sampled_from(values[1:]), max_size=1))  # a second reader
+    return net, net.graph(values[-1], *others), target
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_each_convolution_of_a_chain_runs_once(data):
+    _, graph, target = draw_chain(data, AVX512)
+    plan = plan_execution(graph, target)
+    done = [stage.name for one in plan.operations for stage in (one.stages or (one,))]
+    convolutions = [node.name for node in graph if isinstance(node, Convolution)]
+    assert sorted(name for name in done if name in convolutions) == sorted(convolutions)
+
+
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_chains_give_the_bits_and_numbers_that_they_give_one_by_one(data):
+    net, graph, target = draw_chain(data, host_target())
+    with patch.object(whole_plan, "choose_bands", wraps=choose_bands) as choosing:
+        built = build(graph, target, None)
+    assume(choose_bands(*choosing.call_args.args))
+    inputs = net.values()
+    got = NativeFunction(built.binary, 2)(inputs)
+    check_values(got, interpret(graph, inputs, dtype=torch.float64), terms=count_terms(graph))
+    with patch.object(whole_plan, "choose_bands", lambda *_: {}):
+        expected = run_graph(graph, inputs, target=target)
+    assert all(map(torch.equal, got, expected))
+    for threads in (1, 3):
+        assert all(map(torch.equal, NativeFunction(built.binary, threads)(inputs), expected))
 
 
 def bottleneck(net, x, *, stride=1, residual=None):
