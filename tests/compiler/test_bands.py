@@ -180,7 +180,7 @@ def test_each_convolution_of_a_chain_runs_once(data):
     assert sorted(name for name in done if name in convolutions) == sorted(convolutions)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(data=st.data())
 def test_chains_give_the_bits_and_numbers_that_they_give_one_by_one(data):
     net, graph, target = draw_chain(data, host_target())
