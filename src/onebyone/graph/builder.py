@@ -124,7 +124,7 @@ class GraphBuilder:
 
         def shown(leaf: Any) -> Any:
             if isinstance(leaf, Value):
-                return self.ref(seen[leaf])
+                return self.read(leaf, seen)
             if isinstance(leaf, (tuple, list)):
                 return type(leaf)(map(shown, leaf))
             return leaf
@@ -219,6 +219,10 @@ class GraphBuilder:
             case _:
                 return None
 
+    def read(self, value: Value, seen: Mapping[Value, Seen]) -> Ref:
+        """Return how PyTorch reads a value, in the memory order in which the network had it."""
+        return replace(self.ref(seen[value]), is_contiguous=value.is_contiguous)
+
     def ref(self, seen: Seen) -> Ref:
         """Return how PyTorch reads a tensor: a node in a view, which is added if need be."""
         shape = self.shape(seen.node)
@@ -230,10 +234,9 @@ class GraphBuilder:
         if len(shape) == 4 and shape[2:] == (1, 1) and seen.layout == as_is[:2]:
             return Ref(seen.node, View.NC)
         if seen not in self._laid_out:
-            flat = (*seen.layout, ()) if len(seen.layout) == 3 else seen.layout
-            self._laid_out[seen] = self._rearranged(replace(seen, layout=flat)) or self._viewed(
-                seen
-            )
+            # Nodes that rearrange numbers give four dimensions.
+            rearranged = self._rearranged(seen) if len(seen.layout) == 4 else None
+            self._laid_out[seen] = rearranged or self._viewed(seen)
         return Ref(self._laid_out[seen])
 
     def _viewed(self, seen: Seen) -> str:

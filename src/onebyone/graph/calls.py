@@ -10,10 +10,18 @@ from torch._ops import OpOverload
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """A tensor that depends on the inputs."""
+    """A tensor that depends on the inputs.
+
+    Args:
+        shape: Of the tensor.
+        dtype: Type of its numbers.
+        is_contiguous: Whether they lay in the order of its indices, without gaps; an operator that
+            the trace called may need that.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+    is_contiguous: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from onebyone.errors import ShapeError
 from onebyone.graph.builder import GraphBuilder, Seen
-from onebyone.graph.calls import Value
+from onebyone.graph.calls import Call, Value
 from onebyone.graph.convert import convert
 from onebyone.graph.graph import Graph
 from onebyone.graph.layout import shape_of
@@ -28,6 +28,8 @@ class Captured:
         in_leaves: The flattened arguments: a `Value` where the graph has an input, `CONSTANT` in
             place of known tensors, and what else there was.
         out_leaves: The flattened result: `SLOT` for each output of the graph, all else as it is.
+        written: Inputs of the graph, by index, that the network writes into. What it leaves in them
+            are the last outputs of the graph.
     """
 
     graph: Graph
@@ -35,13 +37,20 @@ class Captured:
     out_spec: TreeSpec
     in_leaves: tuple[Any, ...]
     out_leaves: tuple[Any, ...]
+    written: tuple[int, ...] = ()
     _is_flat: bool = field(init=False, repr=False)
     """Whether the arguments are leaves, without nesting, as they mostly are."""
+    _is_one: bool = field(init=False, repr=False)
+    """Whether the result is one tensor."""
 
     def __post_init__(self) -> None:
         """Compare the nesting once; flattening takes as long as all else that a call does."""
         flat = tree_flatten(((SLOT,) * len(self.in_leaves), {}))[1]
         object.__setattr__(self, "_is_flat", self.in_spec == flat)
+        is_one = (
+            len(self.out_leaves) == 1 and self.out_leaves[0] is SLOT and self.out_spec.is_leaf()
+        )
+        object.__setattr__(self, "_is_one", is_one)
 
     def flatten(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
@@ -78,12 +87,20 @@ class Captured:
         return leaves if spec == self.in_spec else None
 
     def unflatten(self, outputs: Sequence[Tensor]) -> Any:
-        """Return the graph's outputs, nested as the network's result."""
-        if self.out_leaves == (SLOT,) and self.out_spec.is_leaf():
+        """Return the graph's outputs, nested as the network's result; constants are copied."""
+        if self._is_one:
             return outputs[0]
         left = iter(outputs)
-        leaves = [next(left) if leaf is SLOT else leaf for leaf in self.out_leaves]
+        leaves = [
+            next(left) if leaf is SLOT else leaf.clone() if isinstance(leaf, Tensor) else leaf
+            for leaf in self.out_leaves
+        ]
         return tree_unflatten(leaves, self.out_spec)
+
+    def write_back(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        """Leave in the inputs what the network leaves there; all outputs must be computed."""
+        for index, value in zip(self.written, outputs[-len(self.written) :], strict=True):
+            inputs[index].copy_(value)
 
 
 class _Mark:
@@ -132,8 +149,8 @@ def _build(traced: Trace) -> Captured:
     seen: dict[Value, Seen] = {}
     for index, value in enumerate(traced.inputs):
         seen[value] = builder.input(index, value)
-    used = _read_values(traced)
-    for call in traced.calls:
+    calls, used = _needed(traced)
+    for call in calls:
         builder.path = call.path
         results = convert(builder, call, seen, used)
         for value, result in zip(call.outputs, results, strict=True):
@@ -141,28 +158,45 @@ def _build(traced: Trace) -> Captured:
                 assert shape_of(result.layout) == value.shape, call
                 seen[value] = result
     builder.path = ""
-    refs = [builder.ref(seen[leaf]) for leaf in traced.outputs if isinstance(leaf, Value)]
-    out_leaves = tuple(SLOT if isinstance(leaf, Value) else leaf for leaf in traced.outputs)
-    in_leaves = tuple(CONSTANT if isinstance(leaf, Tensor) else leaf for leaf in traced.in_leaves)
-    return Captured(builder.finish(refs), traced.in_spec, traced.out_spec, in_leaves, out_leaves)
+    results = [leaf for leaf in traced.outputs if isinstance(leaf, Value)]
+    refs = [builder.read(value, seen) for value in (*results, *traced.written.values())]
+    return Captured(
+        builder.finish(refs),
+        traced.in_spec,
+        traced.out_spec,
+        in_leaves=tuple(
+            CONSTANT if isinstance(leaf, Tensor) else leaf for leaf in traced.in_leaves
+        ),
+        out_leaves=tuple(map(_out_leaf, traced.outputs)),
+        written=tuple(traced.inputs.index(value) for value in traced.written),
+    )
 
 
-def _read_values(traced: Trace) -> set[Value]:
-    """Return the values that someone reads."""
-    found: set[Value] = set()
+def _out_leaf(leaf: Any) -> Any:
+    """Return the place of an output of the graph, a copy of numbers, or what else was returned."""
+    if isinstance(leaf, Value):
+        return SLOT
+    return leaf.clone() if isinstance(leaf, Tensor) else leaf
+
+
+def _needed(traced: Trace) -> tuple[list[Call], set[Value]]:
+    """Return the calls that have a part in what comes out, and the values that someone reads."""
+    used: set[Value] = set()
 
     def visit(tree: Any) -> None:
         if isinstance(tree, Value):
-            found.add(tree)
+            used.add(tree)
         elif isinstance(tree, (tuple, list)):
             for item in tree:
                 visit(item)
 
-    visit(traced.outputs)
-    for call in traced.calls:
-        visit(call.args)
-        visit(tuple(call.kwargs.values()))
-    return found
+    visit((*traced.outputs, *traced.written.values()))
+    calls: list[Call] = []
+    for call in reversed(traced.calls):
+        if used.intersection(call.outputs):
+            visit((call.args, *call.kwargs.values()))
+            calls.append(call)
+    return calls[::-1], used
 
 
 def _check_input(index: int, leaf: Any, wanted: Value) -> None:

@@ -45,10 +45,18 @@ class View(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """Name the value of a node, and how it is shown."""
+    """Name the value of a node, and how it is shown.
+
+    Args:
+        name: Of the node.
+        view: How its value is shown.
+        is_contiguous: Whether who reads it gets its numbers in the order of the indices, without
+            gaps; operators may need that, where they had it in the network.
+    """
 
     name: str
     view: View = View.NCHW
+    is_contiguous: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def interpret(
         The outputs, as they are shown to PyTorch.
     """
     values = dict(interpret_nodes(graph, inputs, dtype=dtype))
-    return [show_value(values[ref.name], ref.view) for ref in graph.outputs]
+    return [show_value(values[ref.name], ref) for ref in graph.outputs]
 
 
 @torch.no_grad()
@@ -101,11 +101,13 @@ def apply_function(function: Function | None, x: Tensor) -> Tensor:
     return x if function is None else FUNCTIONS[function.name](x, *function.parameters)
 
 
-def show_value(value: Any, view: View) -> Any:
-    """Show a value `(N, C, H, W)` in a view; any other is only shown as it is."""
-    if view is View.NHWC:
-        return value.permute(0, 2, 3, 1)
-    return value.flatten(1) if view is View.NC else value
+def show_value(value: Any, ref: Ref) -> Any:
+    """Show a value `(N, C, H, W)` as its reader wants it; any other is shown as it is."""
+    if ref.view is View.NHWC:
+        value = value.permute(0, 2, 3, 1)
+    elif ref.view is View.NC:
+        value = value.flatten(1)
+    return value.contiguous() if ref.is_contiguous else value
 
 
 Cast = Callable[[Any], Any]
@@ -117,7 +119,7 @@ def _call(node: Opaque, values: Mapping[str, Any], cast: Cast, dtype: torch.dtyp
 
     def given(leaf: Any) -> Any:
         if isinstance(leaf, Ref):
-            return show_value(values[leaf.name], leaf.view)
+            return show_value(values[leaf.name], leaf)
         if isinstance(leaf, (tuple, list)):
             return type(leaf)(map(given, leaf))
         if isinstance(leaf, torch.dtype) and leaf.is_floating_point and dtype is not None:

@@ -5,8 +5,7 @@ The inputs are replaced by tensors on PyTorch's meta device, which have a shape 
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +37,8 @@ class Trace:
         in_leaves: The flattened arguments: a `Value`, a real tensor if known, or anything else.
         calls: In order.
         outputs: The flattened results: a `Value`, a real tensor, or anything else.
+        written: For each input that the network writes into: its `Value`, and the one that it then
+            has.
         in_spec: How `(args, kwargs)` were flattened.
         out_spec: How the result was flattened.
     """
@@ -45,6 +46,7 @@ class Trace:
     in_leaves: tuple[Any, ...]
     calls: tuple[Call, ...]
     outputs: tuple[Any, ...]
+    written: Mapping[Value, Value]
     in_spec: TreeSpec
     out_spec: TreeSpec
 
@@ -76,7 +78,7 @@ def trace(
     """
     _check_evaluates(function)
     leaves, in_spec = tree_flatten((args, dict(kwargs or {})))
-    recorder = Recorder()
+    recorder = Recorder(function)
     positions = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
     unknown = [p for i, p in enumerate(positions) if i not in set(constants)]
     # Under inference mode operators come undivided, and others than those that we know.
@@ -87,12 +89,29 @@ def trace(
             given[position] = torch.empty(leaf.shape, dtype=leaf.dtype, device="meta")
             recorder.add(given[position])
         in_leaves = tuple(map(recorder.reference, given))
+        inputs = {in_leaves[position]: given[position] for position in unknown}
         result = _run(function, tree_unflatten(given, in_spec), recorder)
         flat, out_spec = tree_flatten(result)
         outputs: tuple[Any, ...] = tuple(map(recorder.reference, flat))
+        written = _written(inputs, recorder)
     for leaf in outputs:
         _check_result(leaf)
-    return Trace(in_leaves, tuple(recorder.calls), outputs, in_spec, out_spec)
+    return Trace(in_leaves, tuple(recorder.calls), outputs, written, in_spec, out_spec)
+
+
+def _written(inputs: Mapping[Value, Tensor], recorder: Recorder) -> dict[Value, Value]:
+    """Return the inputs that have another value than in the beginning, and which."""
+    written: dict[Value, Value] = {}
+    for value, tensor in inputs.items():
+        if tuple(tensor.shape) != value.shape or not tensor.is_contiguous():
+            raise ModelError(
+                f"the model changes the shape of its input {value.shape} in place; "
+                "run it in PyTorch, or let it work on a view"
+            )
+        now: Value = recorder.reference(tensor)
+        if now is not value:
+            written[value] = now
+    return written
 
 
 def _check_result(leaf: object) -> None:
@@ -119,14 +138,12 @@ def _run(function: Callable[..., Any], given: tuple[Any, Any], recorder: "Record
     """Call the function under the recorder's eyes, and put the place before what goes wrong."""
     args, kwargs = given
     shapes = ", ".join(str(tuple(v.shape)) for v in tree_flatten(given)[0] if isinstance(v, Tensor))
-    root = function if isinstance(function, nn.Module) else None
     try:
         # Autocast would convert real weights, and not tensors without numbers: here all is float32.
         with (
             torch.autocast("cpu", enabled=False),
             recorder,
-            _FactoriesOnCpu(),
-            _watched(root, recorder),
+            _UsersFunctions(recorder),
         ):
             if isinstance(function, fx.GraphModule):
                 return _Interpreter(function, recorder).run_with(args, kwargs)
@@ -134,7 +151,8 @@ def _run(function: Callable[..., Any], given: tuple[Any, Any], recorder: "Record
     except OneByOneError:
         raise
     except Exception as error:
-        place = f"{recorder.path}: " if recorder.path else ""
+        path = recorder.node_path or recorder.places.of_error(error)
+        place = f"{path}: " if path else ""
         raise ModelError(
             f"{place}the model cannot be followed on inputs of shape {shapes}: "
             f"{first_line(error)}; check that it runs on them in PyTorch, "
@@ -142,11 +160,16 @@ def _run(function: Callable[..., Any], given: tuple[Any, Any], recorder: "Record
         ) from error
 
 
-class _FactoriesOnCpu(TorchFunctionMode):
-    """Make the tensors that a user makes from numbers on the CPU, where they keep them.
+class _UsersFunctions(TorchFunctionMode):
+    """Attend to functions that take or give numbers without calling an operator.
 
-    `torch.tensor([1.0], device=x.device)` would lose its numbers before any operator is called.
+    Tensors that are made from numbers are made on the CPU, where they keep them:
+    `torch.tensor([1.0], device=x.device)` would lose them before any operator is called.
     """
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
 
     def __torch_function__(
         self,
@@ -156,6 +179,8 @@ class _FactoriesOnCpu(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
+        if func in _LOOKING:
+            self._recorder.check_unlooked(args[0])
         if func is Tensor.new_tensor:
             like, *args = args
             func, kwargs = torch.tensor, {"dtype": like.dtype, **kwargs}
@@ -164,6 +189,10 @@ class _FactoriesOnCpu(TorchFunctionMode):
         ):
             kwargs["device"] = "cpu"
         return func(*args, **kwargs)
+
+
+_LOOKING = {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__}
+"""Functions that give a tensor's numbers away."""
 
 
 def _is_meta(device: Any) -> bool:
@@ -210,32 +239,3 @@ def clean_path(path: str) -> str:
         'fc.a'
     """
     return _INDEX.sub(r".\1", _PREFIX.sub("", path)).strip(".").replace("_modules.", "")
-
-
-@contextmanager
-def _watched(root: nn.Module | None, recorder: Recorder) -> Generator[None]:
-    """Tell the recorder which module is running, while in this context.
-
-    An error leaves the modules in which it happened standing: it is them that it names.
-    """
-    names = {id(module): name for name, module in root.named_modules()} if root is not None else {}
-
-    def enter(module: nn.Module, _args: object) -> None:
-        if id(module) in names:
-            recorder.modules.append((module, names[id(module)]))
-
-    def leave(module: nn.Module, _args: object, _result: object) -> None:
-        if id(module) in names:
-            # Modules above it that raised an error, which someone caught, go with it.
-            while recorder.modules and recorder.modules.pop()[0] is not module:
-                pass
-
-    hooks = [
-        nn.modules.module.register_module_forward_pre_hook(enter),
-        nn.modules.module.register_module_forward_hook(leave),
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -24,6 +24,11 @@ def _same(site: Site) -> Seen | None:
     return site.value("self") if _keeps_type(site) else None
 
 
+def _restrided(site: Site) -> Seen | None:
+    """What the user's model calls moves nothing; the trace itself reads parts of a line with it."""
+    return _same(site) if len(site.given["self"].shape) == len(site.given["size"]) != 1 else None
+
+
 def _keeps_type(site: Site) -> bool:
     source = site.given["self"]
     return isinstance(source, Value) and source.dtype == site.result.dtype
@@ -86,7 +91,7 @@ VIEWS: dict[Any, Converter] = {
     _aten.detach: _same,
     _aten.lift_fresh: _same,
     _aten._to_copy: _same,
-    _aten.as_strided: _same,
+    _aten.as_strided: _restrided,
     _aten.permute: _permuted,
     _aten.transpose: _transposed,
     _aten.t: _transposed,
