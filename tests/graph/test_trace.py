@@ -125,30 +125,27 @@ def test_filling_is_followed():
     check_capture(lambda x: (x + 1).masked_fill_(mask, 3), image(), opaque=["masked_fill"])
 
 
-def test_a_tensor_that_was_changed_in_part_is_refused_when_it_is_read():
+def test_a_tensor_that_was_changed_as_another_type_is_refused_when_it_is_read():
     def change_a_part(x):
         y = x + 1
-        y[:, :2].mul_(2)
+        y.view(torch.int32)[:, :2].mul_(2)
         return y.relu()
 
-    def change_a_part_and_leave_it(x):
-        y = x + 1
-        return y[:, :2].mul_(2)
-
-    check_capture(change_a_part_and_leave_it, image())
     assert refusal(change_a_part) == (
-        "the model reads a tensor (2, 4, 7, 5) that was changed in place, in part, through another "
-        "view of it; write it without the change in place, or run it in PyTorch"
+        "the model reads a tensor that was changed in place through a view of another type; "
+        "write it without the change in place, or run it in PyTorch"
     )
 
 
 def test_writing_into_a_tensor_made_beforehand_is_refused():
+    made = torch.zeros(2, 4, 7, 5)
+
     def assemble(x):
-        y = torch.zeros(2, 4, 7, 5, device=x.device)
-        y[:, :2] = x[:, :2]
-        return y
+        made[:, :2] = x[:, :2]
+        return made
 
     assert re.match(r"aten.copy_.default writes numbers .*; use torch.cat", refusal(assemble))
+    assert not made.any()
 
 
 def test_a_network_that_changes_its_constants_is_refused():
@@ -158,17 +155,10 @@ def test_a_network_that_changes_its_constants_is_refused():
         buffer.add_(1)
         return x * buffer
 
-    def change_after_use(x):
-        scale = torch.ones(4, 1, 1)
-        y = x * scale
-        scale.add_(1)
-        return y * scale
-
-    for function in (count, change_after_use):
-        assert refusal(function) == (
-            "aten.add_.Tensor changes a parameter, a buffer or a constant of the model; "
-            "run it in PyTorch"
-        )
+    assert refusal(count) == (
+        "aten.add_.Tensor changes a parameter, a buffer or a constant of the model; "
+        "run it in PyTorch"
+    )
     assert (buffer == 1).all()
 
 
@@ -312,13 +302,36 @@ def test_a_module_that_fails_inside_a_try_leaves_no_path_behind():
     assert [c.path for c in trace(network, (image(),)).calls if "sigm" in str(c.target)] == [path]
 
 
-def test_hooks_are_taken_away():
-    hooks = nn.modules.module._global_forward_hooks
-    before = len(hooks)
-    capture(nn.ReLU().eval(), (image(),))
-    with pytest.raises(ModelError):
-        capture(nn.Linear(9, 9).eval(), (image(),))
-    assert len(hooks) == before
+def test_other_threads_and_modules_see_nothing_of_it():
+    places = nn.modules.module
+    seen = []
+
+    def look(x):
+        hooks = (places._global_forward_hooks, places._global_forward_pre_hooks)
+        seen.append([*map(len, hooks), len(network._forward_hooks), type(network).__call__])
+        return x.relu()
+
+    network = Calling(look).eval()
+    with torch.no_grad():
+        network(image())
+    capture(network, (image(),))
+    assert seen[0] == seen[1]
+
+
+def test_a_module_that_is_used_twice_has_one_name():
+    layer = nn.Tanh()
+    network = nn.Sequential(layer, nn.ReLU(), layer).eval()
+    assert [call.path for call in trace(network, (image(),)).calls] == ["0", "1", "0"]
+
+
+def test_an_error_that_is_handed_on_names_where_it_came_from():
+    def fail(x):
+        try:
+            return torch.ones(3, 4) @ torch.ones(3, 4)
+        except RuntimeError as error:
+            raise ValueError("no such luck") from error
+
+    assert "no such luck" in refusal(fail)
 
 
 def small_network():

@@ -47,17 +47,19 @@ def check_capture(
 def check_meaning(
     captured: Captured, model: Callable[..., Any], args: Any, kwargs: Any, dtype: torch.dtype
 ) -> None:
-    """A graph gives what its network gives, nested in the same way."""
+    """A graph gives what its network gives, nested in the same way, and leaves the same in inputs."""
     with torch.no_grad():
         # A network may work in place: it gets arguments of its own.
         copied = [tree_map_only(Tensor, Tensor.clone, tree) for tree in (args, kwargs)]
         wanted, out_spec = tree_flatten(model(*copied[0], **copied[1]))
     tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
-    got, got_spec = tree_flatten(
-        captured.unflatten(interpret(captured.graph, tensors, dtype=dtype))
-    )
+    outputs = interpret(captured.graph, tensors, dtype=dtype)
+    left = [tensor.clone() for tensor in tensors]
+    captured.write_back([left[node.index] for node in captured.graph.inputs], outputs)
+    wanted += [leaf for leaf in tree_flatten(copied)[0] if isinstance(leaf, Tensor)]
+    got, got_spec = tree_flatten(captured.unflatten(outputs))
     assert got_spec == out_spec
-    for one, other in zip(got, wanted, strict=True):
+    for one, other in zip([*got, *left], wanted, strict=True):
         if not isinstance(other, Tensor) or not other.is_floating_point():
             torch.testing.assert_close(one, other)
             continue

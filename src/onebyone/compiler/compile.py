@@ -15,7 +15,7 @@ from onebyone.compiler.runtime.native import NativeFunction
 from onebyone.compiler.split import Segment, is_native, split_graph
 from onebyone.compiler.target import Target, can_run, host_target
 from onebyone.errors import CompileError, ModelError, ShapeError
-from onebyone.graph import Captured, Graph, Opaque, Ref, capture
+from onebyone.graph import Captured, Graph, Opaque, Ref, View, capture
 
 
 def compile_model(
@@ -79,7 +79,10 @@ def _compile(captured: Captured, target: Target, options: CompileOptions) -> Com
         built = find_built(key) or build(rewrite_graph(graph), target, key, options)
         names = tuple(node.name for node in graph.inputs)
         # Native code gives all outputs as they are shown.
-        outputs = [Ref(f"output {index}") for index in range(len(graph.outputs))]
+        outputs = [
+            Ref(f"output {index}", is_contiguous=ref.is_contiguous and ref.view is View.NHWC)
+            for index, ref in enumerate(graph.outputs)
+        ]
         steps: list[Step] = [_native(built, threads, names, tuple(ref.name for ref in outputs))]
         why = explain(graph, built.account.changed, [built.account])
         return CompiledModel(

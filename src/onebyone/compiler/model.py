@@ -12,7 +12,8 @@ from onebyone.compiler.explanation import Explanation
 from onebyone.compiler.fallback import Fallback
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.profile import LayerTime, Profile, read_timings
-from onebyone.compiler.runtime.native import NativeFunction, show
+from onebyone.compiler.runtime.native import NativeFunction
+from onebyone.compiler.runtime.opaque import call_opaque, show_to, tensors_of, with_own_tensors
 from onebyone.compiler.target import Target
 from onebyone.errors import ShapeError
 from onebyone.graph import Captured, Opaque, Ref
@@ -35,8 +36,9 @@ class CompiledModel:
     """Run a network as native code, with the operators that the compiler does not know in PyTorch.
 
     Call it like the network: tensors of the example's shapes, float32, on the CPU, in any memory
-    layout. Results are new tensors. It may be called from several Python threads; calls take turns.
-    The weights are those at the time of compilation.
+    layout. Results are new tensors, and what the network writes into its inputs is written there.
+    It may be called from several Python threads; calls take turns. The weights are those at the
+    time of compilation.
 
     Attributes:
         target: Processor that it was compiled for.
@@ -61,22 +63,37 @@ class CompiledModel:
         self._captured = captured
         self._inputs = tuple(node.name for node in captured.graph.inputs)
         self._outputs = tuple(outputs)
-        self._steps = tuple(steps)
+        opaque = with_own_tensors([step for step in steps if isinstance(step, Opaque)])
+        own = iter(opaque)
+        self._steps = tuple(next(own) if isinstance(step, Opaque) else step for step in steps)
+        self._constants = frozenset(_storage(one) for node in opaque for one in tensors_of(node))
         self._explanation = explanation
-        self.fallbacks = tuple(Fallback.of(step) for step in steps if isinstance(step, Opaque))
+        self.fallbacks = tuple(map(Fallback.of, opaque))
+        given = {name for step in steps if not isinstance(step, Opaque) for name in step.gives}
+        names = [ref.name for ref in outputs]
+        # What native code gives is new, once.
+        self._are_new = not opaque and len({*names} & given) == len(names)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the network.
 
         Raises:
-            ShapeError: If an argument is not like the example's.
+            ShapeError: If an argument is not like the example's, or if one shares memory with
+                another that the network writes into.
         """
         tensors = self._tensors(args, kwargs)
         with torch.no_grad():
-            return self._captured.unflatten(self._run(tensors))
+            if not self._captured.written:
+                return self._captured.unflatten(self._run(tensors))
+            self._captured.check_apart(tensors)
+            outputs = self._run(tensors)
+            self._captured.write_back(tensors, outputs)
+            return self._captured.unflatten(outputs)
 
     def profile(self, *args: Any, rounds: int = 10, **kwargs: Any) -> Profile:
         """Run the network `rounds` times and return what each layer took (the median).
+
+        Inputs stay as they are, whatever the network writes into them.
 
         Raises:
             ShapeError: If an argument is not like the example's, or `rounds` is below 1.
@@ -132,26 +149,32 @@ class CompiledModel:
         values: dict[str, Any] = dict(zip(self._inputs, tensors, strict=True))
         for step in self._steps:
             if isinstance(step, Opaque):
-                values[step.name] = _call(step, values)
+                values[step.name] = call_opaque(step, values)
                 continue
-            given = [values[name] for name in step.takes]
+            given = [_resolved(values[name]) for name in step.takes]
             if timed is None:
                 results = step.function(given)
             else:
                 results, timings = step.function.timed(given)
                 timed += read_timings(step.layers, timings)
             values.update(zip(step.gives, results, strict=True))
-        return [show(values[ref.name], ref.view) for ref in self._outputs]
+        outputs = [show_to(ref, values[ref.name]) for ref in self._outputs]
+        return outputs if self._are_new else self._renewed(outputs, tensors)
+
+    def _renewed(self, outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
+        """Copy outputs that lie in the memory of an input, of a constant or of another output."""
+        taken = {*self._constants, *map(_storage, inputs)}
+        for index, output in enumerate(outputs):
+            if _storage(output) in taken:
+                outputs[index] = output.clone()
+            taken.add(_storage(output))
+        return outputs
 
 
-def _call(node: Opaque, values: dict[str, Any]) -> Any:
-    def known(tree: Any) -> Any:
-        if isinstance(tree, Ref):
-            value = values[tree.name]
-            return show(value, tree.view) if isinstance(value, Tensor) else value
-        if isinstance(tree, (list, tuple)):
-            return type(tree)(map(known, tree))
-        return tree
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
-    keywords = {name: known(value) for name, value in node.keywords.items()}
-    return node.target(*known(node.arguments), **keywords)
+
+def _resolved(tensor: Tensor) -> Tensor:
+    """Return a tensor whose memory has the sign of its numbers; PyTorch may negate lazily."""
+    return tensor.resolve_neg() if tensor.is_neg() else tensor

@@ -14,6 +14,7 @@ from onebyone.graph.calls import Call, Value
 from onebyone.graph.convert import convert
 from onebyone.graph.graph import Graph
 from onebyone.graph.layout import shape_of
+from onebyone.graph.memory import Geometry, share_numbers
 from onebyone.graph.trace import Trace, trace
 
 
@@ -97,9 +98,32 @@ class Captured:
         ]
         return tree_unflatten(leaves, self.out_spec)
 
+    def check_apart(self, inputs: Sequence[Tensor]) -> None:
+        """Check that no input shares memory with another that the network writes into.
+
+        Raises:
+            ShapeError: If one does; what the network then reads would depend on the order of its
+                operators.
+        """
+        places = [Geometry.in_memory(tensor) for tensor in inputs]
+        for index in self.written:
+            for other, place in enumerate(places):
+                if other != index and share_numbers(place, places[index]):
+                    first, second = sorted((self._position(index), self._position(other)))
+                    raise ShapeError(
+                        f"arguments {first} and {second} share memory, and the network writes into "
+                        f"argument {self._position(index)}; give it a copy (`x.clone()`)"
+                    )
+
+    def _position(self, index: int) -> int:
+        """Return where an input of the graph stands among the flattened arguments."""
+        values = (i for i, leaf in enumerate(self.in_leaves) if isinstance(leaf, Value))
+        return list(values)[index]
+
     def write_back(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """Leave in the inputs what the network leaves there; all outputs must be computed."""
-        for index, value in zip(self.written, outputs[-len(self.written) :], strict=True):
+        left = outputs[len(outputs) - len(self.written) :]
+        for index, value in zip(self.written, left, strict=True):
             inputs[index].copy_(value)
 
 

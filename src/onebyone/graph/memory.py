@@ -57,6 +57,12 @@ class Geometry:
         return range(self.offset, last + 1)
 
     @property
+    def bytes(self) -> range:
+        """The bytes from its first number to its last."""
+        size = self.dtype.itemsize
+        return range(self.span.start * size, self.span.stop * size)
+
+    @property
     def order(self) -> tuple[int, ...]:
         """The dimensions, slowest in memory first."""
         dims = range(len(self.shape))
@@ -92,15 +98,17 @@ class Geometry:
 
 
 def share_numbers(one: Geometry, other: Geometry) -> bool:
-    """Whether two tensors of one storage have a number in common.
+    """Whether two tensors in one memory have a number in common.
 
-    Of tensors of different types nobody asks which; they are taken to.
+    Those of different types are taken to, wherever their bytes mix.
     """
-    if one.dtype != other.dtype or one == other:
-        return bool(one.numel and other.numel)
-    first = min(one.span.start, other.span.start)
-    if not range(max(one.span.start, other.span.start), min(one.span.stop, other.span.stop)):
+    if one == other:
+        return one.numel > 0
+    if max(one.bytes.start, other.bytes.start) >= min(one.bytes.stop, other.bytes.stop):
         return False
+    if one.dtype != other.dtype:
+        return True
+    first = min(one.span.start, other.span.start)
     stop = max(one.span.stop, other.span.stop)
     touched = torch.zeros(stop - first, dtype=torch.bool, device="cpu")
     touched.as_strided(one.shape, one.strides, one.offset - first).fill_(True)
@@ -131,7 +139,14 @@ class Memory:
 
     def find(self, geometry: Geometry) -> Known | None:
         """Return what a tensor stands for, if that is known."""
-        return next((known for one, known in self if one == geometry), None)
+        for one, known in reversed(self._known):
+            if one == geometry:
+                return known
+        return None
+
+    def holds(self, known: Known) -> bool:
+        """Whether a tensor still stands for that."""
+        return any(one is known for _, one in self._known)
 
     def find_whole(self) -> tuple[Geometry, Known] | None:
         """Return a tensor that shows every number of the storage, if one is known."""

@@ -93,12 +93,16 @@ class Recorder(TorchDispatchMode):
     def add(self, tensor: Tensor) -> Value:
         """Give a tensor without numbers a value of its own."""
         geometry = Geometry.of(tensor)
-        value = _value(geometry)
+        value = Value(geometry.shape, geometry.dtype, tensor.is_contiguous())
         storage = _storage(tensor)
         if storage not in self._memories:
             self._memories[storage] = Memory(tensor)
         self._memories[storage].note(geometry, value)
         return value
+
+    def value_after(self, value: Value, tensor: Tensor) -> Value:
+        """Return what a tensor without numbers stands for that stood for `value` before."""
+        return value if self._memories[_storage(tensor)].holds(value) else self.reference(tensor)
 
     def reference(self, leaf: Any) -> Any:
         """Return what stands for a leaf in a record: its value, its numbers, or itself."""
@@ -135,7 +139,9 @@ class Recorder(TorchDispatchMode):
             return func(*args, **kwargs)  # its numbers are found by where they lie
         self._promote_written(func, args, kwargs)
         if any(map(self.is_unknown, tensors)):
-            return self._record(func, *_replaced((args, kwargs), self._stand_in))
+            if self._promoted:
+                args, kwargs = _replaced((args, kwargs), self._stand_in)
+            return self._record(func, args, kwargs)
         return self._run(func, args, kwargs)
 
     def _make(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -235,8 +241,10 @@ class Recorder(TorchDispatchMode):
         memory = self._memories[_storage(tensor)]
         if not geometry.numel:
             return
-        # What the whole memory holds is asked before a part of it changes.
-        whole = None if memory.is_whole(geometry) else self._flat(memory)
+        # What the whole memory holds is asked before a part of it changes. Written as another type,
+        # it is lost: nobody may read it.
+        is_part = geometry.dtype == memory.flat.dtype and not memory.is_whole(geometry)
+        whole = self._flat(memory) if is_part else None
         value = self._written_value(target, refs, twins, geometry)
         memory.forget(geometry)
         memory.note(geometry, value)
@@ -343,7 +351,7 @@ class Recorder(TorchDispatchMode):
                 return self._apply(_aten.view.default, (known, list(geometry.shape)), geometry)
         flat = self._flat(memory)
         if geometry.dtype != memory.flat.dtype:
-            raise self._lost(geometry)
+            raise self._lost()
         start, stop = geometry.span.start, geometry.span.stop
         line = Geometry((stop - start,), (1,), 0, geometry.dtype)
         part = self._apply(_aten.slice.Tensor, (flat, 0, start, stop), line)
@@ -359,7 +367,7 @@ class Recorder(TorchDispatchMode):
             return known
         found = memory.find_whole()
         if found is None:
-            raise self._lost(memory.flat)
+            raise self._lost()
         whole, known = found
         order = whole.order
         shape = tuple(whole.shape[dim] for dim in order)
@@ -371,10 +379,9 @@ class Recorder(TorchDispatchMode):
         memory.note(memory.flat, known)
         return known
 
-    def _lost(self, geometry: Geometry) -> ModelError:
+    def _lost(self) -> ModelError:
         return self.error(
-            f"the model reads a tensor {geometry.shape} that was changed in place, "
-            "in part, through another view of it",
+            "the model reads a tensor that was changed in place through a view of another type",
             "; write it without the change in place, or run it in PyTorch",
         )
 

@@ -108,7 +108,7 @@ def _written(inputs: Mapping[Value, Tensor], recorder: Recorder) -> dict[Value, 
                 f"the model changes the shape of its input {value.shape} in place; "
                 "run it in PyTorch, or let it work on a view"
             )
-        now: Value = recorder.reference(tensor)
+        now = recorder.value_after(value, tensor)
         if now is not value:
             written[value] = now
     return written

@@ -31,6 +31,7 @@ def written_tensors(
     ]
 
 
+@cache
 def only_reshapes(func: OpOverload) -> bool:
     """Whether an operator changes the shape of a tensor in place, and none of its numbers."""
     return torch.Tag.inplace_view in func.tags
