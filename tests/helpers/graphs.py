@@ -47,7 +47,7 @@ def check_capture(
 def check_meaning(
     captured: Captured, model: Callable[..., Any], args: Any, kwargs: Any, dtype: torch.dtype
 ) -> None:
-    """A graph gives what its network gives, nested in the same way, and leaves the same in inputs."""
+    """A graph gives what its network gives, nested alike, and leaves the same in its inputs."""
     with torch.no_grad():
         # A network may work in place: it gets arguments of its own.
         copied = [tree_map_only(Tensor, Tensor.clone, tree) for tree in (args, kwargs)]
