@@ -129,11 +129,12 @@ class Recorder(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
+        return self._dispatch(func, args, kwargs or {})
+
+    def _dispatch(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         tensors = list(tensors_in((args, kwargs)))
-        if func.overloadpacket in _KNOWN_FROM_SHAPE and (
-            tensors[0].is_meta or self.is_unknown(tensors[0])
-        ):
+        is_meta = any(tensor.is_meta for tensor in tensors)
+        if func.overloadpacket in _KNOWN_FROM_SHAPE and (is_meta or self.is_unknown(tensors[0])):
             return self._make(func, args, kwargs)
         if only_reshapes(func) and self._is_promoted(args[0]):
             return func(*args, **kwargs)  # its numbers are found by where they lie
