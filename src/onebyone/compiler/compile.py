@@ -1,6 +1,7 @@
 """The whole road from a network to native code: capture, rewrite, split, plan, write, load."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from onebyone.compiler.build import Built, build, find_built
@@ -84,10 +85,8 @@ def _compile(captured: Captured, target: Target, options: CompileOptions) -> Com
             for index, ref in enumerate(graph.outputs)
         ]
         steps: list[Step] = [_native(built, threads, names, tuple(ref.name for ref in outputs))]
-        why = explain(graph, built.account.changed, [built.account])
-        return CompiledModel(
-            captured, steps, outputs, target=target, options=options, explanation=why
-        )
+        why = partial(explain, graph, built.account.changed, [built.account])
+        return CompiledModel(captured, steps, outputs, target=target, options=options, explain=why)
     rewritten = rewrite_graph(graph)
     if options.strict:
         refuse_fallbacks([Fallback.of(node) for node in rewritten if isinstance(node, Opaque)])
@@ -101,9 +100,9 @@ def _compile(captured: Captured, target: Target, options: CompileOptions) -> Com
         built = find_built(name) or build(part.graph, target, name, options)
         builts.append(built)
         steps.append(_native(built, threads, part.takes, part.gives))
-    why = explain(graph, rewritten.changed, [built.account for built in builts])
+    why = partial(explain, graph, rewritten.changed, [built.account for built in builts])
     return CompiledModel(
-        captured, steps, rewritten.outputs, target=target, options=options, explanation=why
+        captured, steps, rewritten.outputs, target=target, options=options, explain=why
     )
 
 

@@ -137,6 +137,7 @@ class _Story:
 
     Args:
         graph: As it was captured.
+        readers: For each of its nodes, who reads it.
         fates: What rewrites made of its nodes.
         mains: For each node that is left, the layers that it is; the others are fused into them.
         operations: For each node that is left, the operation that computes it.
@@ -145,6 +146,7 @@ class _Story:
     """
 
     graph: Graph
+    readers: Mapping[str, Sequence[str]]
     fates: Mapping[str, Fate]
     mains: Mapping[str, tuple[str, ...]]
     operations: Mapping[str, Layer]
@@ -166,6 +168,7 @@ class _Story:
                     operations.setdefault(stage.name, layer)
         return _Story(
             graph=graph,
+            readers=graph.readers(),
             fates=fates,
             mains={name: _mains(graph, name, found) for name, found in computed.items()},
             operations=operations,
@@ -252,7 +255,7 @@ class _Story:
 
     def _taken_in(self, node: Constant) -> str:
         """Return who does what the readers of a constant did, if anybody does; or ""."""
-        readers = [reader.name for reader in self.graph if node.name in reader.inputs]
+        readers = self.readers[node.name]
         nodes = dict.fromkeys(name for one in readers for name in self.fates[one].nodes)
         return f"part of {self._places(list(nodes))}" if nodes else ""
 

@@ -1,6 +1,6 @@
 """A compiled network: called like the model that it was made from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class CompiledModel:
         *,
         target: Target,
         options: CompileOptions,
-        explanation: Explanation,
+        explain: Callable[[], Explanation],
     ) -> None:
         self.target = target
         self.options = options
@@ -67,7 +67,7 @@ class CompiledModel:
         own = iter(opaque)
         self._steps = tuple(next(own) if isinstance(step, Opaque) else step for step in steps)
         self._constants = frozenset(_storage(one) for node in opaque for one in tensors_of(node))
-        self._explanation = explanation
+        self._explain = explain
         self.fallbacks = tuple(map(Fallback.of, opaque))
         given = {name for step in steps if not isinstance(step, Opaque) for name in step.gives}
         names = [ref.name for ref in outputs]
@@ -118,7 +118,7 @@ class CompiledModel:
 
     def explain_plan(self) -> Explanation:
         """Return what became of each layer: with whom it was fused, or why not; print it."""
-        return self._explanation
+        return self._explain()
 
     def __repr__(self) -> str:
         """Show what it is, where it runs and what was asked for."""
