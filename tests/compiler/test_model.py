@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from onebyone.compiler import TARGETS, CompiledModel, Fallback, compile_model
+from onebyone.compiler.runtime.opaque import tensors_of
 from onebyone.compiler.target import can_run
 from onebyone.errors import CompileError, ModelError, ShapeError
 
@@ -39,6 +40,26 @@ class CumulativeSum(nn.Module):
     def forward(self, x):
         y = self.first(x).relu()
         return self.last(torch.cumsum(y, 1) * 0.1), y
+
+
+class Calls(nn.Module):
+    """Apply functions, and layers, one after the other; the last one stands first."""
+
+    def __init__(self, *functions):
+        super().__init__()
+        self.layers = nn.ModuleList(one for one in functions if isinstance(one, nn.Module))
+        self.functions = functions
+
+    def forward(self, x):
+        for function in reversed(self.functions):
+            x = function(x)
+        return x
+
+
+def through_backend(network, example):
+    """The same network through PyTorch's own door; it is compiled when it is called."""
+    torch.compiler.reset()
+    return torch.compile(network, backend="onebyone")
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +285,183 @@ def test_hardly_a_network(network):
 def test_repr(compiled):
     assert isinstance(compiled, CompiledModel)
     assert re.fullmatch(r"CompiledModel\(\w+, 2 threads, fp32, fully native\)", repr(compiled))
+
+
+# What a call leaves behind
+
+
+class State(nn.Module):
+    """A network that keeps a running sum in its second argument."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x, state):
+        state.copy_(state * 0.9 + x)
+        return self.conv(state)
+
+
+INPUT_WRITERS = {
+    "a state": (State(), 2),
+    "an activation in place": (nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 1)), 1),
+    "some channels": (Calls(lambda x: x[:, :1].mul_(2) + x), 1),
+    "beside a fallback": (Calls(lambda x: torch.cumsum(x.add_(1), 1)), 1),
+}
+
+
+@pytest.mark.parametrize("door", [compile_model, through_backend])
+@pytest.mark.parametrize(("network", "count"), INPUT_WRITERS.values(), ids=INPUT_WRITERS)
+def test_inputs_are_left_as_by_the_network(network, count, door):
+    network.eval()
+    given = [torch.randn(2, 3, 6, 5) for _ in range(count)]
+    kept = [tensor.clone() for tensor in given]
+    compiled = door(network, tuple(torch.zeros_like(tensor) for tensor in given))
+    for _ in range(3):
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(*given), network(*kept), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(given, kept, rtol=1e-4, atol=1e-5)
+
+
+def test_a_profile_leaves_inputs_as_they_are():
+    compiled = compile_model(nn.ReLU(inplace=True).eval(), torch.zeros(1, 3, 4, 4), threads=1)
+    x = torch.randn(1, 3, 4, 4)
+    kept = x.clone()
+    compiled.profile(x, rounds=2)
+    assert torch.equal(x, kept)
+
+
+def test_written_inputs_may_not_share_memory():
+    x = torch.zeros(2, 3, 6, 5)
+    compiled = compile_model(State().eval(), (x, x.clone()), threads=1)
+    message = r"^arguments 0 and 1 share memory, and the network writes into argument 1; give it a "
+    both = torch.randn(2, 6, 6, 5)
+    for pair in ((x, x), (both[:, :3], both[:, 2:5])):
+        before = pair[1].clone()
+        with pytest.raises(ShapeError, match=message):
+            compiled(*pair)
+        assert torch.equal(pair[1], before)
+    state = both[:, 3:].clone()
+    torch.testing.assert_close(compiled(both[:, :3], both[:, 3:]), compiled(both[:, :3], state))
+    torch.testing.assert_close(both[:, 3:], state)
+
+
+class Shows(nn.Module):
+    """Results that lie in the memory of others: inputs, weights, constants, each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(3))
+        self.register_buffer("table", torch.arange(6.0))
+
+    def forward(self, x):
+        y = torch.cumsum(x, 1)
+        parts = x[0], x.flatten(1), x.view(2, 3, -1), y, y[1:], y
+        return x, *parts, self.scale, self.table.view(2, 3), torch.arange(4), torch.ones(5)
+
+
+@pytest.mark.parametrize("network", [Shows(), Calls(lambda x: (x, x, x.relu())), nn.Identity()])
+def test_results_belong_to_the_caller(network):
+    x = torch.randn(2, 3, 6, 5)
+    check_own_results(compile_model(network.eval(), x), network, x)
+
+
+def test_results_of_pytorchs_door_belong_to_the_caller():
+    network = Calls(lambda x: (x * 2, torch.arange(4.0), torch.cumsum(x, 1)[1:]))
+    x = torch.randn(2, 3, 6, 5)
+    check_own_results(through_backend(network.eval(), (x,)), network, x)
+
+
+def check_own_results(compiled, network, x):
+    """What is done to results changes neither later ones nor the input."""
+    kept = x.clone()
+    for _ in range(3):
+        with torch.no_grad():
+            got, expected = compiled(x), network(x)
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+            for result in [got] if isinstance(got, torch.Tensor) else got:
+                result.mul_(100)
+        assert torch.equal(x, kept)
+
+
+# Operators that stay in PyTorch get what they need
+
+
+def as_complex(x):
+    pairs = x.permute(0, 2, 3, 1).reshape(2, 6, 15, 1).expand(2, 6, 15, 2)
+    return torch.view_as_complex(pairs.contiguous()).abs()
+
+
+def channel_product(x):
+    one = x[:, :1].flatten(2)
+    return one.transpose(1, 2) @ one
+
+
+def pixel_product(x):
+    one = x[..., :1, :1].flatten(2)
+    return one @ one.transpose(1, 2)
+
+
+MEMORY_ORDERS = {
+    "a group norm of turned pixels": Calls(nn.GroupNorm(3, 3), lambda x: x.transpose(2, 3)),
+    "turned and made contiguous": Calls(
+        lambda x: torch.cumsum(x, 3), lambda x: x.permute(0, 2, 3, 1).contiguous()
+    ),
+    "pairs as complex numbers": Calls(as_complex),
+    "a product of one channel": Calls(channel_product),
+    "a product of one pixel": Calls(pixel_product),
+}
+
+
+@pytest.mark.parametrize("network", MEMORY_ORDERS.values(), ids=MEMORY_ORDERS)
+def test_operators_in_pytorch_get_their_memory_order(network):
+    x = torch.randn(2, 3, 6, 5)
+    compiled = compile_model(network.eval(), x, threads=1)
+    for given in (x, x.to(memory_format=torch.channels_last), x.mT.clone().mT):
+        check_same(compiled, network, given)
+
+
+def test_results_are_contiguous_where_they_were():
+    network = Calls(lambda x: (x.relu().permute(0, 2, 3, 1).contiguous(), torch.cumsum(x, 1).mT))
+    x = torch.randn(2, 3, 6, 5)
+    for one in (network, Calls(lambda x: x.relu().permute(0, 2, 3, 1).contiguous())):
+        compiled = compile_model(one.eval(), x, threads=1)
+        check_same(compiled, one, x)
+        got = compiled(x)
+        assert (got[0] if isinstance(got, tuple) else got).is_contiguous()
+
+
+def test_weights_of_operators_in_pytorch_are_copies():
+    shared = nn.ConvTranspose2d(3, 3, 2, 2)
+    network = nn.Sequential(shared, shared, nn.PReLU(3)).eval()
+    x = torch.randn(1, 3, 4, 4)
+    compiled = compile_model(network, x, threads=1)
+    before = compiled(x)
+    tensors = [tensor for step in compiled._steps for tensor in tensors_of(step)]
+    weights = [tensor for tensor in tensors if tensor.shape == shared.weight.shape]
+    assert len({weight.data_ptr() for weight in weights}) == 1 < len(weights)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    assert torch.equal(compiled(x), before)
+
+
+def test_autocast_does_not_change_operators_in_pytorch():
+    network = Calls(lambda x: (x.flatten(2) @ x.flatten(2).mT).unsqueeze(1).relu())
+    x = torch.randn(2, 3, 6, 5)
+    compiled = compile_model(network.eval(), x, threads=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = compiled(x)
+    assert torch.equal(got, compiled(x))
+
+
+# Lazy signs
+
+
+def test_lazily_negated_tensors_are_read_with_their_sign(network, compiled):
+    x = torch.randn(2, 3, 9, 7)
+    negated = torch.complex(torch.zeros_like(x), x).conj().imag
+    assert negated.is_neg()
+    check_same(compiled, network, negated)
+    between = Calls(lambda x: torch.complex(x.relu(), x).conj().imag.relu() + x)
+    check_same(compile_model(between.eval(), x, threads=1), between, x)

@@ -36,3 +36,15 @@ def test_check_capture_sees_what_is_left_to_pytorch():
         check_capture(F.elu, x)
     with pytest.raises(AssertionError):
         check_capture(F.relu, x, opaque=["elu"])
+
+
+def test_check_meaning_sees_what_is_not_left_in_an_input():
+    x = torch.randn(1, 2, 3, 3)
+
+    def write(x):
+        return x.add_(1) * 2
+
+    captured = capture(write, (x,))
+    check_meaning(captured, write, (x,), {}, torch.float32)
+    with pytest.raises(AssertionError, match="not close"):
+        check_meaning(replace(captured, written=()), write, (x,), {}, torch.float32)
