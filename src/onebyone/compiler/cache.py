@@ -9,9 +9,9 @@ what is used: all is read into memory of ours, and what happens to the file late
 import functools
 import hashlib
 import json
+import logging
 import mmap
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -167,5 +167,5 @@ def _bytes_of(constants: Tensor) -> memoryview:
 
 @functools.cache
 def _warn(line: str) -> None:
-    """Warn once in a process."""
-    warnings.warn(line, stacklevel=2)
+    """Warn once in a process; a program's log, the command line's included, shows it as a line."""
+    logging.getLogger(__name__).warning(line)
