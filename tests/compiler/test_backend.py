@@ -139,7 +139,7 @@ def test_options_are_honoured(numerics, graphs):
     (compiled,) = graphs[0].compiled
     assert compiled.options == CompileOptions(**options)
     kinds = {layer.kind for step in compiled._steps for layer in step.layers}
-    assert ("product" in kinds) == (numerics == "fp32")
+    assert ("transform" in kinds) == (numerics == "fp32")
 
 
 REFUSED_OPTIONS = {
