@@ -102,6 +102,16 @@ def test_upsample(target, data):
     check_compiled(net.graph(*outputs), net.values(), target=target)
 
 
+def test_an_infinity_does_not_reach_a_neighbour_where_no_size_changes():
+    """Nothing of the neighbour times infinity would be NaN."""
+    net = Net()
+    x = net.input(1, 3, 5, 4)
+    graph = net.graph(net.add(Upsample, x, shape=(0, 0, 10, 4), mode="bilinear"))
+    (value,) = net.values()
+    value[0, 1, 2, 2] = torch.inf
+    check_compiled(graph, [value])
+
+
 @pytest.mark.parametrize("target", RUNNABLE)
 @settings(max_examples=3)
 @given(st.data())

@@ -98,7 +98,7 @@ class Network:
 if __name__ == "__main__":
     from dataclasses import replace
 
-    import onebyone
+    from onebyone.compiler.compile import compile_model
     from onebyone.compiler.target import TARGETS
     from tests.helpers.fuzz.network import put_nan
 
@@ -106,7 +106,7 @@ if __name__ == "__main__":
     if {self.has_nan}:
         put_nan(inputs)
     target = replace(TARGETS[{target.name!r}], level2_bytes={target.level2_bytes})
-    fast = onebyone.compile(network, inputs, {facts})
+    fast = compile_model(network, inputs, {facts})
     with torch.no_grad():
         print(fast(*inputs), network(*inputs), fast.explain_plan())
 """
