@@ -27,7 +27,7 @@ def bilinear_table(node: Upsample, source: Shape, axis: int) -> tuple[Tensor, Te
         scale = _scale(node, size, target, axis)
         position = ((index + 0.5) * scale - 0.5).clamp(min=0.0)
     near = position.long().clamp(max=size - 1)
-    # Where no size changes, PyTorch mixes each pixel with itself: none meets a neighbour's infinity.
+    # Where no size changes, PyTorch mixes each pixel with itself; none meets its neighbour's NaN.
     far = near if target == size else (near + 1).clamp(max=size - 1)
     return torch.stack([near, far], 1), (position - near).clamp(max=1.0)
 
