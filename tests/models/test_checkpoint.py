@@ -10,7 +10,6 @@ from torch import nn
 
 from onebyone.errors import UnknownNameError, WeightsError
 from onebyone.models import ZOO, Preprocess, build_network, create_model, load, save
-from onebyone.models.checkpoint import STEP_KINDS
 from onebyone.models.weight_files import read_metadata, read_safetensors
 
 
@@ -69,24 +68,6 @@ def test_real_weights_give_the_same_scores_again(tmp_path):
     x = torch.randn(1, 3, 224, 224)
     with torch.inference_mode():
         assert torch.equal(network(x), load(tmp_path / "n.safetensors")(x))
-
-
-def test_steps_are_done_again_in_order(tmp_path, monkeypatch):
-    def narrow(network, step):
-        return build_network(replace(network.config, head_channels=step["channels"]))
-
-    monkeypatch.setitem(STEP_KINDS, "narrow", narrow)
-    network = create_model("mobilenet_v2", num_classes=3)
-    steps = ({"kind": "narrow", "channels": 64}, {"kind": "narrow", "channels": 32})
-    card = replace(network.card, steps=steps)
-    # The configuration is the one before the steps; the tensors are those after them.
-    narrowed = narrow(network, steps[-1])
-    narrowed.config, narrowed.card = network.config, card
-    save(narrowed, tmp_path / "n.safetensors")
-    again = load(tmp_path / "n.safetensors")
-    assert again.conv_head.out_channels == 32
-    assert again.card.steps == steps
-    assert torch.equal(again.classifier.weight, narrowed.classifier.weight)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ class ModelCard:
         classes: A name for each score; empty if nobody has named them.
         weights: Where the weights come from; None for a random start.
         license: Licence of the weights, if known.
-        steps: What was done to the network since it was built, oldest first. Each step is a JSON
-            object whose "kind" names the function that does it again (see `checkpoint.STEP_KINDS`).
+        steps: What was done to the network since it was built, oldest first: a JSON object each,
+            whose "kind" says what. This version knows none, and refuses checkpoints that have any.
     """
 
     model: str

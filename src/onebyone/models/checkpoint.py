@@ -5,10 +5,8 @@ use it, and what was done to it since. It holds no code, so that loading one run
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +24,6 @@ FORMAT = 1
 """Raised by one whenever an older reader would misunderstand the metadata."""
 
 _KEY = "onebyone"
-
-STEP_KINDS: dict[str, Callable[[Network, dict[str, Any]], Network]] = {}
-"""What does a step of `ModelCard.steps` again, by the step's "kind".
-
-It gets the network as it was before the step, and the step; it returns the network as it was
-after, apart from the values of its tensors, which the checkpoint has.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,25 +152,17 @@ def _damaged(path: Path, reason: str) -> WeightsError:
 
 
 def _rebuild(config: NetworkConfig, card: ModelCard) -> Network:
-    """Build a network and do its steps again, without memory for its tensors."""
+    """Build a network, without memory for its tensors."""
+    for step in card.steps:
+        raise UnknownNameError(
+            f"a step of kind {step.get('kind')!r} was done to this network, which this version of "
+            "onebyone does not know; install a newer one: pip install --upgrade onebyone"
+        )
     with torch.device("meta"):
         try:
-            network = build_network(config)
+            return build_network(config)
         except Exception as error:  # widths below zero, blocks that do not fit, and their like
             raise WeightsError(
                 f"no network can be built as described ({summary(error)}); "
                 "write the checkpoint again"
             ) from error
-        for step in card.steps:
-            network = _step_again(network, step)
-    return network
-
-
-def _step_again(network: Network, step: dict[str, Any]) -> Network:
-    kind = step.get("kind")
-    if not isinstance(kind, str) or kind not in STEP_KINDS:
-        raise UnknownNameError(
-            f"a step of kind {kind!r} was done to this network, which this version of onebyone "
-            "does not know; install a newer one: pip install --upgrade onebyone"
-        )
-    return STEP_KINDS[kind](network, step)

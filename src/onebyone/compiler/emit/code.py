@@ -173,28 +173,6 @@ class Code:
         b.position_at_end(end)
         return updated
 
-    def choose(
-        self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]
-    ) -> list[Any]:
-        """Return the values of `yes()` or of `no()`; only one of them runs."""
-        b = self.builder
-        blocks = [b.append_basic_block(name) for name in ("yes", "no", "both")]
-        b.cbranch(condition, blocks[0], blocks[1])
-        ends = []
-        for block, branch in zip(blocks, (yes, no), strict=False):
-            b.position_at_end(block)
-            values = branch()
-            ends.append((b.block, values))
-            b.branch(blocks[2])
-        b.position_at_end(blocks[2])
-        chosen = []
-        for pair in zip(ends[0][1], ends[1][1], strict=True):
-            phi = b.phi(pair[0].type)
-            for (block, _), value in zip(ends, pair, strict=True):
-                phi.add_incoming(value, block)
-            chosen.append(phi)
-        return chosen
-
     # Memory
 
     def at(self, pointer: Any, *offsets: Any) -> Any:
