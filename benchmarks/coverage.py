@@ -209,14 +209,23 @@ def table(rows: list[Row]) -> str:
 PAGE = """\
 # Coverage: which networks compile, and how exactly
 
-Made whole by `python benchmarks/coverage.py --write docs/coverage.md`. Each network is compiled both ways, with `onebyone.compile` and with
-`torch.compile(model, backend="onebyone")`, and its output for {images} random images is compared with PyTorch in float64: the root of the mean
-square of the difference, relative to that of the output. Beside it is what PyTorch makes of the same network in float32. The promise: within
-{promise:.0e}, or within {factor} times PyTorch's own float32 error where the network itself amplifies rounding beyond that. Images are small. Weights
-are drawn (see `bench/subject.py`), so that every layer has its say; networks that amplify rounding with these are shown with their own
-initial weights as well.
+Made whole by `python benchmarks/coverage.py --write docs/coverage.md`. Each network is compiled
+both ways, with `onebyone.compile` and with `torch.compile(model, backend="onebyone")`, and its
+output for {images} random images is compared with PyTorch in float64: the root of the mean square
+of the difference, relative to that of the output. Beside it is what PyTorch makes of the same
+network in float32. Images are small. Weights are drawn (see `bench/subject.py`), so that every
+layer has its say; a network that amplifies rounding with these is shown with its own initial
+weights as well.
 
-{total} networks, {native} of them fully native, both ways. With drawn weights {within} are within {promise:.0e}. {beyond}
+The promise: results are within {promise:.0e} of float64 or, where the network itself amplifies
+rounding beyond that, within {factor} times the error of PyTorch's own float32.
+
+{total} networks, {native} of them fully native, both ways; {within} are within {promise:.0e}.
+{beyond}
+
+`python benchmarks/rounding.py NAME` says for one network and several images what adds to its error:
+the rounding of the weights that batch norms were folded into, sums, Winograd's algorithm. One
+image's error may be several times another's, in PyTorch as well.
 
 {table}
 """
