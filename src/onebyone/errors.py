@@ -17,10 +17,13 @@ A message says what was wanted, what came, where, and what to do. Each error tak
 """
 
 import inspect
+import sysconfig
+import traceback
 import warnings
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class OneByOneError(Exception):
@@ -104,6 +107,36 @@ def summary(error: BaseException) -> str:
         "KeyError: 'a'"
     """
     return f"{type(error).__name__}: {first_line(error)}"
+
+
+def located_summary(error: BaseException) -> str:
+    """Return the summary of an error behind the line of the user's file that it arose at, if any.
+
+    It is the innermost line that belongs neither to us, nor to Python, nor to an installed package:
+    "mine.py, line 3: KeyError: 'a'".
+    """
+    if isinstance(error, SyntaxError) and error.filename and _is_users(error.filename):
+        kind = type(error).__name__
+        return f"{_shown(error.filename)}, line {error.lineno}: {kind}: {error.msg}"
+    places = [
+        f"{_shown(frame.f_code.co_filename)}, line {line}: "
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if _is_users(frame.f_code.co_filename)
+    ]
+    return "".join(places[-1:]) + summary(error)
+
+
+def _is_users(filename: str) -> bool:
+    path = Path(filename)
+    others = (Path(__file__).parent, Path(sysconfig.get_path("stdlib")))
+    is_installed = {"site-packages", "dist-packages"} & set(path.parts)
+    return path.is_file() and not is_installed and not any(map(path.is_relative_to, others))
+
+
+def _shown(filename: str) -> Path:
+    """Return a file's path, from the current folder on if it is in there."""
+    path, here = Path(filename), Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:

@@ -188,7 +188,7 @@ def test_the_table_is_sorted_by_time_and_narrow(shop, subject):
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (nn.Conv2d(4, 1, 1), r"^odd: the network failed on images \(1, 3, 5, 5\) with Runtime"),
+        (nn.Conv2d(4, 1, 1), r"^odd: the network failed on images \(1, 3, 5, 5\): Runtime"),
         (nn.MaxPool2d(2, return_indices=True), "^odd: the network gives a tuple; one tensor was"),
         (nn.Threshold(9.0, float("nan")), "^odd: the network gives numbers that are not finite"),
     ],

@@ -8,10 +8,10 @@ from torch import nn
 
 from onebyone.bench import PEERS, Subject, find_engines
 from onebyone.bench.accuracy import float64_output, relative_rms
-from onebyone.bench.peers import OnnxExport
+from onebyone.bench.peers import OnnxExport, eager, inductor
 from onebyone.bench.peers.folding import fold_network
 from onebyone.bench.subject import draw_weights
-from onebyone.errors import UnknownNameError
+from onebyone.errors import ModelError, UnknownNameError
 
 NEEDS = {
     "eager": [],
@@ -119,6 +119,32 @@ def test_a_network_that_cannot_be_traced_runs_unfolded():
     assert network.conv.weight.is_contiguous()
     with torch.no_grad():
         torch.testing.assert_close(folded(images), network(images))
+
+
+def test_what_tracers_write_stays_out_of_a_comparison(capfd):
+    """A network with graph breaks runs in inductor, cannot be ONNX, and is one line at most."""
+    pytest.importorskip("onnxscript")
+
+    class Breaking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            torch._dynamo.graph_break()
+            x = self.conv(x)
+            return x if float(x.sum()) > 0 else -x
+
+    network, images = Breaking().eval(), torch.randn(1, 3, 5, 5)
+    expected = float64_output(network, images)
+    assert relative_rms(inductor.build(network, images, 1)(images), expected) < 1e-6
+    assert relative_rms(eager.build(network, images, 1)(images), expected) < 1e-6
+    with pytest.raises(ModelError) as error:
+        OnnxExport()(network, images)
+    assert str(error.value).startswith("torch cannot write it as ONNX: ")
+    assert "torch.export" not in str(error.value)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_engines_that_read_onnx_share_one_export(subject, monkeypatch):

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from onebyone.errors import MissingPackageError, ModelError, UnknownNameError, WeightsError
-from onebyone.models import Preprocess, create_model, load_model, open_photo, predict, save
+from onebyone.models import (
+    Preprocess,
+    check_reference,
+    create_model,
+    load_model,
+    open_photo,
+    predict,
+    save,
+)
 from onebyone.models.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from tests.helpers.oracles import timm, torchvision
 from tests.helpers.photos import CHELSEA
@@ -30,6 +38,14 @@ def fail():
     raise ValueError("two lines,\\nof which one is shown")
 
 number = 7
+network = nn.ReLU()
+def sized(width, *, depth, kind="plain", **more):
+    return nn.ReLU()
+
+def fail_beside():
+    import companion
+    return companion.fail()
+
 def leave():
     raise SystemExit(3)
 
@@ -40,7 +56,7 @@ def give_number():
 
 @pytest.fixture
 def file(tmp_path):
-    (tmp_path / "companion.py").write_text("WIDTH = 4")
+    (tmp_path / "companion.py").write_text("WIDTH = 4\ndef fail():\n    return {}['a']")
     path = tmp_path / "mine.py"
     path.write_text(FILE)
     yield path
@@ -89,9 +105,27 @@ def test_a_file_that_makes_a_network_of_timms_is_prepared_as_timm_says(tmp_path)
         (
             "fail",
             ModelError,
-            "{file} failed with ValueError: two lines,",
+            "{file}, line 15: ValueError: two lines,",
         ),
-        ("leave", ModelError, "{file} failed with SystemExit: 3"),
+        ("leave", ModelError, "{file}, line 27: SystemExit: 3"),
+        ("fail_beside", ModelError, "{folder}/companion.py, line 3: KeyError: 'a'"),
+        (
+            "number",
+            ModelError,
+            "{file}:number is a int, and a function that returns the network was wanted",
+        ),
+        (
+            "network",
+            ModelError,
+            "{file}:network is a network, and a function that returns one was wanted: write "
+            "`def make(): return network`, and name {file}:make",
+        ),
+        (
+            "sized",
+            ModelError,
+            "{file}:sized needs arguments (width, depth), and a function without was wanted: write "
+            "`def make(): return sized(...)`, and name {file}:make",
+        ),
         (
             "give_number",
             ModelError,
@@ -102,13 +136,13 @@ def test_a_file_that_makes_a_network_of_timms_is_prepared_as_timm_says(tmp_path)
 def test_a_file_that_gives_no_network_is_answered(file, factory, kind, line):
     with pytest.raises(kind) as error:
         load_model(f"{file}:{factory}")
-    assert str(error.value) == line.format(file=file)
+    assert str(error.value) == line.format(file=file, folder=file.parent)
 
 
 def test_a_file_that_does_not_parse_is_answered(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text("def make(:\n")
-    with pytest.raises(ModelError, match=r"broken.py failed with SyntaxError: "):
+    with pytest.raises(ModelError, match=r"broken.py, line 1: SyntaxError: .*[^)]$"):
         load_model(f"{path}:make")
 
 
@@ -132,6 +166,84 @@ def test_files_that_are_no_models_are_answered(model, line):
     with pytest.raises(ModelError) as error:
         load_model(model)
     assert str(error.value) == line
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (
+            "net.onnx",
+            "net.onnx is an ONNX file, and those cannot be read yet; name the PyTorch network that "
+            "it was made from, as file.py:FUNCTION",
+        ),
+        (
+            "https://host/net.safetensors",
+            "https://host/net.safetensors is an address, and networks are not loaded from those; "
+            "download it and name the file, or name a network of the zoo: `onebyone models` lists "
+            "all",
+        ),
+        (
+            "net.pt2",
+            "net.pt2 is an exported program, and those cannot be read; name the PyTorch network "
+            "that it was made from, as file.py:FUNCTION",
+        ),
+        (
+            "cat.JPG",
+            "cat.JPG is a photo, and the model comes before the photos; onebyone predict MODEL "
+            "PHOTO...",
+        ),
+        (
+            "mine.py:make()",
+            "'make()' is no name of a function in mine.py; name the one that returns the network, "
+            "without brackets and dots: mine.py:FUNCTION",
+        ),
+        (
+            "tests",
+            "tests is a folder; a name of the zoo, timm:NAME, torchvision:NAME, file.py:FUNCTION "
+            "or a checkpoint (.safetensors) was wanted",
+        ),
+        (
+            "Makefile",
+            "Makefile is no file that holds a network; a name of the zoo, timm:NAME, "
+            "torchvision:NAME, file.py:FUNCTION or a checkpoint (.safetensors) was wanted",
+        ),
+        (
+            "timm/resnet50.a1_in1k",
+            "timm/resnet50.a1_in1k may be a repository of the hub, which has weights; name the "
+            "network, and pass the repository as its weights: NAME --weights timm/resnet50.a1_in1k",
+        ),
+        (
+            "tim:resnet50",
+            "no package 'tim' to take a model from; did you mean 'timm'? there are timm and "
+            "torchvision",
+        ),
+        ("timm:", "timm: is followed by the name of a network of timm's"),
+        ("", "no model ''; `onebyone models` lists all"),
+        ("x" * 300, f"no model '{'x' * 300}'; `onebyone models` lists all"),
+        ("a\0b", "no model 'a\\x00b'; `onebyone models` lists all"),
+    ],
+)
+def test_what_is_no_model_is_answered_with_what_is(model, line):
+    for ask in (check_reference, load_model):
+        with pytest.raises((ModelError, UnknownNameError)) as error:
+            ask(model)
+        assert str(error.value) == line
+
+
+def test_a_network_that_fails_when_it_runs_is_answered_with_its_line(tmp_path, monkeypatch):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from torch import nn\n"
+        "class Bad(nn.Module):\n    def forward(self, x):\n        return x @ x[0, 0, :3]\n"
+        "make = Bad"
+    )
+    monkeypatch.chdir(tmp_path)
+    network, card = load_model("mine.py:make")
+    with pytest.raises(ModelError) as error:
+        predict(network, card, open_photo(CHELSEA))
+    assert str(error.value).startswith(
+        "the network fails on an input of shape (1, 3, 224, 224): mine.py, line 4: RuntimeError: "
+    )
 
 
 def test_a_checkpoint_is_a_model(tmp_path):
@@ -173,6 +285,7 @@ def test_timms_names_are_models():
 def test_timms_weights_bring_their_card(monkeypatch):
     create = partial(timm.create_model, "resnet18")
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained: create())
+    monkeypatch.setattr("onebyone.models.external.ask_hub", lambda what: None)
     _, card = load_model("timm:resnet18", weights="imagenet")
     assert (card.weights, card.license) == ("timm/resnet18.a1_in1k", "apache-2.0")
     assert len(card.classes) == 1000
@@ -207,6 +320,7 @@ def test_a_package_that_fails_is_named(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(timm, "create_model", fail)
+    monkeypatch.setattr("onebyone.models.external.ask_hub", lambda what: None)
     with pytest.raises(ModelError, match="^timm:resnet18 failed with OSError: no network$"):
         load_model("timm:resnet18", weights="imagenet")
 

@@ -15,6 +15,7 @@ from onebyone.models import create_model
 from onebyone.models.sources import PackageFile, UrlFile
 from tests.helpers.hub import serving
 from tests.helpers.oracles import timm
+from tests.helpers.photos import COFFEE
 
 SCRIPT = """
 import sys, onebyone
@@ -81,6 +82,37 @@ def test_hub_repositories_that_do_not_serve_are_named(tmp_path, repositories):
     )
     assert missing.endswith("); check the name and the network, or pass a local file")
     assert "\n" not in missing
+
+
+OFFLINE = """
+import sys, time
+import tests.helpers.oracles
+from onebyone.cli import main
+
+def sleep(seconds):
+    raise SystemExit(f"slept for {seconds} s")
+
+time.sleep = sleep
+main()
+"""
+
+
+@pytest.mark.parametrize("model", ["resnet18", "timm:resnet18"])
+def test_a_hub_that_does_not_answer_is_named_at_once(tmp_path, model):
+    """Its own client would try six times, and sleep for 23 s in between."""
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, "predict", model, str(COFFEE)],
+        env=os.environ | {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    asked, answer = done.stderr.splitlines()
+    assert asked.startswith("asking the Hugging Face hub for ")
+    assert "'timm/resnet18.a1_in1k'" in asked
+    assert answer.startswith("onebyone: cannot get ")
+    assert "Connection refused" in answer
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from onebyone.errors import ModelError, ShapeError, summary
+from onebyone.errors import ModelError, ShapeError, located_summary
 
 LARGEST_ERROR = 1e-3
 """Relative RMS beyond which an output is wrong.
@@ -26,7 +26,7 @@ def run_network(network: nn.Module, images: Tensor) -> Tensor:
             output = network(images)
     except Exception as error:
         raise ModelError(
-            f"the network failed on images {tuple(images.shape)} with {summary(error)}"
+            f"the network failed on images {tuple(images.shape)}: {located_summary(error)}"
         ) from error
     if not isinstance(output, Tensor):
         raise ModelError(f"the network gives a {type(output).__name__}; one tensor was wanted")

@@ -3,6 +3,7 @@
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from onebyone.bench.compare import Comparison, EngineResult
 from onebyone.bench.peers import OURS
@@ -11,7 +12,7 @@ from onebyone.bench.peers import OURS
 def render(comparison: Comparison) -> RenderableType:
     """Return the table of one network, fastest engine first, and a line for each absent one."""
     absent = [
-        f"[yellow]{escape(name)}: no result. {escape(reason)}[/]"
+        Text(f"{name}: no result. {reason}", "yellow", no_wrap=True, overflow="ignore")
         for name, reason in comparison.absent.items()
     ]
     return Group(_table(comparison), *absent, "")

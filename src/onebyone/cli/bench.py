@@ -74,7 +74,7 @@ def bench(
             )
         comparisons.append(comparison)
         if not as_json:
-            stdout().print(render(comparison))
+            stdout().print(render(comparison), crop=False)  # a line an absent engine
     if as_json:
         results = [comparison.to_json() for comparison in comparisons]
         print_json({"machine": machine.to_json(), "results": results})

@@ -1,6 +1,7 @@
 """Networks that other packages, or a user's own file, define."""
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -17,12 +18,14 @@ from onebyone.errors import (
     OneByOneError,
     UnknownNameError,
     did_you_mean,
+    located_summary,
     summary,
 )
 from onebyone.files import check_file
 from onebyone.models.card import ModelCard
 from onebyone.models.network import Network
 from onebyone.models.preprocess import Preprocess
+from onebyone.models.sources import HubFile, ask_hub
 from onebyone.models.timm_config import classes_from_timm, preprocess_from_timm
 
 
@@ -41,6 +44,8 @@ def from_timm(name: str, *, pretrained: bool) -> tuple[nn.Module, ModelCard]:
     """
     timm = _import("timm")
     _check_name(name.partition(".")[0], timm.list_models(), "timm")
+    if pretrained:
+        _check_hub_for(timm.get_pretrained_cfg(name))
     with _failing_as(f"timm:{name}"):
         network = timm.create_model(name, pretrained=pretrained)
     return network, _card_from_timm(network.pretrained_cfg, f"timm:{name}", pretrained=pretrained)
@@ -97,6 +102,7 @@ def from_file(path: Path, factory: str) -> tuple[nn.Module, ModelCard]:
             raise UnknownNameError(
                 f"nothing named {factory!r} in {path}{did_you_mean(factory, vars(module))}"
             )
+        _check_factory(make, path, factory)
         network = make()
     if not isinstance(network, nn.Module):
         raise ModelError(
@@ -104,6 +110,35 @@ def from_file(path: Path, factory: str) -> tuple[nn.Module, ModelCard]:
             f"{type(network).__name__}"
         )
     return network, _card_of(network, f"{path}:{factory}")
+
+
+def _check_factory(make: Any, path: Path, factory: str) -> None:
+    """Check that what a user names in a file can be called without arguments, and is no network."""
+    if isinstance(make, nn.Module):
+        raise ModelError(
+            f"{path}:{factory} is a network, and a function that returns one was wanted: write "
+            f"`def make(): return {factory}`, and name {path}:make"
+        )
+    if not callable(make):
+        raise ModelError(
+            f"{path}:{factory} is a {type(make).__name__}, and a function that returns the network "
+            "was wanted"
+        )
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):  # some functions that are written in C do not tell
+        return
+    needed = [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    if needed:
+        raise ModelError(
+            f"{path}:{factory} needs arguments ({', '.join(needed)}), and a function without was "
+            f"wanted: write `def make(): return {factory}(...)`, and name {path}:make"
+        )
 
 
 def _card_of(network: nn.Module, name: str) -> ModelCard:
@@ -124,6 +159,17 @@ def _card_from_timm(config: dict[str, Any], name: str, *, pretrained: bool) -> M
         weights=config.get("hf_hub_id"),
         license=config.get("license"),
     )
+
+
+def _check_hub_for(config: Any) -> None:
+    """Check that the hub answers if timm will ask it for weights that are not at hand."""
+    repo_id = getattr(config, "hf_hub_id", None)
+    if not repo_id:
+        return
+    if not any(
+        HubFile(repo_id, name).find() for name in ("model.safetensors", "pytorch_model.bin")
+    ):
+        ask_hub(f"the weights in the hub repository {repo_id!r}")
 
 
 def _import(package: str) -> Any:
@@ -159,7 +205,9 @@ def _failing_as(place: str) -> Generator[None]:
     except OneByOneError:
         raise
     except (Exception, SystemExit) as error:
-        raise ModelError(f"{place} failed with {summary(error)}") from error
+        line = located_summary(error)
+        is_located = line != summary(error)
+        raise ModelError(line if is_located else f"{place} failed with {line}") from error
 
 
 @contextmanager

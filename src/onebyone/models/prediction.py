@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from onebyone.errors import ModelError, ShapeError, summary
+from onebyone.errors import ModelError, ShapeError, located_summary
 from onebyone.models.card import ModelCard
 
 
@@ -79,7 +79,7 @@ def _scores(network: Callable[[Tensor], Any], batch: Tensor) -> Tensor:
         output = network(batch)
     except (Exception, SystemExit) as error:  # it may be anybody's code
         raise ModelError(
-            f"the network fails on an input of shape {tuple(batch.shape)}: {summary(error)}"
+            f"the network fails on an input of shape {tuple(batch.shape)}: {located_summary(error)}"
         ) from error
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != 1 or not output.numel():
         came = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__

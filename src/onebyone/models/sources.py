@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 import torch.hub
 
 from onebyone.errors import MissingPackageError, WeightsError, first_line
 from onebyone.models.preprocess import Preprocess
+
+HUB_SECONDS = 5
+"""How long to wait for the first answer of the hub."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +101,18 @@ class HubFile:
         Raises:
             WeightsError: If it is neither in the cache nor to be had.
         """
+        # A copy at hand is taken without asking the hub: that is quick, and works offline.
+        if path := self.find():
+            return path
         from huggingface_hub import hf_hub_download
 
+        what = f"{self.filename} of the hub repository {self.repo_id!r}"
+        ask_hub(what)
         try:
-            # A copy at hand is taken without asking the hub: that is quick, and works offline.
             with _quiet():
-                return self.find() or Path(hf_hub_download(self.repo_id, self.filename))
+                return Path(hf_hub_download(self.repo_id, self.filename))
         except (OSError, ValueError) as error:  # the roots of the hub client's many errors
-            raise WeightsError(
-                f"cannot get {self.filename} of the hub repository {self.repo_id!r} "
-                f"({first_line(error)}); check the name and the network, or pass a local file"
-            ) from error
+            raise _not_to_be_had(what, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,7 @@ class UrlFile:
         """
         path = self._cached()
         if not path.is_file():
+            _LOG.info("asking %s for %s", urlsplit(self.url).hostname, self.name)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 torch.hub.download_url_to_file(self.url, str(path), self.sha256)
@@ -182,6 +190,32 @@ class Weights:
     preprocess: Preprocess
     license: str
     top1: float
+
+
+def ask_hub(what: str) -> None:
+    """Say that the hub is asked for something, and check that it answers.
+
+    Its client goes on trying for half a minute and more where there is no network, and says nothing
+    meanwhile.
+
+    Raises:
+        WeightsError: If it does not answer.
+    """
+    from huggingface_hub import constants, get_session
+
+    _LOG.info("asking the Hugging Face hub for %s", what)
+    try:
+        with _quiet():
+            get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
+    except Exception as error:  # the client's own kinds differ from one release to the next
+        raise _not_to_be_had(what, error) from error
+
+
+def _not_to_be_had(what: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"cannot get {what} ({first_line(error)}); check the name and the network, or pass a local "
+        "file"
+    )
 
 
 def digits_in_name(name: str) -> str:

@@ -1,11 +1,12 @@
 """Any network as a list of PyTorch operations, with its batch norms folded."""
 
 import copy
-import warnings
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from onebyone.bench.peers.quiet import quiet
 
 _CONVOLUTION = torch.ops.aten.conv2d.default
 _BATCH_NORM = torch.ops.aten.batch_norm.default
@@ -20,8 +21,7 @@ def fold_network(model: nn.Module, example: Tensor) -> nn.Module:
     """
     model = copy.deepcopy(model)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of deprecations inside torch
+        with quiet():
             network = torch.export.export(model, (example,)).module(check_guards=False)
     except Exception:  # noqa: BLE001, RUF100 - whatever a stranger's forward does to the tracer
         return to_channels_last(model)

@@ -1,13 +1,13 @@
 """PyTorch's own compiler."""
 
 import copy
-import warnings
 
 import torch
 from torch import Tensor, nn
 
 from onebyone.bench.peers.engine import Runner
 from onebyone.bench.peers.folding import to_channels_last
+from onebyone.bench.peers.quiet import quiet
 
 
 def build(model: nn.Module, example: Tensor, threads: int) -> Runner:
@@ -23,13 +23,13 @@ def build(model: nn.Module, example: Tensor, threads: int) -> Runner:
     torch.set_num_threads(threads)
     torch.compiler.reset()
     network = to_channels_last(copy.deepcopy(model).requires_grad_(False))
-    compiled = torch.compile(network, options={"freezing": True})
+    with quiet():
+        compiled = torch.compile(network, options={"freezing": True})
 
     def run(images: Tensor) -> Tensor:
         with torch.inference_mode():
             return compiled(images)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of deprecations inside torch
+    with quiet():
         run(example)
     return run
