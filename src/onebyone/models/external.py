@@ -46,7 +46,7 @@ def from_timm(name: str, *, pretrained: bool) -> tuple[nn.Module, ModelCard]:
     _check_name(name.partition(".")[0], timm.list_models(), "timm")
     if pretrained:
         _check_hub_for(timm.get_pretrained_cfg(name))
-    with _failing_as(f"timm:{name}"):
+    with _one_line_for(f"timm:{name}"):
         network = timm.create_model(name, pretrained=pretrained)
     return network, _card_from_timm(network.pretrained_cfg, f"timm:{name}", pretrained=pretrained)
 
@@ -55,7 +55,7 @@ def from_torchvision(name: str, *, pretrained: bool) -> tuple[nn.Module, ModelCa
     """Build a classifier of torchvision's; arguments and errors as `from_timm`."""
     models = _import("torchvision").models
     _check_name(name, models.list_models(module=models), "torchvision")
-    with _failing_as(f"torchvision:{name}"):
+    with _one_line_for(f"torchvision:{name}"):
         weights = models.get_model_weights(name).DEFAULT
         network = models.get_model(name, weights=weights if pretrained else None)
     if hasattr(network, "transform_input"):
@@ -90,7 +90,7 @@ def from_file(path: Path, factory: str) -> tuple[nn.Module, ModelCard]:
         UnknownNameError: If the file has nothing of that name.
     """
     check_file(path, "a Python file", ModelError)
-    with _searched_first(path.parent), _failing_as(str(path)):
+    with _searched_first(path.parent), _located_in_file():
         spec = importlib.util.spec_from_file_location(f"onebyone_file_{path.stem}", path)
         assert spec is not None
         assert spec.loader is not None
@@ -198,16 +198,23 @@ def _check_name(name: str, known: Iterable[str], package: str) -> None:
 
 
 @contextmanager
-def _failing_as(place: str) -> Generator[None]:
-    """Turn whatever other people's code raises into one line that names the place."""
+def _one_line_for(name: str) -> Generator[None]:
+    """Turn whatever a package raises into one line that names what was asked of it."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"{name} failed with {summary(error)}") from error
+
+
+@contextmanager
+def _located_in_file() -> Generator[None]:
+    """Turn whatever a user's file raises into one line that names the line of the file."""
     try:
         yield
     except OneByOneError:
         raise
     except (Exception, SystemExit) as error:
-        line = located_summary(error)
-        is_located = line != summary(error)
-        raise ModelError(line if is_located else f"{place} failed with {line}") from error
+        raise ModelError(located_summary(error)) from error
 
 
 @contextmanager
