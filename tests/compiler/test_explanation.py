@@ -52,6 +52,7 @@ def test_every_1x1_of_googlenet_has_its_own_fate():
     graph, explanation, told = story("googlenet")
     assert one_by_ones(graph, told) == {"merged": 18, "alone": 20}
     assert explanation.count("merged") == 18
+    assert explanation.rows[-1].kind == "linear layer"
     for block in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"):
         two, three = (f"inception{block}.branch{branch}.0.conv" for branch in (2, 3))
         assert told[two][1].startswith(f"with {three} into one 1x1 convolution; tile ")

@@ -52,6 +52,8 @@ def operator_of(node: Opaque) -> str:
 
 
 def _convolution(node: Convolution) -> str:
+    if node.is_linear:
+        return "linear layer"
     height, width = node.kernel_size
     word = "convolution"
     if node.groups > 1:
@@ -85,7 +87,7 @@ def shorten(place: str, width: int) -> str:
     long by itself.
 
     Example:
-        >>> shorten("features.denseblock1.denselayer2.conv1", 26)
+        >>> shorten("features.denseblock1.denselayer2.conv1", 30)
         'features.….denselayer2.conv1'
     """
     if len(place) <= width:
