@@ -77,6 +77,15 @@ def test_peers_are_compared_with_ours(shop, subject):
     assert result.is_right
 
 
+def test_what_must_be_known_of_a_result_is_one_line(shop, subject):
+    quiet, partly = shop.engine("quiet", 0.01), shop.engine(OURS, 0.01)
+    partly = Engine(partly.name, partly.build, lambda runner: "cumsum [1] runs in PyTorch")
+    comparison = shop.compare(subject, [partly, quiet])
+    assert comparison.remarks == {OURS: "cumsum [1] runs in PyTorch"}
+    lines = printed(comparison).splitlines()
+    assert lines.count("onebyone: cumsum [1] runs in PyTorch") == 1
+
+
 def test_the_json_is_as_promised(shop, subject):
     comparison = shop.compare(
         subject,
@@ -84,7 +93,7 @@ def test_the_json_is_as_promised(shop, subject):
     )
     content = comparison.to_json()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert list(content) == ["model", "batch", "threads", "engines", "ratios", "absent"]
+    assert list(content) == ["model", "batch", "threads", "engines", "ratios", "absent", "remarks"]
     assert (content["model"], content["batch"], content["threads"]) == ("tiny", 1, 1)
     assert list(content["engines"]) == [OURS, "a"]
     assert list(content["engines"]["a"]) == [

@@ -194,3 +194,17 @@ def test_an_unknown_peer_is_named(name, line):
     with pytest.raises(UnknownNameError) as caught:
         find_engines(["eager", name])
     assert str(caught.value) == line
+
+
+def test_ours_says_what_it_left_to_pytorch(subject):
+    [engine] = find_engines([])
+    images = subject.images(1)
+    assert engine.remark(engine.build(subject.network, images, 1)) == ""
+
+    class Partly(nn.Module):
+        def forward(self, x):
+            return torch.relu(x).cumsum(1)
+
+    assert engine.remark(engine.build(Partly().eval(), images, 1)) == (
+        "1 operator has no native code and runs in PyTorch: aten.cumsum.default"
+    )

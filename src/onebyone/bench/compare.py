@@ -60,6 +60,7 @@ class Comparison:
         engines: The results, by engine.
         ratios: Each peer's time over ours, for the peers whose output is right, if ours is.
         absent: Why an engine has no result.
+        remarks: What one must know of an engine's result, such as parts that it left to PyTorch.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Comparison:
     engines: dict[str, EngineResult]
     ratios: dict[str, float]
     absent: dict[str, str]
+    remarks: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
@@ -107,6 +109,7 @@ def compare(
     """
     images = subject.images(batch)
     absent: dict[str, str] = {}
+    remarks: dict[str, str] = {}
     runners: dict[str, Runner] = {}
     errors: dict[str, float] = {}
     with _torch_threads(threads):
@@ -117,6 +120,8 @@ def compare(
                 runner = engine.build(subject.network, images, threads)
                 errors[engine.name] = relative_rms(runner(images), expected)
                 runners[engine.name] = runner
+                if remark := engine.remark(runner):
+                    remarks[engine.name] = remark
             except Exception as error:  # noqa: BLE001, RUF100 - whatever a peer fails with
                 absent[engine.name] = _reason(error)
         seconds = measure_interleaved(
@@ -138,6 +143,7 @@ def compare(
         engines=results,
         ratios=_ratios(results, seconds),
         absent=absent,
+        remarks=remarks,
     )
 
 

@@ -10,12 +10,19 @@ from onebyone.bench.peers import OURS
 
 
 def render(comparison: Comparison) -> RenderableType:
-    """Return the table of one network, fastest engine first, and a line for each absent one."""
+    """Return the table of one network, fastest engine first, and a line for each remark.
+
+    There is one for each absent engine, and for what one must know of a result.
+    """
+    remarks = [
+        f"[yellow]{escape(name)}: {escape(remark)}[/]"
+        for name, remark in comparison.remarks.items()
+    ]
     absent = [
         Text(f"{name}: no result. {reason}", "yellow", no_wrap=True, overflow="ignore")
         for name, reason in comparison.absent.items()
     ]
-    return Group(_table(comparison), *absent, "")
+    return Group(_table(comparison), *remarks, *absent, "")
 
 
 def _table(comparison: Comparison) -> Table:

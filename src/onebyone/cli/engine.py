@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from onebyone.cli.console import tell
+from onebyone.cli.console import print_error, tell
 from onebyone.errors import OneByOneError
 
 if TYPE_CHECKING:
@@ -26,18 +26,22 @@ def start_engine(
 ) -> "tuple[Callable[[Tensor], Any], Engine]":
     """Return what to call with one prepared photo, and which engine it is.
 
-    A network that cannot be compiled runs in PyTorch, and a line says why.
+    A network that cannot be compiled runs in PyTorch, and a line on stderr says why; so does one
+    for operators that have no native code.
     """
     if engine is Engine.TORCH:
         return network, engine
     import torch
 
-    from onebyone.compiler import compile_model  # late, because it loads LLVM
+    from onebyone.compiler import compile_model, describe_fallbacks  # late, because it loads LLVM
 
     size = card.preprocess.input_size
     tell(f"compiling for {size} x {size} pixels (kept for the next time)")
     try:
-        return compile_model(network, torch.zeros(1, 3, size, size)), engine
+        compiled = compile_model(network, torch.zeros(1, 3, size, size))
     except OneByOneError as error:
-        tell(f"it runs in PyTorch, because it cannot be compiled: {error}")
+        print_error(f"it runs in PyTorch, because it cannot be compiled: {error}")
         return network, Engine.TORCH
+    if compiled.fallbacks:
+        print_error(describe_fallbacks(compiled.fallbacks))
+    return compiled, engine

@@ -29,7 +29,7 @@ def find_engines(peers: Iterable[str] = PEERS) -> list[Engine]:
         "onnxruntime": Engine("onnxruntime", onnx_runtime.builder(export)),
         "openvino": Engine("openvino", openvino_runtime.builder(export)),
     }
-    engines = [Engine(OURS, ours.build)]
+    engines = [Engine(OURS, ours.build, ours.remark)]
     for name in dict.fromkeys(peers):
         if name not in known:
             raise UnknownNameError(

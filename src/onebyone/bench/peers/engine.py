@@ -18,9 +18,21 @@ It leaves the network alone, and may fail with whatever error the engine has.
 """
 
 
+def no_remark(runner: Runner) -> str:  # noqa: ARG001
+    """Say nothing."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One way of running a network: its name, and how a network is made ready for it."""
+    """One way of running a network.
+
+    Args:
+        name: What it is called.
+        build: Makes a network ready for it.
+        remark: Says in a line what one must know of a network made ready, or nothing.
+    """
 
     name: str
     build: Build
+    remark: Callable[[Runner], str] = no_remark

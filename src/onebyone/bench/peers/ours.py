@@ -10,3 +10,11 @@ def build(model: nn.Module, example: Tensor, threads: int) -> Runner:
     from onebyone.compiler import compile_model  # late: it loads LLVM
 
     return compile_model(model, example, threads=threads)
+
+
+def remark(runner: Runner) -> str:
+    """Say which operators have no native code, if there are any."""
+    from onebyone.compiler import CompiledModel, describe_fallbacks
+
+    fallbacks = runner.fallbacks if isinstance(runner, CompiledModel) else ()
+    return describe_fallbacks(fallbacks) if fallbacks else ""
