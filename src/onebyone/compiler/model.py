@@ -1,6 +1,7 @@
 """A compiled network: called like the model that it was made from."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,13 @@ from torch import Tensor
 from onebyone.compiler.account import Layer
 from onebyone.compiler.explanation import Explanation
 from onebyone.compiler.fallback import Fallback
+from onebyone.compiler.operator import (
+    ResultFacts,
+    call_network,
+    is_plain,
+    is_watched,
+    register_network,
+)
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.profile import LayerTime, Profile, read_timings
 from onebyone.compiler.runtime.native import NativeFunction
@@ -17,6 +25,7 @@ from onebyone.compiler.runtime.opaque import call_opaque, show_to, tensors_of, w
 from onebyone.compiler.target import Target
 from onebyone.errors import ShapeError
 from onebyone.graph import Captured, Opaque, Ref
+from onebyone.graph.calls import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class CompiledModel:
         options: CompileOptions,
         explain: Callable[[], Explanation],
     ) -> None:
+        self._results: tuple[ResultFacts, ...] | None = None
+        self._number = register_network(self)
         self.target = target
         self.options = options
         self.threads = options.thread_count
@@ -81,14 +92,35 @@ class CompiledModel:
             ShapeError: If an argument is not like the example's, or if one shares memory with
                 another that the network writes into.
         """
-        tensors = self._tensors(args, kwargs)
+        tensors = self._captured.flatten(args, kwargs)
+        plain = self._check(tensors)
         with torch.no_grad():
-            if not self._captured.written:
-                return self._captured.unflatten(self._run(tensors))
-            self._captured.check_apart(tensors)
-            outputs = self._run(tensors)
-            self._captured.write_back(tensors, outputs)
+            if plain and self._captured.written:
+                self._captured.check_apart(tensors)
+            outputs = self._run(tensors) if plain else call_network(self._number, tensors)
+            if self._captured.written:
+                self._captured.write_back(tensors, outputs)
             return self._captured.unflatten(outputs)
+
+    def run(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Run on the flattened arguments, all plain tensors, and return the flattened results."""
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            return self._run(tensors)
+
+    def results(self) -> tuple[ResultFacts, ...]:
+        """Return what is known of the flattened results beforehand: what a run on zeros gave."""
+        if self._results is None:
+            # No mode or transform that is on here reaches a thread of its own.
+            with ThreadPoolExecutor(max_workers=1) as beside:
+                tensors = beside.submit(self._run_on_zeros).result()
+            self._results = tuple(
+                ResultFacts(tuple(one.shape), one.stride(), one.dtype) for one in tensors
+            )
+        return self._results
+
+    def _run_on_zeros(self) -> list[Tensor]:
+        wanted = [leaf for leaf in self._captured.in_leaves if isinstance(leaf, Value)]
+        return self.run([torch.zeros(v.shape, dtype=v.dtype, device="cpu") for v in wanted])
 
     def profile(self, *args: Any, rounds: int = 10, **kwargs: Any) -> Profile:
         """Run the network `rounds` times and return what each layer took (the median).
@@ -98,7 +130,12 @@ class CompiledModel:
         Raises:
             ShapeError: If an argument is not like the example's, or `rounds` is below 1.
         """
-        tensors = self._tensors(args, kwargs)
+        tensors = self._captured.flatten(args, kwargs)
+        if not self._check(tensors):
+            raise ShapeError(
+                "only plain tensors can be timed: no fake or lazily negated ones, and no mode that "
+                "watches operators"
+            )
         if rounds < 1:
             raise ShapeError(f"`rounds` (={rounds}) must be at least 1")
         runs: list[list[LayerTime]] = []
@@ -130,20 +167,31 @@ class CompiledModel:
             f"CompiledModel({self.target.name}, {threads}, {self.options.numerics}{strict}, {left})"
         )
 
-    def _tensors(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-        tensors = self._captured.flatten(args, kwargs)
+    def _check(self, tensors: Sequence[Tensor]) -> bool:
+        """Return whether native code can read the inputs as they are, without PyTorch's help.
+
+        Raises:
+            ShapeError: If they, or what PyTorch is told to do with them, do not fit.
+        """
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             raise ShapeError(
                 "an input requires a gradient, and compiled networks have none: call it under "
                 "torch.inference_mode(), or with x.detach()"
             )
+        if torch.compiler.is_dynamo_compiling():
+            return False
+        if torch.is_autocast_enabled("cpu"):
+            raise ShapeError(
+                f"autocast to {torch.get_autocast_dtype('cpu')} is on, and compiled networks "
+                "compute in float32: call it under torch.autocast('cpu', enabled=False), or run "
+                "the network in PyTorch"
+            )
+        plain = not is_watched()
         for tensor in tensors:
-            if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
-                raise ShapeError(
-                    f"compiled networks take dense tensors on the CPU; got a {tensor.layout} "
-                    f"tensor on {tensor.device}"
-                )
-        return tensors
+            if not is_plain(tensor):
+                _check_place(tensor)
+                plain = False
+        return plain
 
     def _run(self, tensors: list[Tensor], timed: list[LayerTime] | None = None) -> list[Tensor]:
         values: dict[str, Any] = dict(zip(self._inputs, tensors, strict=True))
@@ -169,6 +217,14 @@ class CompiledModel:
                 outputs[index] = output.clone()
             taken.add(_storage(output))
         return outputs
+
+
+def _check_place(tensor: Tensor) -> None:
+    if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
+        raise ShapeError(
+            f"compiled networks take dense tensors on the CPU; got a {tensor.layout} "
+            f"tensor on {tensor.device}"
+        )
 
 
 def _storage(tensor: Tensor) -> int:

@@ -23,6 +23,7 @@ from onebyone.compiler.emit.schedule import (
 from onebyone.compiler.jit import Loaded
 from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS, SCRATCH
 from onebyone.compiler.runtime.pool import pool_of, retire, spin_count
+from onebyone.errors import ShapeError
 from onebyone.graph import Shape, View
 
 
@@ -101,7 +102,10 @@ class NativeFunction:
         with pool.lock:
             position = FIRST_TENSOR
             for tensor in inputs:
-                self._bases[position] = tensor.data_ptr()
+                address = tensor.data_ptr()
+                if not address:
+                    raise ShapeError("an input has no memory; its storage has been emptied")
+                self._bases[position] = address
                 self._bases[position + 1 : position + INPUT_WORDS] = tensor.stride()
                 position += INPUT_WORDS
             for tensor in outputs:
