@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import warnings
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 from onebyone.compiler import CompileOptions
 from onebyone.compiler import backend as door
 from onebyone.compiler.options import NUMERICS
-from onebyone.errors import OneByOneError
+from onebyone.errors import FallbackWarning, OneByOneError
 from onebyone.models import create_model
 
 
@@ -83,6 +82,7 @@ def test_other_shapes_are_compiled_when_they_come(graphs):
     assert sum(len(graph.compiled) for graph in graphs) >= 3
 
 
+@pytest.mark.filterwarnings("ignore:.*native code for 2 sets:onebyone.FallbackWarning")
 def test_beyond_the_most_shapes_pytorch_runs(monkeypatch, graphs):
     monkeypatch.setattr(door, "MOST_SHAPES", 2)
     model = small()
@@ -105,10 +105,42 @@ def test_changed_weights_are_seen(graphs):
         assert not torch.allclose(fast(x), before)
 
 
-def test_gradients_are_pytorchs_business():
+@pytest.mark.parametrize("change", [lambda w: w.mul_(2), lambda w: w[0, 0, 0, :1].neg_()])
+def test_changed_weights_of_inference_mode_are_seen(change, graphs):
+    """PyTorch does not count changes of such tensors."""
+    with torch.inference_mode():
+        model = small()
+        with torch.no_grad():
+            model[0].weight[0, 0, 0, 0] = 0.0  # and -0.0 is another number
+            model[1].running_mean[3] = torch.nan  # which is not equal to itself
+        fast = torch.compile(model, backend="onebyone")
+        x = torch.randn(1, 3, 9, 9)
+        fast(x)
+        (first,) = graphs[0].compiled
+        fast(x)
+        assert graphs[0].compiled == (first,), "nothing has changed"
+        change(model[0].weight)
+        torch.testing.assert_close(fast(x), model(x), equal_nan=True)
+        assert first not in graphs[0].compiled
+
+
+def test_another_weight_at_the_same_place_is_seen():
+    weight = nn.Parameter(torch.randn(4))
+    noted = door.Weight.of(weight)
+    assert noted.is_same(weight)
+    twin = nn.Parameter(weight.detach())
+    assert (twin.data_ptr(), twin._version) == (weight.data_ptr(), weight._version)
+    assert not noted.is_same(twin)
+
+
+def test_gradients_are_pytorchs_business_and_it_says_so_once():
     model = small()
     fast = torch.compile(model, backend="onebyone")
     x = torch.randn(1, 3, 9, 9, requires_grad=True)
+    with pytest.warns(FallbackWarning, match=r"gradients are wanted.*inference_mode") as said:
+        (fast(x) + fast(x)).sum().backward()
+    assert [warning.filename for warning in said] == [__file__]
+    x.grad = None
     fast(x).sum().backward()
     expected = x.grad.clone()
     x.grad = None
@@ -121,12 +153,82 @@ def test_training_mode_runs_in_pytorch_and_says_so():
     reference = small().train()
     fast = torch.compile(model, backend="onebyone")
     x = torch.randn(4, 3, 9, 9)
-    with torch.no_grad(), warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
+    with torch.no_grad(), pytest.warns(FallbackWarning, match="runs in PyTorch, not compiled"):
         got = fast(x)
     torch.testing.assert_close(got, reference(x))
     torch.testing.assert_close(model[1].running_mean, reference[1].running_mean)
-    assert any("runs in PyTorch, not compiled" in str(one.message) for one in said)
+
+
+class Partly(nn.Module):
+    def forward(self, x):
+        return torch.relu(x).cumsum(1)
+
+
+def test_operators_left_to_pytorch_are_one_warning_a_graph():
+    fast = torch.compile(Partly(), backend="onebyone", dynamic=True)
+    images = [torch.randn(2, 3, size, size) for size in (4, 5, 6)]
+    with torch.inference_mode(), pytest.warns(FallbackWarning) as said:
+        results = list(map(fast, images))
+    torch.testing.assert_close(results, list(map(Partly(), images)))
+    assert [str(warning.message) for warning in said] == [
+        "1 operator has no native code and runs in PyTorch: aten.cumsum.default"
+    ]
+
+
+class Halves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.layer(x)
+
+
+def test_autocast_is_pytorchs_business():
+    x = torch.randn(1, 3, 9, 9)
+    fast = torch.compile(small(), backend="onebyone")
+    inside = torch.compile(Halves().eval(), backend="onebyone")
+    with torch.no_grad():
+        with (
+            torch.autocast("cpu", dtype=torch.bfloat16),
+            pytest.warns(FallbackWarning, match="autocast to torch.bfloat16 is on"),
+        ):
+            assert fast(x).dtype == torch.bfloat16
+        with pytest.warns(FallbackWarning, match="switches autocast to torch.bfloat16 on"):
+            assert inside(x).dtype == torch.bfloat16
+
+
+STRICT = {
+    "an operator": (Partly(), torch.inference_mode(), "no native code for aten.cumsum.default"),
+    "gradients": (small(), torch.enable_grad(), "gradients are wanted"),
+    "training": (small().train(), torch.no_grad(), "changes a parameter, a buffer"),
+    "autocast": (Halves().eval(), torch.no_grad(), "switches autocast"),
+}
+
+
+@pytest.mark.parametrize(("model", "mode", "message"), STRICT.values(), ids=STRICT)
+def test_strict_allows_no_fallback(model, mode, message):
+    fast = torch.compile(model, backend="onebyone", options={"strict": True})
+    with mode, pytest.raises(OneByOneError, match=message) as caught:
+        fast(torch.randn(1, 3, 9, 9))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::onebyone.FallbackWarning")
+def test_numbers_are_told_apart(graphs):
+    def scaled(x, scale):
+        return x * scale
+
+    fast = torch.compile(scaled, backend="onebyone")
+    x = torch.tensor([[1.0, 2.0]])
+    for number in (0.0, -0.0, torch.nan, torch.nan, 1.0):
+        for dtype in (torch.float32, torch.float64):
+            scale = torch.tensor(number, dtype=dtype)
+            got = fast(x, scale)
+            assert torch.equal(got.view(torch.int32), scaled(x, scale).view(torch.int32))
+    assert sum(len(graph.compiled) for graph in graphs) == 8  # NaN is one number
+    assert fast(x, torch.tensor(1)).dtype == torch.float32
 
 
 @pytest.mark.parametrize("numerics", NUMERICS)

@@ -1,5 +1,6 @@
 """Compiled networks called with tensors that are not plain memory: right, or one clear line."""
 
+# pyright: reportPrivateImportUsage=false
 import gc
 
 import pytest

@@ -3,19 +3,22 @@
 PyTorch finds the function below by an entry point of the package, without an import of ours.
 """
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, fx
 
 from onebyone.compiler.compile import compile_captured
+from onebyone.compiler.fallback import describe_fallbacks
 from onebyone.compiler.model import CompiledModel
+from onebyone.compiler.operator import is_plain, is_transformed, is_watched
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import host_target
-from onebyone.errors import OneByOneError, UnknownNameError
+from onebyone.errors import CompileError, OneByOneError, UnknownNameError, warn_user
 from onebyone.graph import capture
+from onebyone.graph.exact import exactly
 
 MOST_SHAPES = 16
 """How many sets of shapes one graph is compiled for; further ones run in PyTorch."""
@@ -64,17 +67,19 @@ def _weights(graph_module: fx.GraphModule) -> frozenset[int]:
 class Specialized:
     """Run a graph on native code made for the shapes that come, when they come first.
 
-    Weights are part of the code. If one has been changed since, the code is made anew.
+    Weights are part of the code. If one has been changed since, the code is made anew. What PyTorch
+    has to run is told once, or an error with the option `strict`.
     """
 
     def __init__(
         self, graph_module: fx.GraphModule, weights: frozenset[int], options: CompileOptions
     ) -> None:
         self._graph_module = graph_module
-        self._weights = weights
+        self._places = tuple(sorted(weights))
         self._options = options
         self._compiled: dict[Any, CompiledModel | None] = {}
-        self._versions: tuple[Any, ...] = ()
+        self._weights: tuple[Weight, ...] | None = None
+        self._told: set[str] = set()
 
     @property
     def compiled(self) -> tuple[CompiledModel, ...]:
@@ -82,49 +87,125 @@ class Specialized:
         return tuple(model for model in self._compiled.values() if model is not None)
 
     def __call__(self, *arguments: Any) -> Any:
-        """Run the graph; gradients, if wanted, are PyTorch's business."""
-        if _wants_gradient(arguments):
+        """Run the graph.
+
+        Raises:
+            CompileError: If PyTorch would have to run it, or a part, and the option is `strict`.
+        """
+        reason = _why_pytorch(arguments)
+        if reason:
+            self._tell(reason)
             return self._graph_module(*arguments)
-        versions = tuple(_version(arguments[index]) for index in sorted(self._weights))
-        if versions != self._versions:
-            self._versions = versions
-            self._compiled.clear()
-        key = tuple(
-            _facts(leaf) for index, leaf in enumerate(arguments) if index not in self._weights
-        )
-        if key not in self._compiled and len(self._compiled) < MOST_SHAPES:
+        if not self._know_weights([arguments[place] for place in self._places]):
+            self._tell("a weight is no dense tensor on the CPU")
+            return self._graph_module(*arguments)
+        constants = frozenset(self._places)
+        key = tuple(_facts(leaf) for i, leaf in enumerate(arguments) if i not in constants)
+        if key not in self._compiled:
+            if len(self._compiled) >= MOST_SHAPES:
+                self._tell(f"there is native code for {MOST_SHAPES} sets of arguments already")
+                return self._graph_module(*arguments)
             self._compiled[key] = self._compile(arguments)
-        model = self._compiled.get(key)
+        model = self._compiled[key]
         return self._graph_module(*arguments) if model is None else model(*arguments)
+
+    def _know_weights(self, weights: Sequence[Tensor]) -> bool:
+        """Forget code for other weights; return whether there can be code for these."""
+        known = self._weights
+        if known is None or not all(map(Weight.is_same, known, weights)):
+            self._compiled.clear()
+            plain = all(map(is_plain, weights))
+            self._weights = tuple(map(Weight.of, weights)) if plain else None
+        return self._weights is not None
 
     def _compile(self, arguments: tuple[Any, ...]) -> CompiledModel | None:
         tensors = [index for index, leaf in enumerate(arguments) if isinstance(leaf, Tensor)]
         constants = [
             place
             for place, index in enumerate(tensors)
-            if index in self._weights or arguments[index].ndim == 0
+            if index in self._places or arguments[index].ndim == 0
         ]
         try:
             captured = capture(self._graph_module, arguments, constants=constants)
-            return compile_captured(captured, target=host_target(), options=self._options)
+            model = compile_captured(captured, target=host_target(), options=self._options)
         except OneByOneError as error:
-            warnings.warn(f"runs in PyTorch, not compiled: {error}", stacklevel=2)
+            if self._options.strict:
+                raise
+            self._tell(str(error))
             return None
+        if model.fallbacks:
+            self._warn(describe_fallbacks(model.fallbacks))
+        return model
+
+    def _tell(self, reason: str) -> None:
+        """Tell that PyTorch runs the graph."""
+        if self._options.strict:
+            raise CompileError(f"`strict` is on, and PyTorch would have to run this: {reason}")
+        self._warn(f"runs in PyTorch, not compiled: {reason}")
+
+    def _warn(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            warn_user(message)
 
 
-def _wants_gradient(arguments: Sequence[Any]) -> bool:
-    return torch.is_grad_enabled() and any(
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A weight as it was when code was made for it.
+
+    Args:
+        tensor: The weight.
+        address: Where its numbers lay.
+        version: How often PyTorch had seen them change; of a tensor made under inference mode,
+            which PyTorch does not watch, a copy of the numbers.
+    """
+
+    tensor: Tensor
+    address: int
+    version: int | Tensor
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Self:
+        """Note how a weight is now."""
+        version = tensor.clone() if tensor.is_inference() else tensor._version
+        return cls(tensor, tensor.data_ptr(), version)
+
+    def is_same(self, tensor: Tensor) -> bool:
+        """Whether a weight is what it was."""
+        if tensor is not self.tensor or tensor.data_ptr() != self.address:
+            return False
+        if isinstance(self.version, Tensor):
+            return _same_bits(tensor, self.version)
+        return tensor._version == self.version
+
+
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Types by size whose numbers are equal if their bits are; to floats, NaN is never equal."""
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    bits = _WHOLE.get(one.element_size(), one.dtype)
+    return torch.equal(one.view(bits), other.view(bits))
+
+
+def _why_pytorch(arguments: Sequence[Any]) -> str:
+    """Return why native code cannot run what PyTorch has been told to do, or nothing."""
+    if torch.is_autocast_enabled("cpu"):
+        return f"autocast to {torch.get_autocast_dtype('cpu')} is on, and native code is float32"
+    if torch.is_grad_enabled() and any(
         isinstance(leaf, Tensor) and leaf.requires_grad for leaf in arguments
-    )
+    ):
+        return "gradients are wanted; without them, call it under torch.inference_mode()"
+    if is_transformed():
+        return "native code has no rules for torch.func's transforms"
+    if is_watched():
+        return "a mode of PyTorch's watches all operators"
+    return ""
 
 
 def _facts(argument: Any) -> Any:
     """Return what code is made for: a tensor's shape, or a number (it may come as a tensor)."""
     if not isinstance(argument, Tensor):
-        return argument
-    return argument.item() if argument.ndim == 0 else tuple(argument.shape)
-
-
-def _version(weight: Tensor) -> tuple[int, int]:
-    """Return what changes when a weight's numbers are changed or moved."""
-    return weight.data_ptr(), 0 if weight.is_inference() else weight._version
+        return exactly(argument)
+    shape = tuple(argument.shape)
+    return shape if shape else (argument.dtype, exactly(argument.item()))

@@ -15,6 +15,7 @@ from onebyone.compiler.operator import (
     ResultFacts,
     call_network,
     is_plain,
+    is_transformed,
     is_watched,
     register_network,
 )
@@ -185,6 +186,11 @@ class CompiledModel:
                 f"autocast to {torch.get_autocast_dtype('cpu')} is on, and compiled networks "
                 "compute in float32: call it under torch.autocast('cpu', enabled=False), or run "
                 "the network in PyTorch"
+            )
+        if is_transformed():
+            raise ShapeError(
+                "compiled networks have no rules for torch.func's transforms (vmap, grad, jvp): "
+                "call it outside of them, or transform the network that it was compiled from"
             )
         plain = not is_watched()
         for tensor in tensors:

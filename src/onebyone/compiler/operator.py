@@ -18,7 +18,7 @@ from torch import Tensor
 from torch._C import DispatchKey, DispatchKeySet
 from torch._C._functorch import peek_interpreter_stack
 
-from onebyone.errors import CompileError, ShapeError
+from onebyone.errors import CompileError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +73,13 @@ def is_plain(tensor: Tensor) -> bool:
     return not torch._C._dispatch_keys(tensor).raw_repr() & _STRANGE
 
 
-def is_watched() -> bool:
-    """Return whether a mode or a trace of PyTorch's follows what is called here.
+def is_transformed() -> bool:
+    """Whether a transform of `torch.func` is on, which hides what tensors are."""
+    return bool(peek_interpreter_stack())
 
-    Raises:
-        ShapeError: Inside a transform of `torch.func`.
-    """
-    if peek_interpreter_stack():
-        raise ShapeError(
-            "compiled networks have no rules for torch.func's transforms (vmap, grad, jvp): "
-            "call it outside of them, or transform the network that it was compiled from"
-        )
+
+def is_watched() -> bool:
+    """Whether a mode or a trace of PyTorch's follows what is called here."""
     return torch._C._len_torch_dispatch_stack() > 0 or bool(torch._C._get_tracing_state())
 
 

@@ -12,6 +12,7 @@ from onebyone.errors import ShapeError
 from onebyone.graph.builder import GraphBuilder, Seen
 from onebyone.graph.calls import Call, Value
 from onebyone.graph.convert import convert
+from onebyone.graph.exact import exactly
 from onebyone.graph.graph import Graph
 from onebyone.graph.layout import shape_of
 from onebyone.graph.memory import Geometry, share_numbers
@@ -71,7 +72,7 @@ class Captured:
             if isinstance(wanted, Value):
                 _check_input(index, leaf, wanted)
                 found.append(leaf)
-            elif wanted is not CONSTANT and leaf != wanted:
+            elif wanted is not CONSTANT and exactly(leaf) != exactly(wanted):
                 raise ShapeError(
                     f"argument {index} must be {wanted!r} as in the example that the network was "
                     f"captured with; got {leaf!r}; capture it again"

@@ -16,7 +16,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from onebyone.errors import ModelError, OneByOneError, first_line
 from onebyone.graph.calls import Call, Value
-from onebyone.graph.recorder import Recorder
+from onebyone.graph.recorder import CURE, Recorder
 
 _TRAINABLE = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
@@ -165,6 +165,7 @@ class _UsersFunctions(TorchFunctionMode):
 
     Tensors that are made from numbers are made on the CPU, where they keep them:
     `torch.tensor([1.0], device=x.device)` would lose them before any operator is called.
+    Autocast, which would convert weights and not tensors without numbers, is seen here only.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -178,6 +179,11 @@ class _UsersFunctions(TorchFunctionMode):
         args: Any = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if torch.is_autocast_enabled("cpu"):
+            raise ModelError(
+                f"the model switches autocast to {torch.get_autocast_dtype('cpu')} on, and all is "
+                f"computed in float32 here{CURE}"
+            )
         kwargs = dict(kwargs or {})
         if func in _LOOKING:
             self._recorder.check_unlooked(args[0])
