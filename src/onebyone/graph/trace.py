@@ -16,7 +16,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from onebyone.errors import ModelError, OneByOneError, first_line
 from onebyone.graph.calls import Call, Value
-from onebyone.graph.recorder import CURE, Recorder
+from onebyone.graph.recorder import Recorder
 
 _TRAINABLE = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
@@ -180,9 +180,9 @@ class _UsersFunctions(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if torch.is_autocast_enabled("cpu"):
-            raise ModelError(
-                f"the model switches autocast to {torch.get_autocast_dtype('cpu')} on, and all is "
-                f"computed in float32 here{CURE}"
+            dtype = torch.get_autocast_dtype("cpu")
+            raise self._recorder.error(
+                f"the model switches autocast to {dtype} on, and all is computed in float32 here"
             )
         kwargs = dict(kwargs or {})
         if func in _LOOKING:
