@@ -4,7 +4,7 @@ from functools import partial
 
 from tests.helpers.fuzz.processes import judge_in_processes, judge_seed
 
-SEEDS = (0, 2, 4, 6, 12, 15, 20, 22, 23, 24, 26, 27, 28, 29, 31, 33, 34, 36)
+SEEDS = (0, 2, 4, 5, 6, 8, 10, 12, 15, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 33, 34, 36)
 """Half of them fully native, with every kind of node among them."""
 
 BACKEND_EVERY = 12

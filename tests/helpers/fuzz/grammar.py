@@ -134,7 +134,7 @@ def _draw_results(draw: Drawing, x: str) -> str:
     if draw.chance(0.05):
         results.append(draw.buffer("torch.linspace(-1, 1, 6).reshape(1, 6, 1, 1)"))
     if draw.chance(0.03):
-        results.append("torch.ones(2, 3)")
+        results.append("torch.ones(7, 3)")  # not as many as there are images
     draw.random.shuffle(results)
     if len(results) == 1:
         return results[0]
