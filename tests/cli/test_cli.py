@@ -197,6 +197,7 @@ def test_demo_tells_its_story(run):
         assert rows[photo].count(" ms") == 2
         difference = float(rows[photo].split()[-1])
         assert 0 < difference < 1e-5
+    assert "Times are medians of 5 turns of the two engines, warmed up:" in out
     assert rows["1x1"].split()[1:5] == ["32", "338.5", "M", "87.9%"]
 
 
@@ -362,3 +363,34 @@ def test_both_engines_see_the_same(run):
     for ours, theirs in zip(seen["compiled"]["top"], seen["torch"]["top"], strict=True):
         assert ours["index"] == theirs["index"]
         assert ours["probability"] == pytest.approx(theirs["probability"], rel=1e-4)
+
+
+def test_debug_shows_the_traceback_before_the_line(run, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def make():\n    raise ValueError('no way')")
+    status, _, err = run("predict", f"{path}:make", COFFEE)
+    assert (status, err) == (2, f"onebyone: {path}, line 2: ValueError: no way\n")
+    status, _, err = run("--debug", "predict", f"{path}:make", COFFEE)
+    assert status == 2
+    assert err.startswith("Traceback (most recent call last):")
+    assert f'File "{path}", line 2, in make' in err
+    assert err.endswith(f"onebyone: {path}, line 2: ValueError: no way\n")
+
+
+def test_interrupting_while_torch_is_imported_is_quiet_too():
+    script = (
+        "import sys\nfrom onebyone.cli import main\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "models"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_bad_photo_is_found_before_the_network_is_loaded(run, monkeypatch):
+    monkeypatch.setattr("onebyone.models.load_model", None)
+    assert run("predict", "efficientnet_lite0", "no.jpg")[0] == 2
