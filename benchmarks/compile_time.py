@@ -42,7 +42,9 @@ print(json.dumps({"seconds": seconds, "memory_bytes": fast.memory_bytes,
 
 def compile_once(name: str, cache: str) -> dict[str, float]:
     """Compile in a fresh process."""
-    environment = {**os.environ, "ONEBYONE_CACHE_DIR": cache}
+    environment = {**os.environ, "ONEBYONE_CACHE_DIR": f"{cache}/networks"}
+    # Python's own cache, which an installed package has.
+    environment |= {"PYTHONPYCACHEPREFIX": f"{cache}/python", "PYTHONDONTWRITEBYTECODE": ""}
     command = [sys.executable, "-c", SCRIPT, name]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout)

@@ -68,6 +68,7 @@ OTHER_FACTS = {
     "tile_pixels": 13,
     "has_fma": False,
     "pause": ("another", (2,)),
+    "gettid": 1,
     "futex": 422,
     "level2_bytes": 1 << 21,
     "needs": frozenset({"another"}),

@@ -21,14 +21,8 @@ from tests.compiler.every_kind import EveryKind, check_is_every_kind
 SYSTEM = {"syscall", "clock_gettime", "memset", "memcpy"}
 """What every C library has; all mathematics is in the code itself."""
 
-THREADS = {
-    "syscall",
-    "pthread_self",
-    "pthread_getaffinity_np",
-    "pthread_setaffinity_np",
-    "sched_getcpu",
-}
-"""What threads need of Linux's C libraries: to wait, and to know and change where they run."""
+THREADS = {"syscall", "sched_getcpu"}
+"""What threads need of Linux's C libraries: to wait, and to know where they do."""
 
 FUSED = {
     "avx512": r"vfmadd\d+ps\s.*%zmm",

@@ -4,6 +4,10 @@ An entry is one file: a head, a description in JSON, packed weights, and machine
 before the code, so that they can be written while LLVM is busy. Each part has its digest in the
 head, and the head its own, so an entry is as it was written or as good as none. What is checked is
 what is used: all is read into memory of ours, and what happens to the file later is of no account.
+
+Digests find accidents; that nobody else can write here is for the folder to see to. So weights, of
+which there may be hundreds of megabytes, have a CRC-32 for each slice, and a digest of these: two
+to three times as quick as SHA-256 where processors have that in hardware.
 """
 
 import functools
@@ -12,6 +16,7 @@ import json
 import logging
 import mmap
 import os
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,8 +28,8 @@ from torch import Tensor
 from onebyone.errors import CacheError
 from onebyone.store import PAGE, make_folder, open_folder, pack_head, read_head
 
-SLICE = 1 << 20
-"""Bytes of weights that are hashed at a time, while they are still in a core's cache."""
+SLICE = 2 << 20
+"""Bytes of weights that are checked at a time: one large page."""
 
 
 def read_entry(key: str) -> tuple[dict[str, Any], bytes, Tensor] | None:
@@ -62,9 +67,9 @@ def _read_entry(key: str, file: BinaryIO) -> tuple[dict[str, Any], bytes, Tensor
     constants = _memory(code_start - constants_start)
     code = bytearray(size - code_start)
     digests = {
-        "description": _read_part(file, description, PAGE),
+        "description": _digest(_filled(description, file, PAGE)),
         "constants": _read_slices(file, _bytes_of(constants), constants_start),
-        "code": _read_part(file, code, code_start),
+        "code": _digest(_filled(code, file, code_start)),
     }
     if digests != head["digests"]:
         raise ValueError("damaged")
@@ -74,22 +79,22 @@ def _read_entry(key: str, file: BinaryIO) -> tuple[dict[str, Any], bytes, Tensor
 def _read_slices(file: BinaryIO, numbers: memoryview, start: int) -> str:
     """Fill `numbers` from a file, on two threads, and return their digest."""
 
-    def read(first: int) -> str:
-        return _read_part(file, numbers[first : first + SLICE], start + first)
+    def read(first: int) -> int:
+        return zlib.crc32(_filled(numbers[first : first + SLICE], file, start + first))
 
     with ThreadPoolExecutor(max_workers=2) as threads:
         return _digest_of_slices(threads.map(read, range(0, len(numbers), SLICE)))
 
 
-def _read_part(file: BinaryIO, part: bytearray | memoryview, start: int) -> str:
-    """Fill `part` from a file and return its digest."""
+def _filled(part: bytearray | memoryview, file: BinaryIO, start: int) -> bytearray | memoryview:
+    """Fill `part` from a file, and return it."""
     done, wanted = 0, memoryview(part)
     while done < len(part):
         count = os.preadv(file.fileno(), [wanted[done:]], start + done)
         if not count:
             raise ValueError("cut off")
         done += count
-    return hashlib.sha256(part).hexdigest()
+    return part
 
 
 def _memory(size: int) -> Tensor:
@@ -132,7 +137,7 @@ def write_entry(
                 file.write(text)
                 file.write(numbers)
                 slices = (numbers[first : first + SLICE] for first in range(0, len(numbers), SLICE))
-                digest = _digest_of_slices(hashlib.sha256(one).hexdigest() for one in slices)
+                digest = _digest_of_slices(map(zlib.crc32, slices))
                 code = finish_code()
                 file.write(code)
                 head = {
@@ -141,9 +146,9 @@ def write_entry(
                     "code_start": constants_start + len(numbers),
                     "code_bytes": len(code),
                     "digests": {
-                        "description": hashlib.sha256(text).hexdigest(),
+                        "description": _digest(text),
                         "constants": digest,
-                        "code": hashlib.sha256(code).hexdigest(),
+                        "code": _digest(code),
                     },
                     "summary": summary,
                 }
@@ -157,8 +162,12 @@ def write_entry(
         return
 
 
-def _digest_of_slices(digests: Iterable[str]) -> str:
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+def _digest_of_slices(checksums: Iterable[int]) -> str:
+    return _digest(" ".join(map(str, checksums)).encode())
+
+
+def _digest(part: bytes | bytearray | memoryview) -> str:
+    return hashlib.sha256(part).hexdigest()
 
 
 def _bytes_of(constants: Tensor) -> memoryview:

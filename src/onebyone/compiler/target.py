@@ -30,6 +30,7 @@ class Target:
         has_fma: Whether multiply and add are one instruction (and one rounding).
         pause: Intrinsic (and its arguments) that tells the processor that a thread only waits.
         futex: Number of the system call that threads sleep and are woken with.
+        gettid: Number of the system call that tells a thread its own number.
         level2_bytes: Private cache of a core, which decides the order of loops.
         needs: Features, as Linux names them, that a processor must have to run the code.
     """
@@ -46,6 +47,7 @@ class Target:
     has_fma: bool = True
     pause: tuple[str, tuple[int, ...]] = ("llvm.x86.sse2.pause", ())
     futex: int = 202
+    gettid: int = 186
     level2_bytes: int = 1 << 20
     needs: frozenset[str] = frozenset()
 
@@ -113,6 +115,7 @@ TARGETS = {
             tile_pixels=24,
             pause=("llvm.aarch64.hint", (1,)),
             futex=98,
+            gettid=178,
         ),
     )
 }

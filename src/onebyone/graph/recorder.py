@@ -450,10 +450,12 @@ def _with_device(kwargs: Mapping[str, Any], device: str) -> dict[str, Any]:
     return {**kwargs, "device": torch.device(device)}
 
 
-def _replaced(tree: Any, change: Callable[[Any], Any]) -> Any:
-    """Rebuild nested tuples, lists and dicts with every leaf changed."""
+def _replaced(tree: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Rebuild nested tuples, lists and dicts with every tensor changed."""
+    if isinstance(tree, Tensor):
+        return change(tree)
     if isinstance(tree, (tuple, list)):
-        return type(tree)(_replaced(item, change) for item in tree)
+        return type(tree)([_replaced(item, change) for item in tree])
     if isinstance(tree, dict):
         return {key: _replaced(item, change) for key, item in tree.items()}
-    return change(tree)
+    return tree

@@ -1,8 +1,8 @@
 """What worker threads run, and how a call reaches them; one module for the whole process.
 
-A pool is six words: the number of calls made (32 bits, and its 32 bits of sleepers), the context
-of the latest call, how many workers are inside one, how long to look before sleeping, and a table
-of its workers with their number.
+A pool is four words: the number of calls made (32 bits, and its 32 bits of sleepers), the context
+of the latest call, how many workers are inside one, and how long to look before sleeping. A worker
+is four: its pool, its number, the system's number of its thread, and the core that it sleeps on.
 """
 
 from typing import Any
@@ -10,18 +10,10 @@ from typing import Any
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code, int32, int64
-from onebyone.compiler.emit.placing import (
-    NUMBER,
-    POOL,
-    emit_make_room,
-    note_core,
-    note_thread,
-    take_cores_back,
-)
 from onebyone.compiler.emit.schedule import PREPARE, RUN
 from onebyone.compiler.emit.waiting import (
+    call_system,
     exchange,
-    has_sleepers,
     load_word,
     pause,
     wait_while,
@@ -29,8 +21,14 @@ from onebyone.compiler.emit.waiting import (
 )
 from onebyone.compiler.target import Target
 
-CALLS, JOB, ACTIVE, SPINS, WORKERS, WORKER_COUNT = range(6)
+CALLS, JOB, ACTIVE, SPINS = range(4)
 POOL_WORDS = 8
+
+POOL, NUMBER, THREAD, CORE = range(4)
+WORKER_WORDS = 4
+
+AWAKE = -1
+"""What stands for the core of a worker that does not sleep."""
 
 
 def emit_threads(target: Target) -> ir.Module:
@@ -58,7 +56,7 @@ def _emit_work(module: ir.Module, target: Target) -> None:
     code = Code(module, target, ir.Function(module, ir.FunctionType(PTR, [PTR]), "work"))
     b = code.builder
     (worker,) = code.function.args
-    note_thread(code, worker)
+    exchange(code, _word(code, worker, THREAD), call_system(code, target.gettid))
     pool = b.load(_word(code, worker, POOL), typ=PTR, align=8)
     thread = b.load(_word(code, worker, NUMBER), typ=I64, align=8)
     spins = b.load(_word(code, pool, SPINS), typ=I64, align=8)
@@ -72,9 +70,9 @@ def _emit_work(module: ir.Module, target: Target) -> None:
         pool,
         spins,
         lambda value: b.icmp_signed("==", value, seen),
-        before_sleep=lambda: note_core(code, worker),
+        before_sleep=lambda: exchange(code, _word(code, worker, CORE), _current_core(code)),
     )
-    take_cores_back(code, worker)
+    exchange(code, _word(code, worker, CORE), int64(AWAKE))
     latest = load_word(code, pool)
     # Announce first, then look: who retires a context clears the job, then waits for `ACTIVE` to be
     # 0.
@@ -87,19 +85,17 @@ def _emit_work(module: ir.Module, target: Target) -> None:
     b.branch(serve)
 
 
+def _current_core(code: Code) -> Any:
+    return code.builder.sext(code.builder.call(code.intrinsic("sched_getcpu", I32, []), []), I64)
+
+
 def _emit_invoke(module: ir.Module, target: Target) -> None:
     """Make one call: prepare, tell the workers (if there is a pool), and take part."""
     code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, [PTR, PTR]), "invoke"))
     b = code.builder
     pool, context = code.function.args
-    make_room = emit_make_room(module, target)
     _call(code, context, PREPARE, [context])
     with b.if_then(b.icmp_unsigned("!=", b.ptrtoint(pool, I64), int64(0))):
-        # Before there is a call: a worker must not wake while its cores are looked at.
-        with b.if_then(has_sleepers(code, pool), likely=False):
-            workers = b.load(_word(code, pool, WORKERS), typ=PTR, align=8)
-            count = b.load(_word(code, pool, WORKER_COUNT), typ=I64, align=8)
-            b.call(make_room, [workers, count])
         exchange(code, _word(code, pool, JOB), b.ptrtoint(context, I64))
         b.atomic_rmw("add", pool, int32(1), "seq_cst")
         wake(code, pool)

@@ -84,23 +84,21 @@ def wait_while(
     b.position_at_end(end)
 
 
-def has_sleepers(code: Code, word: Any) -> Any:
-    """Whether anybody sleeps on a word, or is about to."""
-    b = code.builder
-    sleepers = b.load_atomic(b.gep(word, [int32(1)], source_etype=I32), "seq_cst", 4, typ=I32)
-    return b.icmp_signed("!=", sleepers, int32(0))
-
-
 def wake(code: Code, word: Any) -> None:
     """Wake all who sleep on a word that has just been changed."""
-    with code.builder.if_then(has_sleepers(code, word), likely=False):
+    b = code.builder
+    sleepers = b.load_atomic(b.gep(word, [int32(1)], source_etype=I32), "seq_cst", 4, typ=I32)
+    with b.if_then(b.icmp_signed("!=", sleepers, int32(0)), likely=False):
         _futex(code, word, WAKE, int32(EVERYBODY))
 
 
 def _futex(code: Code, word: Any, operation: int, value: Any) -> None:
+    nothing = ir.Constant(PTR, None)
+    call_system(code, code.target.futex, word, int32(operation), value, nothing, nothing, int32(0))
+
+
+def call_system(code: Code, number: int, *arguments: Any) -> Any:
+    """Make the system call of that number."""
     kind = ir.FunctionType(I64, [I64], var_arg=True)
     function = code.module.globals.get("syscall") or ir.Function(code.module, kind, "syscall")
-    arguments = [int64(code.target.futex), word, int32(operation), value]
-    code.builder.call(
-        function, [*arguments, ir.Constant(PTR, None), ir.Constant(PTR, None), int32(0)]
-    )
+    return code.builder.call(function, [int64(number), *arguments])

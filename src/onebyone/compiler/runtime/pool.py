@@ -13,24 +13,26 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from onebyone.compiler.emit.placing import AWAKE, CORE, NUMBER, POOL, WORKER_WORDS
 from onebyone.compiler.emit.threads import (
     ACTIVE,
+    AWAKE,
+    CALLS,
+    CORE,
     JOB,
+    NUMBER,
+    POOL,
     POOL_WORDS,
     SPINS,
-    WORKER_COUNT,
-    WORKERS,
+    WORKER_WORDS,
     emit_threads,
 )
 from onebyone.compiler.jit import Loaded, compile_module, load_object
+from onebyone.compiler.runtime.placing import Words, let_go, make_room
 from onebyone.compiler.target import host_target
 from onebyone.errors import CompileError
 
 SPIN_SECONDS = 100e-6
 """How long a thread looks before it sleeps; waking one takes about half as long."""
-
-Words = ctypes.Array[ctypes.c_int64]
 
 
 def _native() -> Mapping[str, int]:
@@ -67,7 +69,6 @@ class Pool:
     lock: threading.RLock = field(default_factory=threading.RLock)
     _words: Words = field(default_factory=lambda: (ctypes.c_int64 * POOL_WORDS)())
     _workers: list[Words] = field(default_factory=list)
-    _table: Words = field(init=False)
     _address: int = 0
 
     def __post_init__(self) -> None:
@@ -80,13 +81,17 @@ class Pool:
             worker[POOL], worker[NUMBER], worker[CORE] = self._address, number, AWAKE
             self._workers.append(worker)
             _start_thread(_native()["work"], ctypes.addressof(worker))
-        self._table = (ctypes.c_int64 * len(self._workers))(*map(ctypes.addressof, self._workers))
-        self._words[WORKERS] = ctypes.addressof(self._table)
-        self._words[WORKER_COUNT] = len(self._workers)
 
     def run(self, context: int) -> None:
         """Make one call with the context at that address; `lock` is held by the caller."""
-        _invoke()(self._address, context)
+        if not self._words[CALLS] >> 32:  # nobody sleeps
+            _invoke()(self._address, context)
+            return
+        moved = make_room(self._workers)
+        try:
+            _invoke()(self._address, context)
+        finally:
+            let_go(moved)
 
     def retire(self, context: int) -> None:
         """Forget a context: no worker will look at it when this returns."""
