@@ -324,6 +324,39 @@ def test_inputs_are_left_as_by_the_network(network, count, door):
         torch.testing.assert_close(given, kept, rtol=1e-4, atol=1e-5)
 
 
+class WritesInOrder(nn.Module):
+    """Writes into its input, or into a copy of it, as PyTorch's orders of memory have it."""
+
+    def __init__(self, ask):
+        super().__init__()
+        self.ask = ask
+
+    def forward(self, x):
+        return self.ask(x)[:, 1:].mul_(0.5) + 1
+
+
+@pytest.mark.filterwarnings("ignore::onebyone.FallbackWarning")
+@pytest.mark.parametrize("door", [compile_model, through_backend])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda x: x.contiguous(),
+        lambda x: x.contiguous(memory_format=torch.channels_last),
+        lambda x: x.to(memory_format=torch.channels_last),
+        lambda x: x.clone(memory_format=torch.channels_last),
+    ],
+)
+def test_an_input_in_the_order_that_is_asked_for_is_no_copy(ask, order, door):
+    network = WritesInOrder(ask).eval()
+    given = torch.randn(2, 3, 6, 5).contiguous(memory_format=order)
+    kept = given.clone()
+    compiled = door(network, (torch.zeros_like(given),))
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(given), network(kept))
+    torch.testing.assert_close(given, kept)
+
+
 def test_a_profile_leaves_inputs_as_they_are():
     compiled = compile_model(nn.ReLU(inplace=True).eval(), torch.zeros(1, 3, 4, 4), threads=1)
     x = torch.randn(1, 3, 4, 4)

@@ -5,7 +5,7 @@ The inputs are replaced by tensors on PyTorch's meta device, which have a shape 
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,8 @@ def trace(
 
     Args:
         function: A module, a graph from `torch.compile` or `torch.export`, or any function.
-        args: Example arguments, nested in lists and dicts; of tensors, only shape and type count.
+        args: Example arguments, nested in lists and dicts; of tensors, only shape and type count,
+            and the order in memory where the network asks for one.
         kwargs: The same, by name.
         constants: Which of the flattened tensors are known numbers all the same, such as the
             weights that `torch.compile` hands over as arguments.
@@ -90,7 +91,8 @@ def trace(
             recorder.add(given[position])
         in_leaves = tuple(map(recorder.reference, given))
         inputs = {in_leaves[position]: given[position] for position in unknown}
-        result = _run(function, tree_unflatten(given, in_spec), recorder)
+        examples = {id(given[position]): leaves[position] for position in unknown}
+        result = _run(function, tree_unflatten(given, in_spec), recorder, examples)
         flat, out_spec = tree_flatten(result)
         outputs: tuple[Any, ...] = tuple(map(recorder.reference, flat))
         written = _written(inputs, recorder)
@@ -134,7 +136,12 @@ def _check_evaluates(function: Callable[..., Any]) -> None:
             raise ModelError(f"{place} is in training mode; call model.eval() first")
 
 
-def _run(function: Callable[..., Any], given: tuple[Any, Any], recorder: "Recorder") -> Any:
+def _run(
+    function: Callable[..., Any],
+    given: tuple[Any, Any],
+    recorder: "Recorder",
+    examples: Mapping[int, Tensor],
+) -> Any:
     """Call the function under the recorder's eyes, and put the place before what goes wrong."""
     args, kwargs = given
     shapes = ", ".join(str(tuple(v.shape)) for v in tree_flatten(given)[0] if isinstance(v, Tensor))
@@ -143,7 +150,7 @@ def _run(function: Callable[..., Any], given: tuple[Any, Any], recorder: "Record
         with (
             torch.autocast("cpu", enabled=False),
             recorder,
-            _UsersFunctions(recorder),
+            _UsersFunctions(recorder, examples),
         ):
             if isinstance(function, fx.GraphModule):
                 return _Interpreter(function, recorder).run_with(args, kwargs)
@@ -165,12 +172,19 @@ class _UsersFunctions(TorchFunctionMode):
 
     Tensors that are made from numbers are made on the CPU, where they keep them:
     `torch.tensor([1.0], device=x.device)` would lose them before any operator is called.
-    Autocast, which would convert weights and not tensors without numbers, is seen here only.
+    Autocast, which would convert weights and not tensors without numbers, is seen here only. And an
+    input that is asked for in an order that its example has in memory is itself, not a copy, which
+    tells where it is written to.
+
+    Args:
+        recorder: Who writes down the operators.
+        examples: By the identity of the tensor that stands for it, each input's example.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, examples: Mapping[int, Tensor]) -> None:
         super().__init__()
         self._recorder = recorder
+        self._examples = examples
 
     def __torch_function__(
         self,
@@ -194,7 +208,22 @@ class _UsersFunctions(TorchFunctionMode):
             kwargs.get("device")
         ):
             kwargs["device"] = "cpu"
+        order = _wanted_order(func, args, kwargs)
+        if order is not None and id(args[0]) in self._examples:
+            is_kept = self._examples[id(args[0])].is_contiguous(memory_format=order)
+            return args[0] if is_kept else args[0].clone()
         return func(*args, **kwargs)
+
+
+def _wanted_order(
+    func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> torch.memory_format | None:
+    """Return the order in memory that a method asks for, if it asks for nothing else."""
+    if func is Tensor.contiguous:
+        return kwargs.get("memory_format", args[1] if len(args) > 1 else torch.contiguous_format)
+    orders = (torch.contiguous_format, torch.channels_last, torch.channels_last_3d)
+    is_only = func is Tensor.to and len(args) == 1 and set(kwargs) == {"memory_format"}
+    return kwargs["memory_format"] if is_only and kwargs["memory_format"] in orders else None
 
 
 _LOOKING = {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__}
