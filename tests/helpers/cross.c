@@ -74,7 +74,8 @@ int main(int count, char **arguments) {
     /* 8 words more than are needed: where a cache line starts is found as the library finds it. */
     int64_t counters = (int64_t)words(COUNTER_WORDS + 8);
     int64_t *timings = words(OPERATIONS * threads * TIMING_WORDS);
-    int64_t *context = words(CONTEXT_WORDS), *pool = words(POOL_WORDS), *worker = words(2);
+    int64_t *context = words(CONTEXT_WORDS), *pool = words(POOL_WORDS);
+    int64_t *worker = words(WORKER_WORDS);
     context[CONTEXT_RUN] = (int64_t)run;
     context[CONTEXT_PREPARE] = (int64_t)prepare;
     context[CONTEXT_BASES] = (int64_t)bases;
@@ -83,8 +84,8 @@ int main(int count, char **arguments) {
     context[CONTEXT_SPINS] = pool[POOL_SPINS] = spins;
     if (threads > 1) {
         context[CONTEXT_PROFILE] = (int64_t)timings;
-        worker[0] = (int64_t)pool;
-        worker[1] = 1;
+        worker[WORKER_POOL] = (int64_t)pool;
+        worker[WORKER_NUMBER] = 1;
         pthread_t handle;
         need(!pthread_create(&handle, NULL, work, worker), "thread");
     }
