@@ -23,9 +23,9 @@ ALLOWED = {
     "graph": {"errors"},
     "models": {"errors", "files", "lazy", "nn"},
     "compiler": {"errors", "files", "graph", "lazy", "store"},
-    "explain": {"errors", "files", "graph"},
+    "explainer": {"errors", "files", "graph", "lazy", "models", "compiler", "bench"},
     "bench": {"errors", "files", "nn", "models", "compiler"},
-    "cli": {"errors", "files", "store", "nn", "models", "compiler", "explain", "bench", ""},
+    "cli": {"errors", "files", "store", "nn", "models", "compiler", "explainer", "bench", ""},
     "__main__": {"cli"},
     "": {"errors", "lazy", "models", "nn", "compiler"},
 }

@@ -233,7 +233,7 @@ def test_interrupting_ends_quietly(run, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("onebyone.explain.count_cost", interrupt)
+    monkeypatch.setattr("onebyone.explainer.count_cost", interrupt)
     status, out, err = run("models")
     assert (status, out, err) == (130, "", "")
 
@@ -345,7 +345,7 @@ def test_failures_of_ours_are_not_taken_for_full_disks_or_tired_readers(run, mon
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("onebyone.explain.count_cost", fail)
+    monkeypatch.setattr("onebyone.explainer.count_cost", fail)
     if isinstance(error, SystemExit):
         assert run("models") == (3, "", "")
     else:

@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from onebyone.errors import UnknownNameError
-from onebyone.explain import LayerKind, count_cost
+from onebyone.explainer import LayerKind, count_cost
 from onebyone.models import ZOO, build_network, create_model, find_model
 from onebyone.models.naming import load_tensors, translate_names
 from onebyone.models.registry import ModelSpec, index_by_name

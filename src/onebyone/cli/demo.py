@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from onebyone.explain import CostReport
+    from onebyone.explainer import CostReport
     from onebyone.models import ClassScore, ModelCard
 
 MODEL = "efficientnet_lite0"
@@ -42,7 +42,7 @@ PHOTOS = (
 def demo() -> None:
     """Classify real photos with a pretrained network, and show where its 1x1s are."""
     photos = [_find_photo(package, path) for package, path in PHOTOS]
-    from onebyone.explain import LayerKind, count_cost
+    from onebyone.explainer import LayerKind, count_cost
     from onebyone.models import load_model
 
     network, card = load_model(MODEL, weights="imagenet")
@@ -142,7 +142,7 @@ def _predictions_table(rows: list[_Row]) -> Table:
 
 
 def _cost_table(cost: "CostReport") -> Table:
-    from onebyone.explain import LayerKind
+    from onebyone.explainer import LayerKind
 
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     table.add_column("kind", style="bold")

@@ -27,7 +27,7 @@ def models(
 def _row(spec: "ModelSpec") -> dict[str, Any]:
     import torch
 
-    from onebyone.explain import LayerKind, count_cost
+    from onebyone.explainer import LayerKind, count_cost
     from onebyone.models import build_network
 
     with torch.device("meta"):

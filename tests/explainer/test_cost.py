@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from onebyone.errors import ModelError
-from onebyone.explain import LayerKind, count_cost
+from onebyone.explainer import LayerKind, count_cost
 from onebyone.models import ZOO, build_network
 from tests.helpers.oracles import timm
 
