@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from onebyone.compiler.build import Built, build, find_built
-from onebyone.compiler.example import check_model, example_arguments
+from onebyone.compiler.example import check_model, compile_arguments
 from onebyone.compiler.explanation import explain
 from onebyone.compiler.fallback import Fallback, refuse_fallbacks
 from onebyone.compiler.key import graph_key
@@ -38,7 +38,7 @@ def compile_model(
     """
     chosen = CompileOptions(**options)
     model = check_model(model)
-    args, named = example_arguments(example, kwargs)
+    args, named = compile_arguments(example, kwargs)
     captured = capture(model, args, named)
     return compile_captured(captured, target=target or host_target(), options=chosen)
 

@@ -1,108 +1,39 @@
 """What a user hands over to be compiled: a network, and an example of its arguments."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from onebyone.compiler.model import CompiledModel
-from onebyone.errors import CompileError, ModelError, ShapeError
-
-_OTHER_ARRAYS = ("numpy.ndarray", "PIL.Image.Image", "pandas.DataFrame")
-"""What people have in hand where a tensor is wanted."""
+from onebyone.errors import CompileError, ModelError
+from onebyone.graph.example import WANTED_MODEL, check_network, example_arguments
 
 
 def check_model(model: object) -> Callable[..., Any]:
     """Return what is to be compiled, if it is a network or a function.
 
-    Of what `torch.compile` has wrapped it is the network inside.
-
     Raises:
-        ModelError: If it is neither; says what came.
+        ModelError: If it is neither, or compiled already.
     """
-    if isinstance(model, str):
-        cure = f"; onebyone.load_model({model!r}) returns one of the zoo with its card"
-        raise ModelError(f"{_WANTED_MODEL}; got the string {model!r}{cure}")
-    if isinstance(model, type):
-        raise ModelError(
-            f"{_WANTED_MODEL}; got the class {model.__name__}; make one of it: "
-            f"{model.__name__}(...).eval()"
-        )
-    if not callable(model):
-        raise ModelError(f"{_WANTED_MODEL}; got {_shown(model)}")
     if isinstance(model, CompiledModel):
-        raise ModelError(f"{_WANTED_MODEL}; got one that is compiled already, {model!r}")
-    return getattr(model, "_orig_mod", model)
+        raise ModelError(f"{WANTED_MODEL}; got one that is compiled already, {model!r}")
+    return check_network(model)
 
 
-_WANTED_MODEL = "`model` must be a network (a torch.nn.Module) or a function of tensors"
-
-
-def example_arguments(
+def compile_arguments(
     example: object, kwargs: object = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments, by position and by name, that an example stands for.
-
-    Args:
-        example: A tuple of arguments, or the only one.
-        kwargs: Arguments by name, or None.
+    """Return the arguments that an example stands for, as `example_arguments` does.
 
     Raises:
-        ShapeError: If there are no tensors in them, or some that cannot be compiled for.
         CompileError: If PyTorch is in a mode in which tensors have no numbers.
     """
-    args = example if isinstance(example, tuple) else (example,)
-    if kwargs is None:
-        kwargs = {}
-    if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
-        raise ShapeError(
-            f"`kwargs` must be a dict of arguments by name; got {_shown(kwargs)}; several "
-            "arguments by position are a tuple, compile(model, (a, b))"
-        )
+    arguments = example_arguments(example, kwargs)
     if type(torch.empty(0)) is not Tensor:
         raise CompileError(
             "tensors that are made here have no numbers (a FakeTensorMode is on); compile the "
             "network before it is entered"
         )
-    named = dict(kwargs)
-    leaves = tree_leaves((args, named))
-    for leaf in leaves:
-        _check_leaf(leaf)
-    if not any(isinstance(leaf, Tensor) for leaf in leaves):
-        raise ShapeError(f"{_WANTED_EXAMPLE}; got {_shown(example)}, without a tensor in it")
-    return args, named
-
-
-_WANTED_EXAMPLE = (
-    "`example` must be a tensor, or a tuple of the arguments that the network is called with"
-)
-
-
-def _check_leaf(leaf: object) -> None:
-    if not isinstance(leaf, Tensor):
-        kind = f"{type(leaf).__module__}.{type(leaf).__qualname__}"
-        if kind in _OTHER_ARRAYS:
-            raise ShapeError(f"{_WANTED_EXAMPLE}; got {_shown(leaf)}; make a tensor of it first")
-        return
-    if leaf.device.type != "cpu":
-        raise ShapeError(
-            f"{_WANTED_EXAMPLE}, on the CPU, where the network is to run; got one on "
-            f"{leaf.device}; example.cpu() is there"
-        )
-    if 0 in leaf.shape:
-        raise ShapeError(
-            f"the example (={tuple(leaf.shape)}) has no numbers in it; "
-            "every size must be at least 1"
-        )
-
-
-def _shown(value: object) -> str:
-    """Show what came, without its content where that may be long."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return repr(value)
-    shape = getattr(value, "shape", None)
-    kind = type(value).__name__
-    kind = f"{kind} {tuple(shape)}" if isinstance(shape, tuple) else kind
-    return f"an {kind}" if kind[0] in "aeiouAEIOU" else f"a {kind}"
+    return arguments

@@ -2,6 +2,7 @@
 
 from onebyone.graph.capture import Captured as Captured
 from onebyone.graph.capture import capture as capture
+from onebyone.graph.capture import capture_example as capture_example
 from onebyone.graph.graph import Activation as Activation
 from onebyone.graph.graph import Arithmetic as Arithmetic
 from onebyone.graph.graph import BatchNorm as BatchNorm
@@ -30,5 +31,6 @@ from onebyone.graph.graph import View as View
 from onebyone.graph.graph import Window as Window
 from onebyone.graph.interpret import interpret as interpret
 from onebyone.graph.interpret import interpret_nodes as interpret_nodes
+from onebyone.graph.islands import capture_layers as capture_layers
 from onebyone.graph.verify import infer_shape as infer_shape
 from onebyone.graph.verify import verify as verify

@@ -12,10 +12,12 @@ from onebyone.errors import ShapeError
 from onebyone.graph.builder import GraphBuilder, Seen
 from onebyone.graph.calls import Call, Value
 from onebyone.graph.convert import convert
+from onebyone.graph.deciding import DecidingRecorder
 from onebyone.graph.exact import exactly
 from onebyone.graph.graph import Graph
 from onebyone.graph.layout import shape_of
 from onebyone.graph.memory import Geometry, share_numbers
+from onebyone.graph.recorder import Recorder
 from onebyone.graph.trace import Trace, trace
 
 
@@ -169,6 +171,36 @@ def capture(
         return _build(traced)
 
 
+def capture_example(
+    model: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+) -> tuple[Captured, tuple[str, ...]]:
+    """Turn what a network does for the numbers of one example into a graph.
+
+    Where it looks at numbers to decide what to do, the graph has what it decided, and the numbers
+    that it looked at are outputs too, behind its own. For other numbers it may be another graph.
+
+    Args:
+        model: As for `capture`; its weights must have numbers.
+        args: Example arguments, whose numbers count.
+        kwargs: The same, by name.
+
+    Returns:
+        The graph, and the places where the network looked at numbers or drew some at random.
+
+    Raises:
+        ModelError: If it is in training mode, or if it fails.
+    """
+    recorders: list[DecidingRecorder] = []
+
+    def record(function: object) -> Recorder:
+        recorders.append(DecidingRecorder(function))
+        return recorders[0]
+
+    traced = trace(model, args, kwargs, record=record)
+    with torch.no_grad():
+        return _build(traced), tuple(dict.fromkeys(recorders[0].decisions))
+
+
 def _build(traced: Trace) -> Captured:
     builder = GraphBuilder(call.path for call in traced.calls)
     seen: dict[Value, Seen] = {}
@@ -184,7 +216,8 @@ def _build(traced: Trace) -> Captured:
                 seen[value] = result
     builder.path = ""
     results = [leaf for leaf in traced.outputs if isinstance(leaf, Value)]
-    refs = [builder.read(value, seen) for value in (*results, *traced.written.values())]
+    given = (*results, *traced.looked, *traced.written.values())
+    refs = [builder.read(value, seen) for value in given]
     return Captured(
         builder.finish(refs),
         traced.in_spec,
@@ -215,7 +248,7 @@ def _needed(traced: Trace) -> tuple[list[Call], set[Value]]:
             for item in tree:
                 visit(item)
 
-    visit((*traced.outputs, *traced.written.values()))
+    visit((*traced.outputs, *traced.looked, *traced.written.values()))
     calls: list[Call] = []
     for call in reversed(traced.calls):
         if used.intersection(call.outputs):

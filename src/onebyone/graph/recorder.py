@@ -69,6 +69,9 @@ class Recorder(TorchDispatchMode):
         network: What is run; a module's parts give the calls their paths.
     """
 
+    looked: tuple[Value, ...] = ()
+    """Values whose numbers decided what the network did; none here, since that is refused."""
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         # Otherwise the first operator would import TorchDynamo, which takes more than a second.
@@ -99,6 +102,10 @@ class Recorder(TorchDispatchMode):
             self._memories[storage] = Memory(tensor)
         self._memories[storage].note(geometry, value)
         return value
+
+    def add_input(self, tensor: Tensor, example: Tensor) -> Value:  # noqa: ARG002
+        """Give the tensor that stands for an input its value; an example of it may have numbers."""
+        return self.add(tensor)
 
     def value_after(self, value: Value, tensor: Tensor) -> Value:
         """Return what a tensor without numbers stands for that stood for `value` before."""
@@ -141,7 +148,7 @@ class Recorder(TorchDispatchMode):
         self._promote_written(func, args, kwargs)
         if any(map(self.is_unknown, tensors)):
             if self._promoted:
-                args, kwargs = _replaced((args, kwargs), self._stand_in)
+                args, kwargs = replaced((args, kwargs), self._stand_in)
             return self._record(func, args, kwargs)
         return self._run(func, args, kwargs)
 
@@ -174,22 +181,22 @@ class Recorder(TorchDispatchMode):
         self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Run an operator on weights without numbers."""
-        if _looks_at_numbers(func, args):
+        if looks_at_numbers(func, args):
             raise self.error(
                 "what the model does depends on the numbers of a tensor on the meta device, "
                 "which has none",
                 "; load the model's weights",
             )
-        return self._result(func, _replaced(args, self._twin), _replaced(kwargs, self._twin))
+        return self._result(func, replaced(args, self._twin), replaced(kwargs, self._twin))
 
     def _record(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Record an operator that depends on the inputs, and run it on shapes."""
         self._check_followable(func, args)
         written = written_tensors(func, args, kwargs)
         # References come first: they are of the values before a write.
-        refs = _replaced((args, kwargs), self.reference)
-        twins = _replaced((args, kwargs), self._twin)
-        result = self._result(func, *twins)
+        refs = replaced((args, kwargs), self.reference)
+        twins = replaced((args, kwargs), self._twin)
+        result = self._outcome(func, refs, twins)
         if written:
             self._rebind(func, refs, twins, written)
             return result
@@ -198,6 +205,10 @@ class Recorder(TorchDispatchMode):
         outputs = tuple(self.add(leaf) if isinstance(leaf, Tensor) else None for leaf in flat)
         self._append(func, refs, outputs, has_many=many)
         return result
+
+    def _outcome(self, func: OpOverload, refs: tuple[Any, Any], twins: tuple[Any, Any]) -> Any:  # noqa: ARG002
+        """Return what comes out of an operator, known by references or by shapes."""
+        return self._result(func, *twins)
 
     def _result(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator on shapes."""
@@ -395,12 +406,16 @@ class Recorder(TorchDispatchMode):
             raise self.error("a batch norm is in training mode", "; call model.eval() first")
         if packet in _MEMORY and not _keeps_elements(func, args):
             raise self.error(f"{func} depends on where numbers lie in memory")
-        if _looks_at_numbers(func, args):
-            raise self.error(
-                f"what the model does depends on numbers that depend on its input ({func}), "
-                "as `if x.sum() > 0` or `x.item()` would"
-            )
+        if looks_at_numbers(func, args):
+            self._look(func)
         self._check_not_random(func)
+
+    def _look(self, func: OpOverload) -> None:
+        """Refuse an operator that looks at numbers which are not known."""
+        raise self.error(
+            f"what the model does depends on numbers that depend on its input ({func}), "
+            "as `if x.sum() > 0` or `x.item()` would"
+        )
 
     def check_unlooked(self, tensor: Tensor) -> None:
         """Check that a tensor whose numbers are looked at, outside any operator, holds known ones.
@@ -417,7 +432,7 @@ class Recorder(TorchDispatchMode):
             )
 
 
-def _looks_at_numbers(func: OpOverload, args: tuple[Any, ...]) -> bool:
+def looks_at_numbers(func: OpOverload, args: tuple[Any, ...]) -> bool:
     """Whether what comes out of an operator, or its shape, cannot be known without the numbers."""
     if func.overloadpacket is _aten.index:  # indices give a known shape, a mask does not
         return any(index.dtype in (torch.bool, torch.uint8) for index in tensors_in(args[1]))
@@ -450,12 +465,12 @@ def _with_device(kwargs: Mapping[str, Any], device: str) -> dict[str, Any]:
     return {**kwargs, "device": torch.device(device)}
 
 
-def _replaced(tree: Any, change: Callable[[Tensor], Any]) -> Any:
+def replaced(tree: Any, change: Callable[[Tensor], Any]) -> Any:
     """Rebuild nested tuples, lists and dicts with every tensor changed."""
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, (tuple, list)):
-        return type(tree)([_replaced(item, change) for item in tree])
+        return type(tree)([replaced(item, change) for item in tree])
     if isinstance(tree, dict):
-        return {key: _replaced(item, change) for key, item in tree.items()}
+        return {key: replaced(item, change) for key, item in tree.items()}
     return tree

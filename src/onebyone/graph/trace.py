@@ -39,6 +39,7 @@ class Trace:
         outputs: The flattened results: a `Value`, a real tensor, or anything else.
         written: For each input that the network writes into: its `Value`, and the one that it then
             has.
+        looked: Values whose numbers decided what it did.
         in_spec: How `(args, kwargs)` were flattened.
         out_spec: How the result was flattened.
     """
@@ -49,6 +50,7 @@ class Trace:
     written: Mapping[Value, Value]
     in_spec: TreeSpec
     out_spec: TreeSpec
+    looked: tuple[Value, ...] = ()
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -62,6 +64,7 @@ def trace(
     kwargs: Mapping[str, Any] | None = None,
     *,
     constants: Collection[int] = (),
+    record: Callable[[object], Recorder] = Recorder,
 ) -> Trace:
     """Record the operators that a network calls; nothing is computed that depends on the inputs.
 
@@ -72,6 +75,7 @@ def trace(
         kwargs: The same, by name.
         constants: Which of the flattened tensors are known numbers all the same, such as the
             weights that `torch.compile` hands over as arguments.
+        record: Makes the one that writes operators down.
 
     Raises:
         ModelError: If what the network does depends on the numbers in its input, if it is in
@@ -79,7 +83,7 @@ def trace(
     """
     _check_evaluates(function)
     leaves, in_spec = tree_flatten((args, dict(kwargs or {})))
-    recorder = Recorder(function)
+    recorder = record(function)
     positions = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
     unknown = [p for i, p in enumerate(positions) if i not in set(constants)]
     # Under inference mode operators come undivided, and others than those that we know.
@@ -88,7 +92,7 @@ def trace(
         for position in unknown:
             leaf: Tensor = leaves[position]
             given[position] = torch.empty(leaf.shape, dtype=leaf.dtype, device="meta")
-            recorder.add(given[position])
+            recorder.add_input(given[position], leaf)
         in_leaves = tuple(map(recorder.reference, given))
         inputs = {in_leaves[position]: given[position] for position in unknown}
         examples = {id(given[position]): leaves[position] for position in unknown}
@@ -98,7 +102,9 @@ def trace(
         written = _written(inputs, recorder)
     for leaf in outputs:
         _check_result(leaf)
-    return Trace(in_leaves, tuple(recorder.calls), outputs, written, in_spec, out_spec)
+    return Trace(
+        in_leaves, tuple(recorder.calls), outputs, written, in_spec, out_spec, recorder.looked
+    )
 
 
 def _written(inputs: Mapping[Value, Tensor], recorder: Recorder) -> dict[Value, Value]:
