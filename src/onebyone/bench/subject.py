@@ -2,14 +2,13 @@
 
 import copy
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
 from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms, run_network
-from onebyone.errors import ShapeError, WeightsError, located
-from onebyone.models import default_weights, load_model
+from onebyone.errors import ShapeError, located
+from onebyone.models import default_weights, load_untrained
 
 SEED = 0
 
@@ -53,15 +52,7 @@ def load_subject(name: str) -> Subject:
     Raises:
         OneByOneError: One of its kinds; see `load_model`.
     """
-    try:
-        network, card = load_model(name)
-        size = card.preprocess.input_size
-        subject = Subject(name, network, (3, size, size))
-    except WeightsError:
-        # timm prepares some networks' photos in ways that we do not have; these need no photos.
-        if not name.startswith("timm:"):
-            raise
-        subject = _from_timm(name)
+    subject = Subject(name, *load_untrained(name))
     if default_weights(name) is not None:
         with located(name):
             drawn = draw_weights(subject.network, subject.images(2))
@@ -109,9 +100,3 @@ def is_steady(network: nn.Module, images: Tensor) -> bool:
     """Return whether the rounding of float32 stays small on its way through a network."""
     error = relative_rms(run_network(network, images), float64_output(network, images))
     return error < LARGEST_ERROR / 10
-
-
-def _from_timm(name: str) -> Subject:
-    network = import_module("timm").create_model(name.partition(":")[2])
-    channels, height, width = network.pretrained_cfg["input_size"]
-    return Subject(name, network.float().eval(), (channels, height, width))

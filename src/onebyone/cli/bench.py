@@ -1,20 +1,17 @@
 """`onebyone bench`: our compiler beside its peers."""
 
 import sys
-from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress
 
-from onebyone.cli.console import print_json, stderr, stdout, tell
+from onebyone.cli.console import print_json, stdout, tell, watch
 from onebyone.compiler.target import MOST_THREADS
 
 if TYPE_CHECKING:
     from onebyone.bench import Comparison
 
-Item = TypeVar("Item")
 
 ALL_PEERS = "eager,inductor,onnxruntime,openvino"
 """What `bench.PEERS` holds; building that takes torch."""
@@ -70,7 +67,7 @@ def bench(
                 batch=batch,
                 threads=threads or machine.cores,
                 rounds=rounds,
-                watch=_watch,
+                watch=watch,
             )
         comparisons.append(comparison)
         if not as_json:
@@ -78,16 +75,3 @@ def bench(
     if as_json:
         results = [comparison.to_json() for comparison in comparisons]
         print_json({"machine": machine.to_json(), "results": results})
-
-
-def _watch(items: Sequence[Item], description: str) -> Iterable[Item]:
-    """Show a progress bar that is drawn between items, and never while one is measured."""
-    bar = Progress(
-        console=stderr(), transient=True, auto_refresh=False, disable=not sys.stderr.isatty()
-    )
-    with bar:
-        task = bar.add_task(description, total=len(items))
-        bar.refresh()
-        for item in items:
-            yield item
-            bar.update(task, advance=1, refresh=True)

@@ -3,12 +3,12 @@
 import json
 import logging
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 
 WRONG_USE = 2
 """Exit status for a bad name, file or value."""
@@ -70,6 +70,19 @@ def progress(items: Iterable[Item], description: str) -> Iterable[Item]:
     return track(
         items, description, console=stderr(), transient=True, disable=not sys.stderr.isatty()
     )
+
+
+def watch(items: Sequence[Item], description: str) -> Iterable[Item]:
+    """Show a progress bar that is drawn between items, and never while one is measured."""
+    bar = Progress(
+        console=stderr(), transient=True, auto_refresh=False, disable=not sys.stderr.isatty()
+    )
+    with bar:
+        task = bar.add_task(description, total=len(items))
+        bar.refresh()
+        for item in items:
+            yield item
+            bar.update(task, advance=1, refresh=True)
 
 
 def bar(share: float, width: int = 20) -> str:

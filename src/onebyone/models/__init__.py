@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onebyone.models.preprocess import Preprocess
     from onebyone.models.reference import check_reference, default_weights
     from onebyone.models.registry import ZOO, ModelSpec, find_model
-    from onebyone.models.resolve import LoadedModel, load_model
+    from onebyone.models.resolve import LoadedModel, load_model, load_untrained
 
 __all__ = [
     "ZOO",
@@ -35,6 +35,7 @@ __all__ = [
     "find_model",
     "load",
     "load_model",
+    "load_untrained",
     "open_photo",
     "predict",
     "save",
@@ -53,6 +54,6 @@ __getattr__, __dir__ = offer(
         "onebyone.models.preprocess": "Preprocess",
         "onebyone.models.reference": "check_reference default_weights",
         "onebyone.models.registry": "ZOO ModelSpec find_model",
-        "onebyone.models.resolve": "LoadedModel load_model",
+        "onebyone.models.resolve": "LoadedModel load_model load_untrained",
     },
 )

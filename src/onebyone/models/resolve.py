@@ -2,12 +2,13 @@
 
 import os
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import nn
 
-from onebyone.errors import UnknownNameError, located
+from onebyone.errors import UnknownNameError, WeightsError, located
 from onebyone.models.card import ModelCard
 from onebyone.models.checkpoint import load
 from onebyone.models.create import create_model
@@ -49,6 +50,29 @@ def load_model(model: str | Path, *, weights: str | Path | None = None) -> Loade
     """
     network, card = _build(str(model), None if weights is None else str(weights))
     return LoadedModel(network.float().eval(), card)
+
+
+def load_untrained(model: str) -> tuple[nn.Module, tuple[int, int, int]]:
+    """Build the network that a user names, and say of what shape its images are.
+
+    Checkpoints and files bring weights of their own. Named networks start at random, and may be
+    such as `load_model` knows no way to prepare photos for.
+
+    Args:
+        model: As for `load_model`.
+
+    Raises:
+        OneByOneError: One of its kinds; see `load_model`.
+    """
+    try:
+        network, card = load_model(model)
+    except WeightsError:
+        if not model.startswith("timm:"):
+            raise
+        network = import_module("timm").create_model(model.partition(":")[2]).float().eval()
+        channels, height, width = network.pretrained_cfg["input_size"]
+        return network, (channels, height, width)
+    return network, (3, card.preprocess.input_size, card.preprocess.input_size)
 
 
 def _build(model: str, weights: str | None) -> LoadedModel:
