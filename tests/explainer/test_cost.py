@@ -5,7 +5,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from onebyone.errors import ModelError
-from onebyone.explainer import LayerKind, count_cost
+from onebyone.explainer import LayerKind, count_cost, count_graph
+from onebyone.explainer.cost import intensity
+from onebyone.graph import capture
 from onebyone.models import ZOO, build_network
 from tests.helpers.oracles import timm
 
@@ -50,25 +52,23 @@ def test_totals_are_those_of_torchs_counter_for_the_zoo(name):
     check_totals(network, ZOO[name].input_size)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "convnext_atto",
-        "densenet121",
-        "ecaresnet50t",
-        "efficientvit_b0",
-        "ghostnet_100",
-        "mobilenetv3_small_100",
-        "mobilevitv2_050",
-        "regnetx_002",
-        "resnest14d",
-        "resnext26ts",
-        "resnetv2_50",
-        "skresnet18",
-    ],
-)
+OTHERS = (
+    "convnext_atto", "cs3darknet_s", "darknet17", "densenet121", "dla34", "ecaresnet50t",
+    "efficientnet_lite0", "efficientvit_b0", "fastvit_t8", "fbnetc_100", "gernet_s", "ghostnet_100",
+    "hgnetv2_b0", "hrnet_w18_small", "inception_next_atto", "lambda_resnet26t", "lcnet_050",
+    "mixnet_s", "mnasnet_050", "mobilenetv1_100", "mobilenetv3_small_100", "mobilenetv4_conv_small",
+    "mobilevitv2_050", "poolformer_s12", "regnetx_002", "regnety_002", "repghostnet_050",
+    "repvgg_a0", "res2net50_26w_4s", "resnest14d", "resnetv2_50", "resnext26ts", "selecsls42",
+    "seresnet18", "shvit_s1", "skresnet18", "starnet_s1", "tinynet_e", "vgg11", "vovnet39a",
+    "xception41",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_totals_are_those_of_torchs_counter_for_networks_that_we_did_not_write(name):
-    check_totals(timm.create_model(name), 64)
+    with torch.device("meta"):
+        network = timm.create_model(name)
+    check_totals(network, 64)
 
 
 def check_totals(network, size):
@@ -198,3 +198,56 @@ def test_layers_with_a_parametrized_weight_are_counted():
 def test_nothing_to_count_is_nothing():
     report = count_cost(nn.ReLU(), (1, 3))
     assert (report.macs, report.layers, report.macs_share(LayerKind.POINTWISE)) == (0, (), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "flops_per_byte"),
+    [
+        ("resnet50", LayerKind.POINTWISE, 35.7),
+        ("resnet50", LayerKind.SPATIAL, 63.2),
+        ("mobilenetv2_100", LayerKind.POINTWISE, 14.9),
+        ("mobilenetv2_100", LayerKind.DEPTHWISE, 1.7),
+        ("efficientnet_lite0", LayerKind.POINTWISE, 16.8),
+        ("efficientnet_lite0", LayerKind.DEPTHWISE, 2.8),
+    ],
+)
+def test_intensity_is_half_of_the_flops_for_each_byte_of_inputs_outputs_and_weights(
+    name, kind, flops_per_byte
+):
+    with torch.device("meta"):
+        network = timm.create_model(name)
+    layers = count_cost(network, (1, 3, 224, 224)).of_kind(kind)
+    assert 2 * intensity(layers) == pytest.approx(flops_per_byte, abs=0.05)
+
+
+def test_1x1s_of_one_network_differ_in_intensity_more_than_fourfold():
+    with torch.device("meta"):
+        network = build_network(ZOO["resnet50"].config)
+    layers = count_cost(network, (1, 3, 224, 224)).of_kind(LayerKind.POINTWISE)
+    found = [2 * layer.intensity for layer in layers]
+    assert (min(found), max(found)) == pytest.approx((15.8, 70.1), abs=0.05)
+
+
+def test_bytes_are_those_of_weights_and_of_what_is_read_and_given():
+    report = count_cost(nn.Conv2d(3, 5, 3, stride=2, padding=1), (2, 3, 9, 9))
+    (layer,) = report.layers
+    assert layer.weight_bytes == report.weight_bytes == 4 * (5 * 27 + 5)
+    assert layer.bytes_read == 4 * 2 * 3 * 81
+    assert layer.bytes_written == 4 * 2 * 5 * 25
+    assert layer.intensity == report.intensity == layer.macs / layer.moved_bytes
+    assert report.peak_bytes == layer.bytes_read + layer.bytes_written
+
+
+def test_both_factors_of_a_product_are_read_and_one_that_is_both_is_read_once():
+    class Products(nn.Module):
+        def forward(self, x, y):
+            return (x @ y), (x @ x)
+
+    graph = capture(Products().eval(), (torch.ones(2, 4, 4), torch.ones(2, 4, 4))).graph
+    different, same = count_graph(graph, params=0).layers
+    assert (different.bytes_read, same.bytes_read) == (4 * 64, 4 * 32)
+    assert different.weight_bytes == 0
+
+
+def test_a_network_without_layers_moves_nothing():
+    assert count_cost(nn.ReLU(), (1, 3)).intensity == 0

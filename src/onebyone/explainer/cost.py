@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 
+from onebyone.explainer.memory import FLOAT_BYTES, NOTHING_HELD, Peak, find_peak, is_view
 from onebyone.graph import Convolution, Graph, Node, Opaque, Ref, Shape, View, capture
 
 _NOTHING = re.compile(r"softmax|norm|pool|pad|upsample|cat|stack|roll|index|gather|copy")
@@ -44,6 +46,7 @@ class LayerCost:
         params: Numbers in its weight and bias; 0 where both factors depend on the input.
         input_shape: Of what it reads, as the graph has it: `(N, C, H, W)`.
         output_shape: Of what it gives.
+        other_input_shapes: Of what else it reads, such as the second factor of a product.
     """
 
     name: str
@@ -53,6 +56,48 @@ class LayerCost:
     params: int
     input_shape: Shape
     output_shape: Shape
+    other_input_shapes: tuple[Shape, ...] = ()
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of its weight and bias, in float32."""
+        return FLOAT_BYTES * self.params
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the activations that it reads, in float32, each once and whole.
+
+        That is so also where a stride leaves some of them out, and without padding.
+        """
+        return FLOAT_BYTES * sum(map(prod, (self.input_shape, *self.other_input_shapes)))
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of what it gives, in float32."""
+        return FLOAT_BYTES * prod(self.output_shape)
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that it must move at least: its weights, what it reads and what it gives."""
+        return self.weight_bytes + self.bytes_read + self.bytes_written
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity: multiply-adds for each byte that it moves (MACs/byte).
+
+        Others give FLOPs for each byte, which are twice as many.
+        """
+        return intensity([self])
+
+
+def intensity(layers: Iterable[LayerCost]) -> float:
+    """Return the multiply-adds of layers for each byte that they move (MACs/byte).
+
+    It is that of their sums, not the mean of each one's; 0 where there are none.
+    """
+    layers = tuple(layers)
+    moved_bytes = sum(layer.moved_bytes for layer in layers)
+    return sum(layer.macs for layer in layers) / moved_bytes if moved_bytes else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +114,29 @@ class CostReport:
             included.
         not_counted: Operators that may have multiply-adds, and for which PyTorch has no formula:
             each as its place and its name.
+        peak: When most memory is held for activations, and how much; `find_peak` has the
+            convention.
     """
 
     layers: tuple[LayerCost, ...]
     params: int
     not_counted: tuple[str, ...] = ()
+    peak: Peak = NOTHING_HELD
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that activations must have at one time."""
+        return self.peak.bytes
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all learnable numbers, in float32."""
+        return FLOAT_BYTES * self.params
+
+    @property
+    def intensity(self) -> float:
+        """Multiply-adds of all layers for each byte that they move (MACs/byte)."""
+        return intensity(self.layers)
 
     @property
     def macs(self) -> int:
@@ -125,18 +188,25 @@ def count_graph(graph: Graph, *, params: int) -> CostReport:
                 layers.append(_cost(graph, node, LayerKind.OTHER, macs))
             elif not _counts_as_nothing(node):
                 not_counted.append(f"{node.place} ({node.target})")
-    return CostReport(layers=tuple(layers), params=params, not_counted=tuple(not_counted))
+    return CostReport(
+        layers=tuple(layers),
+        params=params,
+        not_counted=tuple(not_counted),
+        peak=find_peak(graph),
+    )
 
 
 def _cost(graph: Graph, node: Node, kind: LayerKind, macs: int) -> LayerCost:
+    read, *others = (graph[name].shape for name in dict.fromkeys(node.inputs))
     return LayerCost(
         name=node.name,
         path=node.path,
         kind=kind,
         macs=macs,
         params=sum(tensor.numel() for tensor in node.tensors()),
-        input_shape=graph[node.inputs[0]].shape,
+        input_shape=read,
         output_shape=node.shape,
+        other_input_shapes=tuple(others),
     )
 
 
@@ -182,10 +252,8 @@ def _counts_as_nothing(node: Opaque) -> bool:
     """Whether an operator is of a sort that has no multiply-adds by convention."""
     if not isinstance(node.target, OpOverload):
         return True  # it takes one of several results
-    schema = node.target._schema  # pyright: ignore[reportPrivateUsage]
-    is_view = any(result.alias_info is not None for result in schema.returns)
     is_plain = {torch.Tag.pointwise, torch.Tag.reduction} & {*node.target.tags}
-    return is_view or bool(is_plain) or bool(_NOTHING.search(str(node.target)))
+    return is_view(node) or bool(is_plain) or bool(_NOTHING.search(str(node.target)))
 
 
 def _without_hooks(network: nn.Module) -> nn.Module:
