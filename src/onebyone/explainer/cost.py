@@ -1,6 +1,5 @@
 """What each layer of a network costs, counted on its graph."""
 
-import copy
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,11 +8,12 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch._ops import OpOverload
 
+from onebyone.explainer.follow import as_evaluated
 from onebyone.explainer.memory import FLOAT_BYTES, NOTHING_HELD, Peak, find_peak, is_view
-from onebyone.graph import Convolution, Graph, Node, Opaque, Ref, Shape, View, capture
+from onebyone.graph import Convolution, Graph, Node, Opaque, Pair, Ref, Shape, View, capture
 
 _NOTHING = re.compile(r"softmax|norm|pool|pad|upsample|cat|stack|roll|index|gather|copy")
 """Operators that count as nothing, as their like do in the graph: norms, pools, moves of numbers.
@@ -47,6 +47,10 @@ class LayerCost:
         input_shape: Of what it reads, as the graph has it: `(N, C, H, W)`.
         output_shape: Of what it gives.
         other_input_shapes: Of what else it reads, such as the second factor of a product.
+        kernel_size: Height and width of its kernel; None where it has none, or another number of
+            dimensions.
+        stride: Rows and columns from one window that it reads to the next.
+        groups: Into how many groups its channels are divided.
     """
 
     name: str
@@ -57,6 +61,9 @@ class LayerCost:
     input_shape: Shape
     output_shape: Shape
     other_input_shapes: tuple[Shape, ...] = ()
+    kernel_size: Pair | None = None
+    stride: Pair = (1, 1)
+    groups: int = 1
 
     @property
     def weight_bytes(self) -> int:
@@ -165,7 +172,7 @@ def count_cost(network: nn.Module, input_shape: Shape) -> CostReport:
         ModelError: If what it does depends on the numbers in its input, or if it fails.
     """
     example = torch.empty(input_shape, device="meta")
-    graph = capture(_without_hooks(network).eval(), (example,)).graph
+    graph = capture(as_evaluated(network), (example,)).graph
     params = sum(parameter.numel() for parameter in network.parameters())
     return count_graph(graph, params=params)
 
@@ -198,6 +205,7 @@ def count_graph(graph: Graph, *, params: int) -> CostReport:
 
 def _cost(graph: Graph, node: Node, kind: LayerKind, macs: int) -> LayerCost:
     read, *others = (graph[name].shape for name in dict.fromkeys(node.inputs))
+    is_convolution = isinstance(node, Convolution) and not node.is_linear
     return LayerCost(
         name=node.name,
         path=node.path,
@@ -207,6 +215,9 @@ def _cost(graph: Graph, node: Node, kind: LayerKind, macs: int) -> LayerCost:
         input_shape=read,
         output_shape=node.shape,
         other_input_shapes=tuple(others),
+        kernel_size=node.kernel_size if is_convolution else None,
+        stride=node.stride if is_convolution else (1, 1),
+        groups=node.groups if is_convolution else 1,
     )
 
 
@@ -254,15 +265,3 @@ def _counts_as_nothing(node: Opaque) -> bool:
         return True  # it takes one of several results
     is_plain = {torch.Tag.pointwise, torch.Tag.reduction} & {*node.target.tags}
     return is_view(node) or bool(is_plain) or bool(_NOTHING.search(str(node.target)))
-
-
-def _without_hooks(network: nn.Module) -> nn.Module:
-    """Return a copy that shares all tensors, without the user's hooks."""
-    held = (value for module in network.modules() for value in vars(module).values())
-    others = (value for value in held if isinstance(value, Tensor))  # a weight that a hook makes
-    tensors = [*network.parameters(), *network.buffers(), *others]
-    network = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
-    for module in network.modules():
-        module._forward_hooks.clear()  # pyright: ignore[reportPrivateUsage]
-        module._forward_pre_hooks.clear()  # pyright: ignore[reportPrivateUsage]
-    return network

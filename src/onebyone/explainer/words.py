@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from onebyone.explainer.cost import LayerCost, LayerKind
 from onebyone.explainer.roles import Role
 
 CONVENTION = (
@@ -80,6 +81,16 @@ def shape_text(shape: Sequence[int]) -> str:
         '1x3x224x224'
     """
     return "x".join(map(str, shape))
+
+
+def layer_words(layer: LayerCost) -> str:
+    """Write what a layer is, such as "7x7 /2", "depthwise 3x3" or "linear"."""
+    if layer.kernel_size is None:
+        return layer.kind.value
+    kind = f"{layer.kind.value} " if layer.kind is LayerKind.DEPTHWISE else ""
+    groups = f" in {layer.groups} groups" if layer.groups > 1 and not kind else ""
+    stride = f" /{max(layer.stride)}" if max(layer.stride) > 1 else ""
+    return f"{kind}{shape_text(layer.kernel_size)}{stride}{groups}"
 
 
 def counted(count: int, one: str, many: str) -> str:

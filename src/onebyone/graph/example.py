@@ -1,6 +1,6 @@
 """What a user hands over: a network, and an example of its arguments."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -37,16 +37,17 @@ WANTED_MODEL = "`model` must be a network (a torch.nn.Module) or a function of t
 
 
 def example_arguments(
-    example: object, kwargs: object = None
+    example: object, kwargs: object = None, *, devices: Collection[str] = ("cpu",)
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments, by position and by name, that an example stands for.
 
     Args:
         example: A tuple of arguments, or the only one.
         kwargs: Arguments by name, or None.
+        devices: Where tensors may be.
 
     Raises:
-        ShapeError: If there are no tensors in them, or some that are not on the CPU or empty.
+        ShapeError: If there are no tensors in them, or some that are elsewhere, or empty.
     """
     args = example if isinstance(example, tuple) else (example,)
     if kwargs is None:
@@ -59,7 +60,7 @@ def example_arguments(
     named = dict(kwargs)
     leaves = tree_leaves((args, named))
     for leaf in leaves:
-        _check_leaf(leaf)
+        _check_leaf(leaf, devices)
     if not any(isinstance(leaf, Tensor) for leaf in leaves):
         raise ShapeError(f"{_WANTED_EXAMPLE}; got {_shown(example)}, without a tensor in it")
     return args, named
@@ -70,13 +71,13 @@ _WANTED_EXAMPLE = (
 )
 
 
-def _check_leaf(leaf: object) -> None:
+def _check_leaf(leaf: object, devices: Collection[str]) -> None:
     if not isinstance(leaf, Tensor):
         kind = f"{type(leaf).__module__}.{type(leaf).__qualname__}"
         if kind in _OTHER_ARRAYS:
             raise ShapeError(f"{_WANTED_EXAMPLE}; got {_shown(leaf)}; make a tensor of it first")
         return
-    if leaf.device.type != "cpu":
+    if leaf.device.type not in devices:
         raise ShapeError(
             f"{_WANTED_EXAMPLE}, on the CPU, where the network is to run; got one on "
             f"{leaf.device}; example.cpu() is there"
