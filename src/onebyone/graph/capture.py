@@ -34,6 +34,8 @@ class Captured:
         out_leaves: The flattened result: `SLOT` for each output of the graph, all else as it is.
         written: Inputs of the graph, by index, that the network writes into. What it leaves in them
             are the last outputs of the graph.
+        dropouts: Names of the nodes whose values dropout is applied to. It does something in
+            training only, and has no node.
     """
 
     graph: Graph
@@ -42,6 +44,7 @@ class Captured:
     in_leaves: tuple[Any, ...]
     out_leaves: tuple[Any, ...]
     written: tuple[int, ...] = ()
+    dropouts: frozenset[str] = frozenset()
     _is_flat: bool = field(init=False, repr=False)
     """Whether the arguments are leaves, without nesting, as they mostly are."""
     _is_one: bool = field(init=False, repr=False)
@@ -227,6 +230,7 @@ def _build(traced: Trace) -> Captured:
         ),
         out_leaves=tuple(map(_out_leaf, traced.outputs)),
         written=tuple(traced.inputs.index(value) for value in traced.written),
+        dropouts=frozenset(seen[value].node for value in traced.dropped if value in seen),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
@@ -39,9 +40,11 @@ class Trace:
         outputs: The flattened results: a `Value`, a real tensor, or anything else.
         written: For each input that the network writes into: its `Value`, and the one that it then
             has.
-        looked: Values whose numbers decided what it did.
         in_spec: How `(args, kwargs)` were flattened.
         out_spec: How the result was flattened.
+        looked: Values whose numbers decided what it did.
+        dropped: Values that dropout is applied to, where it does something in training; no call
+            tells of it.
     """
 
     in_leaves: tuple[Any, ...]
@@ -51,6 +54,7 @@ class Trace:
     in_spec: TreeSpec
     out_spec: TreeSpec
     looked: tuple[Value, ...] = ()
+    dropped: tuple[Value, ...] = ()
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -96,14 +100,22 @@ def trace(
         in_leaves = tuple(map(recorder.reference, given))
         inputs = {in_leaves[position]: given[position] for position in unknown}
         examples = {id(given[position]): leaves[position] for position in unknown}
-        result = _run(function, tree_unflatten(given, in_spec), recorder, examples)
+        users = _UsersFunctions(recorder, examples)
+        result = _run(function, tree_unflatten(given, in_spec), recorder, users)
         flat, out_spec = tree_flatten(result)
         outputs: tuple[Any, ...] = tuple(map(recorder.reference, flat))
         written = _written(inputs, recorder)
     for leaf in outputs:
         _check_result(leaf)
     return Trace(
-        in_leaves, tuple(recorder.calls), outputs, written, in_spec, out_spec, recorder.looked
+        in_leaves,
+        tuple(recorder.calls),
+        outputs,
+        written,
+        in_spec,
+        out_spec,
+        looked=recorder.looked,
+        dropped=tuple(users.dropped),
     )
 
 
@@ -146,7 +158,7 @@ def _run(
     function: Callable[..., Any],
     given: tuple[Any, Any],
     recorder: "Recorder",
-    examples: Mapping[int, Tensor],
+    users: "_UsersFunctions",
 ) -> Any:
     """Call the function under the recorder's eyes, and put the place before what goes wrong."""
     args, kwargs = given
@@ -156,7 +168,7 @@ def _run(
         with (
             torch.autocast("cpu", enabled=False),
             recorder,
-            _UsersFunctions(recorder, examples),
+            users,
         ):
             if isinstance(function, fx.GraphModule):
                 return _Interpreter(function, recorder).run_with(args, kwargs)
@@ -180,7 +192,7 @@ class _UsersFunctions(TorchFunctionMode):
     `torch.tensor([1.0], device=x.device)` would lose them before any operator is called.
     Autocast, which would convert weights and not tensors without numbers, is seen here only. And an
     input that is asked for in an order that its example has in memory is itself, not a copy, which
-    tells where it is written to.
+    tells where it is written to. What dropout is applied to is kept: it calls nothing.
 
     Args:
         recorder: Who writes down the operators.
@@ -191,6 +203,7 @@ class _UsersFunctions(TorchFunctionMode):
         super().__init__()
         self._recorder = recorder
         self._examples = examples
+        self.dropped: list[Value] = []
 
     def __torch_function__(
         self,
@@ -205,6 +218,8 @@ class _UsersFunctions(TorchFunctionMode):
                 f"the model switches autocast to {dtype} on, and all is computed in float32 here"
             )
         kwargs = dict(kwargs or {})
+        if func in _DROPOUTS and _rate(args, kwargs) > 0:
+            self.dropped.append(self._recorder.reference(args[0]))
         if func in _LOOKING:
             self._recorder.check_unlooked(args[0])
         if func is Tensor.new_tensor:
@@ -234,6 +249,18 @@ def _wanted_order(
 
 _LOOKING = {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__}
 """Functions that give a tensor's numbers away."""
+
+
+_DROPOUTS = {
+    *(F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout),
+    *(torch.dropout, torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout),
+}
+"""Functions that drop numbers in training."""
+
+
+def _rate(args: Sequence[Any], kwargs: Mapping[str, Any]) -> float:
+    """Return the share that a dropout drops; PyTorch's functions have 0.5 where none is given."""
+    return kwargs.get("p", args[1] if len(args) > 1 else 0.5)
 
 
 def _is_meta(device: Any) -> bool:
