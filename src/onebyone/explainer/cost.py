@@ -205,7 +205,7 @@ def count_graph(graph: Graph, *, params: int) -> CostReport:
 
 def _cost(graph: Graph, node: Node, kind: LayerKind, macs: int) -> LayerCost:
     read, *others = (graph[name].shape for name in dict.fromkeys(node.inputs))
-    is_convolution = isinstance(node, Convolution) and not node.is_linear
+    convolution = node if isinstance(node, Convolution) and not node.is_linear else None
     return LayerCost(
         name=node.name,
         path=node.path,
@@ -215,9 +215,9 @@ def _cost(graph: Graph, node: Node, kind: LayerKind, macs: int) -> LayerCost:
         input_shape=read,
         output_shape=node.shape,
         other_input_shapes=tuple(others),
-        kernel_size=node.kernel_size if is_convolution else None,
-        stride=node.stride if is_convolution else (1, 1),
-        groups=node.groups if is_convolution else 1,
+        kernel_size=convolution.kernel_size if convolution else None,
+        stride=convolution.stride if convolution else (1, 1),
+        groups=convolution.groups if convolution else 1,
     )
 
 
