@@ -205,8 +205,8 @@ def test_demo_tells_its_story(run):
     ("module", "line"),
     [
         (
-            "onebyone.cli.demo",
-            "the demo's photos come with skimage, which is not installed; install the extra: "
+            "onebyone.models.samples",
+            "the sample photos come with skimage, which is not installed; install the extra: "
             "pip install 'onebyone[demo]'",
         ),
         (

@@ -3,7 +3,6 @@
 import statistics
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ from rich.table import Table
 
 from onebyone.cli.console import bar, progress, stdout
 from onebyone.cli.engine import Engine, start_engine
-from onebyone.errors import MissingPackageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,20 +26,15 @@ ROUNDS = 5
 """Turns that each engine has with a photo; each turn is four calls, of which the first is not timed
 (see `bench.measure`)."""
 
-PHOTOS = (
-    ("skimage", "data/chelsea.png"),
-    ("skimage", "data/coffee.png"),
-    ("skimage", "data/camera.png"),
-    ("skimage", "data/rocket.jpg"),
-    ("sklearn", "datasets/images/china.jpg"),
-    ("sklearn", "datasets/images/flower.jpg"),
-)
-"""Photos that packages of the extra `demo` carry: the package's import name, and the file in it."""
+PHOTOS = 6
+"""Sample photos that are shown, the first ones: the whole story fits on one screen."""
 
 
 def demo() -> None:
     """Classify real photos with a pretrained network, and show where its 1x1s are."""
-    photos = [_find_photo(package, path) for package, path in PHOTOS]
+    from onebyone.models.samples import SAMPLE_PHOTOS
+
+    photos = [sample.find() for sample in SAMPLE_PHOTOS[:PHOTOS]]
     from onebyone.explainer import LayerKind, count_cost
     from onebyone.models import load_model
 
@@ -67,16 +60,6 @@ def demo() -> None:
         f"Your turn:  onebyone predict {MODEL} PHOTO...\n"
         "            onebyone models"
     )
-
-
-def _find_photo(package: str, path: str) -> Path:
-    spec = find_spec(package)  # looks, and does not import
-    if spec is None or spec.origin is None:
-        raise MissingPackageError(
-            f"the demo's photos come with {package}, which is not installed; install the extra: "
-            "pip install 'onebyone[demo]'"
-        )
-    return Path(spec.origin).parent / path
 
 
 @dataclass(frozen=True, slots=True)

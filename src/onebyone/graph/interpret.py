@@ -70,7 +70,9 @@ def interpret(
     Returns:
         The outputs, as they are shown to PyTorch.
     """
-    values = dict(interpret_nodes(graph, inputs, dtype=dtype))
+    wanted = {ref.name for ref in graph.outputs}
+    nodes = interpret_nodes(graph, inputs, dtype=dtype)
+    values = {name: value for name, value in nodes if name in wanted}
     return [show_value(values[ref.name], ref) for ref in graph.outputs]
 
 
@@ -78,8 +80,15 @@ def interpret(
 def interpret_nodes(
     graph: Graph, inputs: Sequence[Tensor], *, dtype: torch.dtype | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """Give name and value of every node in turn; arguments as for `interpret`."""
+    """Give name and value of every node in turn; arguments as for `interpret`.
+
+    A value is let go behind the last node that reads it.
+    """
     values: dict[str, Any] = {}
+    last_reader = {name: node.name for node in graph for name in (node.name, *node.inputs)}
+    read_last: dict[str, list[str]] = {name: [] for name in graph.nodes}
+    for name, reader in last_reader.items():
+        read_last[reader].append(name)
 
     def cast(leaf: Any) -> Any:
         is_float = isinstance(leaf, Tensor) and leaf.is_floating_point()
@@ -94,6 +103,8 @@ def interpret_nodes(
             run = KINDS[type(node)]
             values[node.name] = run(node, [values[name] for name in node.inputs], cast)
         yield node.name, values[node.name]
+        for name in read_last[node.name]:
+            del values[name]
 
 
 def apply_function(function: Function | None, x: Tensor) -> Tensor:

@@ -74,19 +74,48 @@ class Preprocess:
         Raises:
             PhotoError: If the image is not in RGB.
         """
+        return self.normalise(self.cut(photo))
+
+    def cut(
+        self, photo: Image.Image, *, scale: float = 1.0, across: float = 0.5, down: float = 0.5
+    ) -> Image.Image:
+        """Return the square of an RGB photo that the network sees, or another one.
+
+        Args:
+            photo: In RGB, of any size.
+            scale: How many times as large as usual the photo is made before the cut, 1 or more.
+            across: Where the square lies, from 0 at the left to 1 at the right.
+            down: The same from 0 at the top to 1 at the bottom.
+
+        Raises:
+            PhotoError: If the image is not in RGB.
+        """
         if photo.mode != "RGB":
             raise PhotoError(
                 f"an image in RGB was wanted, and one in {photo.mode} came; read it with "
                 "onebyone.open_photo, or call .convert('RGB')"
             )
+        wanted = round(self.resize_size * scale)
         width, height = photo.size
         shorter = min(width, height)
-        size = (width * self.resize_size // shorter, height * self.resize_size // shorter)
+        size = (width * wanted // shorter, height * wanted // shorter)
         if size != photo.size:
             photo = photo.resize(size, _FILTERS[self.interpolation])
-        left = round((size[0] - self.input_size) / 2)
-        top = round((size[1] - self.input_size) / 2)
-        square = photo.crop((left, top, left + self.input_size, top + self.input_size))
+        left = round((size[0] - self.input_size) * across)
+        top = round((size[1] - self.input_size) * down)
+        return photo.crop((left, top, left + self.input_size, top + self.input_size))
+
+    def normalise(self, square: Image.Image) -> Tensor:
+        """Return an RGB image as `(3, height, width)`, float32, of the network's mean and scale."""
         pixels = torch.from_numpy(np.array(square, dtype=np.float32)).permute(2, 0, 1) / 255
-        mean, std = (torch.tensor(rgb).view(3, 1, 1) for rgb in (self.mean, self.std))
+        mean, std = self._mean_and_std()
         return ((pixels - mean) / std).contiguous()
+
+    def picture(self, prepared: Tensor) -> Tensor:
+        """Return what `normalise` made of an image as the image, `(3, height, width)`, uint8."""
+        mean, std = self._mean_and_std()
+        return ((prepared * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def _mean_and_std(self) -> tuple[Tensor, Tensor]:
+        """Return both as `(3, 1, 1)`."""
+        return torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
