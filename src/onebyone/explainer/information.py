@@ -13,7 +13,7 @@ from onebyone.errors import ModelError
 from onebyone.explainer.samples import Images, check_images
 from onebyone.graph import Convolution, Graph, Padding, Pair, interpret_nodes
 
-DRAWS = 5
+DRAWS = 3
 """Random mixtures whose mean is reported; one draw is off by about 0.003, of few channels 0.008."""
 
 MAX_PRODUCTS = 2**29
@@ -211,9 +211,8 @@ def _explain(source: _Source) -> Iterator[Kept]:
     spectrum = torch.linalg.eigvalsh(covariance).clamp(min=0).flip(0)
     for node in source.readers:
         out_channels, in_channels = node.weight.shape[:2]
-        matrix = node.weight.flatten(1).double()
-        parts = _explained(covariance, matrix)
-        kept = _share(parts, spectrum)
+        seen = _see(covariance, node.weight.flatten(1).double())
+        parts = torch.linalg.eigvalsh(seen.explaining @ seen.explaining.T).clamp(min=0).flip(0)
         yield Kept(
             name=node.name,
             path=node.path,
@@ -221,9 +220,9 @@ def _explain(source: _Source) -> Iterator[Kept]:
             out_channels=out_channels,
             samples=source.samples,
             rank_in=effective_rank(spectrum),
-            rank_out=effective_rank(torch.linalg.eigvalsh(matrix @ covariance @ matrix.T)),
-            kept=kept,
-            best=_share(spectrum[:out_channels], spectrum),
+            rank_out=effective_rank(seen.spectrum),
+            kept=_share(seen.explained, spectrum),
+            best=_share(float(spectrum[:out_channels].sum()), spectrum),
             random=_random(covariance, spectrum, out_channels),
             width_99=_width(parts, 0.99),
             width_95=_width(parts, 0.95),
@@ -242,31 +241,45 @@ def effective_rank(spectrum: Tensor) -> float:
     return float(torch.special.entr(spectrum / total).sum().exp()) if total > 0 else 0.0
 
 
-def _explained(covariance: Tensor, matrix: Tensor) -> Tensor:
-    """Return the variance of `x` that the best linear summaries of `matrix @ x` explain.
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a linear map of samples tells of them.
 
-    Summary after summary, the best first, `(N_out,)`: the eigenvalues of S W' (W S W')^-1 W S,
-    which reduced-rank regression cuts off behind some number of them.
+    Attributes:
+        spectrum: Eigenvalues of the covariance of what it gives.
+        explaining: `B`, such that `B' B` is the covariance of what the best linear decoder makes of
+            that: S W' (W S W')^-1 W S. The eigenvalues of `B B'` are what the best linear summaries
+            of the output explain, one after the other (reduced-rank regression).
     """
+
+    spectrum: Tensor
+    explaining: Tensor
+
+    @property
+    def explained(self) -> float:
+        """Variance that the decoder reconstructs."""
+        return float(self.explaining.square().sum())
+
+
+def _see(covariance: Tensor, matrix: Tensor) -> _Seen:
     crossed = matrix @ covariance
     spectrum, directions = torch.linalg.eigh(crossed @ matrix.T)
     # Where the output does not vary, it tells nothing: channels that are dead, or mixtures.
     varies = spectrum > spectrum[-1] * len(covariance) * torch.finfo(torch.float64).eps
-    whitened = (directions[:, varies] / spectrum[varies].sqrt()).T @ crossed
-    return torch.linalg.eigvalsh(whitened @ whitened.T).clamp(min=0).flip(0)
+    return _Seen(spectrum, (directions[:, varies] / spectrum[varies].sqrt()).T @ crossed)
 
 
-def _share(parts: Tensor, whole: Tensor) -> float:
-    total = float(whole.sum())
-    return min(1.0, float(parts.sum()) / total) if total > 0 else 1.0
+def _share(part: float, spectrum: Tensor) -> float:
+    total = float(spectrum.sum())
+    return min(1.0, part / total) if total > 0 else 1.0
 
 
 def _random(covariance: Tensor, spectrum: Tensor, width: int) -> float:
     """Return what random mixtures of the channels keep, the mean of some draws."""
     generator = torch.Generator().manual_seed(0)
-    draws = torch.randn(DRAWS, width, len(covariance), generator=generator, dtype=torch.float64)
-    shares = [_share(_explained(covariance, draw), spectrum) for draw in draws]
-    return sum(shares) / DRAWS
+    shape = DRAWS, width, len(covariance)
+    draws = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return sum(_share(_see(covariance, draw).explained, spectrum) for draw in draws) / DRAWS
 
 
 def _width(parts: Tensor, share: float) -> int:

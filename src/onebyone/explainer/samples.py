@@ -54,6 +54,8 @@ CROPS = (
 )
 """What is looked at of each photo where there are few: the usual square first, then others."""
 
+MOST_CROPS = len(CROPS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
@@ -89,7 +91,7 @@ class Images:
         return self.preprocess.picture(self.prepared[index]) if self.preprocess else None
 
 
-def sample_images(preprocess: Preprocess, *, crops: int = len(CROPS)) -> Images:
+def sample_images(preprocess: Preprocess, *, crops: int = MOST_CROPS) -> Images:
     """Return crops of the photos that the extra `demo` carries.
 
     Args:
