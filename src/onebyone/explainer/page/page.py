@@ -1,0 +1,173 @@
+"""A report -> one page of HTML that holds all that it needs."""
+
+from importlib import import_module, resources
+from typing import Any
+
+from onebyone.errors import MissingPackageError
+from onebyone.explainer.cost import LayerKind
+from onebyone.explainer.page import charts, words
+from onebyone.explainer.page.advice import advise
+from onebyone.explainer.page.blocks import blocks_of
+from onebyone.explainer.page.exhibits import exhibits_of
+from onebyone.explainer.page.picture import describe, draw_pictures
+from onebyone.explainer.page.rows import COLOURS, Row, rows_of
+from onebyone.explainer.page.work import alternatives_of, module_lines, work_by_role
+from onebyone.explainer.report import Report
+from onebyone.explainer.summary import summarize
+from onebyone.explainer.words import CONVENTION, amount, byte_amount, seconds_amount
+
+_PACKAGES = ("altair", "jinja2", "vl_convert")
+
+_TIMES = (("PyTorch", "n"), ("compiled", "n"), ("of ceiling", "n"))
+_COLUMNS = (
+    ("#", "n"),
+    ("layer", ""),
+    ("role or kind", ""),
+    ("pattern", ""),
+    ("reads", "n"),
+    ("gives", "n"),
+    ("MACs", "n"),
+    ("share", "n"),
+    ("parameters", "n"),
+    ("bytes", "n"),
+    ("MACs per byte", "n"),
+    *_TIMES,
+    ("followed by", ""),
+    ("why", ""),
+)
+"""Heads of the table of layers, and the class of those of numbers."""
+
+
+def render_page(report: Report) -> str:
+    """Return a report as one HTML page that needs no network; the same for the same report.
+
+    Raises:
+        MissingPackageError: If altair, jinja2 or vl-convert is not installed.
+    """
+    _check_packages()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("onebyone.explainer", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        amount=amount,
+        byte_amount=byte_amount,
+        exact=words.exact,
+        percent=words.percent,
+        seconds_amount=seconds_amount,
+        shape=words.shape,
+        digits=words.digits,
+    )
+    return environment.get_template("template.html.j2").render(
+        **_content(report),
+        several=words.several,
+        style=_text("style.css"),
+        script=_text("script.js") + "\n" + _text("exhibit.js"),
+    )
+
+
+def _check_packages() -> None:
+    for name in _PACKAGES:
+        try:
+            import_module(name)
+        except ImportError as cause:
+            raise MissingPackageError(
+                f"a report as HTML needs {name}, which cannot be imported ({cause}): "
+                "pip install 'onebyone[html]'"
+            ) from cause
+
+
+def _text(name: str) -> str:
+    return resources.files("onebyone.explainer.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _content(report: Report) -> dict[str, Any]:
+    """Return what the template names."""
+    rows = rows_of(report)
+    blocks = blocks_of(report.modules, rows)
+    work = work_by_role(rows)
+    alternatives = alternatives_of(report)
+    exhibits = exhibits_of(report.specimens, rows)
+    speed = report.speed
+    pictures = draw_pictures(
+        blocks,
+        has_time=speed is not None,
+        has_engine=speed is not None and speed.engine_seconds is not None,
+    )
+    return {
+        "report": report,
+        "convention": CONVENTION,
+        "summary": summarize(report),
+        "facts": _facts(report),
+        "rows": rows,
+        "work": work,
+        "pictures": pictures,
+        "modules": list(module_lines(report.modules)),
+        "alternatives": alternatives,
+        "advice": advise(report, rows),
+        "exhibits": exhibits,
+        "left_out": len(report.specimens) - len(exhibits),
+        "charts": _charts(report, rows, work, alternatives),
+        "layers": [_shown(row) for row in rows],
+        "columns": [column for column in _COLUMNS if speed or column not in _TIMES],
+        "data": _data(report, rows),
+    }
+
+
+def _facts(report: Report) -> list[tuple[str, str]]:
+    """Return the figures at the head of the page: each a name and a number."""
+    cost, speed = report.cost, report.speed
+    facts = [
+        ("multiply-adds", amount(cost.macs)),
+        ("parameters", amount(cost.params)),
+        ("1x1 convolutions", str(len(cost.of_kind(LayerKind.POINTWISE)))),
+        ("their share of multiply-adds", words.percent(cost.macs_share(LayerKind.POINTWISE))),
+    ]
+    if speed:
+        facts.append(("in PyTorch", seconds_amount(speed.torch_seconds)))
+        if speed.engine_seconds is not None:
+            facts.append(("compiled", seconds_amount(speed.engine_seconds)))
+    return facts
+
+
+def _data(report: Report, rows: list[Row]) -> dict[str, Any]:
+    """Return what the page gives as JSON."""
+    return {
+        "model": report.model,
+        "totals": {"params": report.cost.params, "macs": report.cost.macs},
+        "layers": [row.record() for row in rows],
+        "not_counted": list(report.cost.not_counted),
+    }
+
+
+def _charts(report: Report, rows: list[Row], work: list[Any], alternatives: list[Any]) -> Any:
+    """Draw the charts that there are numbers for; None stands for the others."""
+    speed, information, nonlinearity = report.speed, report.information, report.nonlinearity
+    colours = {row.layer.name: row.colour for row in rows}
+    timed = any(row.time for row in rows)
+    return {
+        "work": charts.work_chart(work) if work else None,
+        "roofline": charts.roofline_chart(rows, speed) if speed and timed else None,
+        "information": (
+            charts.information_chart(information, colours)
+            if information and information.layers
+            else None
+        ),
+        "nonlinearity": charts.nonlinearity_chart(nonlinearity) if nonlinearity.layers else None,
+        "alternatives": charts.alternatives_chart(alternatives) if alternatives else None,
+    }
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    """Return what scripts need of a layer: its record, and how it is shown."""
+    return {
+        **row.record(),
+        "label": row.label,
+        "colour": COLOURS[row.label],
+        "about": describe(row),
+    }
