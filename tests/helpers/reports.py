@@ -10,8 +10,9 @@ from onebyone.explainer.counterfactual import Counterfactual
 from onebyone.explainer.information import Information, Kept
 from onebyone.explainer.modules import ModuleCost
 from onebyone.explainer.nonlinearity import ActivationLayer, Nonlinearity
+from onebyone.explainer.patterns import Pattern
 from onebyone.explainer.report import Report
-from onebyone.explainer.roles import Pattern, Pointwise, Role, Triple
+from onebyone.explainer.roles import Pointwise, Role, Triple
 from onebyone.explainer.specimen import Specimen
 from onebyone.explainer.speed import Ceilings, LayerTime, Speed
 from onebyone.graph import capture
