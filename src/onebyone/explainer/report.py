@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onebyone.errors import OneByOneError
 from onebyone.explainer.cost import CostReport
 from onebyone.explainer.counterfactual import Counterfactual
 from onebyone.explainer.information import Information
@@ -13,7 +12,6 @@ from onebyone.explainer.nonlinearity import Nonlinearity
 from onebyone.explainer.roles import Pointwise, Triple
 from onebyone.explainer.specimen import Specimen
 from onebyone.explainer.speed import Speed
-from onebyone.files import replacing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -71,25 +69,5 @@ class Report:
         raise NotImplementedError
 
     def to_html(self, path: str | Path) -> None:
-        """Write it as one page that needs no network, and that any browser opens.
-
-        The page is the same for the same report.
-
-        Args:
-            path: File to write; it is replaced as a whole, or left as it is.
-
-        Raises:
-            MissingPackageError: If altair, jinja2 or vl-convert is not installed.
-            OneByOneError: If the file cannot be written.
-        """
-        from onebyone.explainer.page import render_page
-
-        page, path = render_page(self), Path(path)
-        try:
-            with replacing(path) as temporary:
-                temporary.write_text(page, encoding="utf-8")
-        except OSError as cause:
-            raise OneByOneError(
-                f"{path}: a report was to be written, and cannot be ({cause.strerror}); "
-                "name a file in a folder that exists and that you may write to"
-            ) from cause
+        """Write it as one page that needs no network."""
+        raise NotImplementedError

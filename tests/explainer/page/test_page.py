@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from onebyone.errors import MissingPackageError, OneByOneError
-from onebyone.explainer.page import render_page
+from onebyone.explainer.page import render_page, write_page
 from onebyone.models import ZOO, build_network
 from tests.helpers.browser import DESKTOP, PHONE, missing, open_browser, visit
 from tests.helpers.reports import bare_report, sample_report
@@ -33,7 +33,7 @@ def report():
 @pytest.fixture(scope="module")
 def file(report, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    report.to_html(path)
+    write_page(report, path)
     return path
 
 
@@ -251,7 +251,7 @@ def test_names_are_only_names(browser, report, tmp_path):
         specimens=(replace(report.specimens[0], path=EVIL),),
     )
     path = tmp_path / "evil.html"
-    evil.to_html(path)
+    write_page(evil, path)
     with visit(browser, path) as found:
         found.page.on("dialog", lambda dialog: pytest.fail("a name was run"))
         assert found.page.text_content("h1") == EVIL
@@ -269,7 +269,7 @@ def test_names_are_only_names(browser, report, tmp_path):
 def test_little_to_say_makes_a_page_too(browser, tmp_path, network, shape):
     report = bare_report(network.eval(), shape)
     path = tmp_path / "bare.html"
-    report.to_html(path)
+    write_page(report, path)
     with visit(browser, path, size=PHONE) as found:
         assert report.notes[0] in found.page.text_content("main")
         assert "Nothing was timed" in found.page.text_content("#speed")
@@ -301,10 +301,10 @@ def test_headings_come_in_order(file):
 def test_a_missing_package_is_named_with_its_cure(report, tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackageError, match=rf"{package}.*pip install 'onebyone\[html\]'$"):
-        report.to_html(tmp_path / "report.html")
+        write_page(report, tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_cannot_be_written_is_one_line(report, tmp_path):
     with pytest.raises(OneByOneError, match=r"report\.html: a report was to be written, and can"):
-        report.to_html(tmp_path / "nowhere" / "report.html")
+        write_page(report, tmp_path / "nowhere" / "report.html")

@@ -3,6 +3,6 @@
 # pyright: reportImportCycles=false
 # `Report.to_html` imports this when it is called.
 
-from onebyone.explainer.page.page import render_page
+from onebyone.explainer.page.page import render_page, write_page
 
-__all__ = ["render_page"]
+__all__ = ["render_page", "write_page"]

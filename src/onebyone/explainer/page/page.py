@@ -1,9 +1,10 @@
 """A report -> one page of HTML that holds all that it needs."""
 
 from importlib import import_module, resources
+from pathlib import Path
 from typing import Any
 
-from onebyone.errors import MissingPackageError
+from onebyone.errors import MissingPackageError, OneByOneError
 from onebyone.explainer.cost import LayerKind
 from onebyone.explainer.page import charts, words
 from onebyone.explainer.page.advice import advise
@@ -15,6 +16,7 @@ from onebyone.explainer.page.work import alternatives_of, module_lines, work_by_
 from onebyone.explainer.report import Report
 from onebyone.explainer.summary import summarize
 from onebyone.explainer.words import CONVENTION, amount, byte_amount, seconds_amount
+from onebyone.files import replacing
 
 _PACKAGES = ("altair", "jinja2", "vl_convert")
 
@@ -69,6 +71,24 @@ def render_page(report: Report) -> str:
         style=_text("style.css"),
         script=_text("script.js") + "\n" + _text("exhibit.js"),
     )
+
+
+def write_page(report: Report, path: Path) -> None:
+    """Write a report as one HTML page; the file is replaced as a whole, or left as it is.
+
+    Raises:
+        MissingPackageError: If altair, jinja2 or vl-convert is not installed.
+        OneByOneError: If the file cannot be written.
+    """
+    page = render_page(report)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    except OSError as cause:
+        raise OneByOneError(
+            f"{path}: a report was to be written, and cannot be ({cause.strerror}); "
+            "name a file in a folder that exists and that you may write to"
+        ) from cause
 
 
 def _check_packages() -> None:
