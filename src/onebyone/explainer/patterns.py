@@ -37,7 +37,8 @@ class Pattern(StrEnum):
     gives goes to the sum, scaled at most."""
     BOTTLENECK = "bottleneck"
     """Large, small, large: ResNet's. Two 1x1s and a k x k between them, at a width that is below
-    what the last gives and not above what the first reads."""
+    what the last gives and, unless the block's shortcut projects, not above what the first reads.
+    """
     INVERTED_BOTTLENECK = "inverted bottleneck"
     """Small, large, small: MobileNetV2's, and with the k x k before both 1x1s ConvNeXt's. The width
     between them is above both outer widths; one of the two may be as large where the k x k is
@@ -97,8 +98,16 @@ def _unscaled(wiring: Wiring, name: str) -> str:
 
 
 def _bottlenecks(wiring: Wiring) -> Iterator[Convolution]:
+    projected = {
+        name
+        for residual in wiring.residuals()
+        if any(wiring.nodes(residual.shortcut, Convolution))
+        for name in residual.branch
+    }
     for chain in chains(wiring):
-        if chain.middle and chain.inner <= chain.in_channels and chain.inner < chain.out_channels:
+        # Behind a stem that is narrower than the stream, a block may be wider than what it reads.
+        narrows = chain.inner <= chain.in_channels or chain.last.name in projected
+        if chain.middle and narrows and chain.inner < chain.out_channels:
             yield from (chain.first, chain.last)
 
 
