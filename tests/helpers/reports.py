@@ -5,14 +5,13 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from onebyone.explainer.cost import CostReport, LayerCost, LayerKind, count_graph
+from onebyone.explainer.cost import CostReport, LayerKind, count_graph
 from onebyone.explainer.counterfactual import Counterfactual
 from onebyone.explainer.information import Information, Kept
-from onebyone.explainer.modules import ModuleCost
+from onebyone.explainer.modules import group_by_module
 from onebyone.explainer.nonlinearity import ActivationLayer, Nonlinearity
-from onebyone.explainer.patterns import Pattern
 from onebyone.explainer.report import Report
-from onebyone.explainer.roles import Pointwise, Role, Triple
+from onebyone.explainer.roles import Pointwise, Role, find_roles, find_triples
 from onebyone.explainer.specimen import Specimen
 from onebyone.explainer.speed import Ceilings, LayerTime, Speed
 from onebyone.graph import capture
@@ -24,18 +23,15 @@ def sample_report(network: nn.Module, size: int, *, model: str = "sample") -> Re
     """A report with something in each part; costs are real, what would be measured is not."""
     graph = capture(network, (torch.empty(1, 3, size, size, device="meta"),)).graph
     cost = count_graph(graph, params=sum(p.numel() for p in network.parameters()))
-    pointwise = tuple(_pointwise(layer) for layer in cost.of_kind(LayerKind.POINTWISE))
+    pointwise = find_roles(graph)
     return Report(
         model=model,
         input_shapes=((1, 3, size, size),),
         weights="random",
         cost=cost,
-        modules=module_tree(network, cost),
+        modules=group_by_module(network, cost),
         pointwise=pointwise,
-        triples=tuple(
-            _triple(a, b, c)
-            for a, b, c in zip(cost.layers, cost.layers[1:], cost.layers[2:], strict=False)
-        )[:3],
+        triples=find_triples(graph),
         counterfactuals=_counterfactuals(cost),
         information=Information(
             layers=tuple(
@@ -62,7 +58,7 @@ def bare_report(network: nn.Module, shape: tuple[int, ...]) -> Report:
         input_shapes=(shape,),
         weights="unknown",
         cost=cost,
-        modules=module_tree(network, cost),
+        modules=group_by_module(network, cost),
         pointwise=(),
         triples=(),
         counterfactuals=(),
@@ -73,59 +69,6 @@ def bare_report(network: nn.Module, shape: tuple[int, ...]) -> Report:
         speed=None,
         specimens=(),
         notes=("the network's forward looks at numbers in its input",),
-    )
-
-
-def module_tree(network: nn.Module, cost: CostReport, path: str = "") -> ModuleCost:
-    """Sum up by module; neighbours of one class and equal costs are told once."""
-    prefix = f"{path}." if path else ""
-    inside = [one for one in cost.layers if one.path == path or one.path.startswith(prefix)]
-    children: list[ModuleCost] = []
-    for name, child in network.named_children():
-        one = module_tree(child, cost, f"{prefix}{name}")
-        last = children[-1] if children else None
-        if last and (last.kind, last.macs, last.params) == (one.kind, one.macs, one.params):
-            children[-1] = replace(last, repeats=last.repeats + 1, last_path=one.path)
-        else:
-            children.append(one)
-    return ModuleCost(
-        path=path,
-        kind=type(network).__name__,
-        params=sum(p.numel() for p in network.parameters()),
-        macs=sum(one.macs for one in inside),
-        pointwise_macs=sum(one.macs for one in inside if one.kind is LayerKind.POINTWISE),
-        repeats=1,
-        last_path=path,
-        children=tuple(children),
-    )
-
-
-def _pointwise(layer: LayerCost) -> Pointwise:
-    before, after = layer.input_shape[1], layer.output_shape[1]
-    shortcut = "downsample" in layer.path
-    role = Role.MIX if before == after else Role.REDUCE if before > after else Role.EXPAND
-    bare = layer.path.endswith(("conv_pwl", "conv3")) or shortcut
-    role = Role.SHORTCUT if shortcut else Role.PROJECT if "pwl" in layer.path else role
-    return Pointwise(
-        name=layer.name,
-        path=layer.path,
-        role=role,
-        pattern=Pattern.INVERTED_BOTTLENECK if "blocks" in layer.path else Pattern.BOTTLENECK,
-        in_channels=before,
-        out_channels=after,
-        stride=(1, 1),
-        norm="batch norm",
-        activation=None if bare else "relu",
-        dropout=False,
-        why="read by a sum" if bare else "gives other channels than it reads",
-    )
-
-
-def _triple(a: LayerCost, b: LayerCost, c: LayerCost) -> Triple:
-    return Triple(
-        layers=(a.path, b.path, c.path),
-        channels=(64, 256, 64),
-        between=("batch norm", "add", "relu"),
     )
 
 

@@ -57,8 +57,8 @@ def _narrow(report: Report, rows: list[Row]) -> list[Advice]:
             continue
         saved = round(row.layer.macs * (1 - part))
         text = (
-            f"Try {row.place} narrower: {kept.width_99} of its {kept.out_channels} channels carry "
-            f"99 % of what it keeps. Whether accuracy stays has to be measured."
+            f"Try {row.place} narrower: {kept.width_99} channels in place of {kept.out_channels} "
+            "could carry 99% of what it keeps. Whether accuracy stays has to be measured."
         )
         share = row.share * (1 - part)
         found.append(Advice(text, f"{amount(saved)} multiply-adds", share))
@@ -77,7 +77,7 @@ def _slow(report: Report, rows: list[Row]) -> list[Advice]:
             continue
         text = (
             f"Look at {row.place}, a 1x1 that reaches {percent(least / seconds)} of what the "
-            f"machine can do for its {digits(row.intensity)} multiply-adds a byte."
+            f"machine can do for its {digits(row.layer.intensity)} multiply-adds a byte."
         )
         found.append(Advice(text, seconds_amount(seconds - least), (seconds - least) / whole))
     return sorted(found, key=lambda one: -one.share)[:3]

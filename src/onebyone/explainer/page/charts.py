@@ -162,7 +162,7 @@ def _is_both(points: list[dict[str, Any]]) -> bool:
 
 def _points(rows: list[Row]) -> Iterable[dict[str, Any]]:
     for row in rows:
-        if row.time is None or row.intensity == 0:
+        if row.time is None or row.layer.intensity == 0:
             continue
         times = {"PyTorch": row.time.torch_seconds, "compiled": row.time.engine_seconds}
         speeds = {
@@ -171,14 +171,14 @@ def _points(rows: list[Row]) -> Iterable[dict[str, Any]]:
         for run, speed in speeds.items():
             share = (row.ceiling_seconds or 0) / (times[run] or 1)
             yield {
-                "x": row.intensity,
+                "x": row.layer.intensity,
                 "y": speed,
                 "y2": speeds["PyTorch"] if run == "compiled" and "PyTorch" in speeds else None,
                 "run": run,
                 "paint": PAINT[row.colour],
                 "about": (
                     f"{row.place} ({row.label}), {run}: {digits(speed)} GFLOP/s at "
-                    f"{digits(row.intensity)} multiply-adds a byte, "
+                    f"{digits(row.layer.intensity)} multiply-adds a byte, "
                     f"{seconds_amount(times[run] or 0)}, {percent(share)} of the ceiling"
                 ),
             }

@@ -26,6 +26,7 @@ _COLUMNS = (
     ("layer", ""),
     ("role or kind", ""),
     ("pattern", ""),
+    ("kernel", "n"),
     ("reads", "n"),
     ("gives", "n"),
     ("MACs", "n"),
@@ -148,6 +149,8 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("1x1 convolutions", str(len(cost.of_kind(LayerKind.POINTWISE)))),
         ("their share of multiply-adds", words.percent(cost.macs_share(LayerKind.POINTWISE))),
     ]
+    if cost.peak_bytes:
+        facts.append(("of activations at most", byte_amount(cost.peak_bytes)))
     if speed:
         facts.append(("in PyTorch", seconds_amount(speed.torch_seconds)))
         if speed.engine_seconds is not None:

@@ -13,7 +13,7 @@ from onebyone.explainer.words import amount, seconds_amount
 WIDTH = 1040
 """Of a picture, in its own units; a deep network's is wider, and scrolls."""
 
-_LAYER_WIDTH = 11  # on average, at least: below that neighbours cannot be told apart
+_LAYER_WIDTH = 6  # on average, at least: below that neighbours cannot be told apart
 _THINNEST = 2.5  # a depthwise layer has next to no work, and must be seen
 _GAP = 3.0
 _LEFT, _TOP, _HEIGHT = 44, 12, 210
@@ -178,7 +178,7 @@ def describe(row: Row) -> str:
     """Say all of a layer that is worth a line."""
     one, time = row.pointwise, row.time
     parts = [
-        f"{row.label} 1x1" if one else f"{row.label} layer",
+        f"{row.label} 1x1" if one else f"{row.label} layer {row.kernel}".rstrip(),
         f"in {shape(row.layer.input_shape)}, out {shape(row.layer.output_shape)}",
         f"{amount(row.layer.macs)} multiply-adds ({percent(row.share)})",
         f"{amount(row.layer.params)} parameters",

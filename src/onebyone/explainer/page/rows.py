@@ -1,15 +1,12 @@
 """One row a layer: all that a report knows of it, brought together."""
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from onebyone.explainer.cost import LayerCost, LayerKind
 from onebyone.explainer.report import Report
 from onebyone.explainer.roles import Pointwise, Role
 from onebyone.explainer.speed import Ceilings, LayerTime
-
-FLOAT_BYTES = 4
 
 COLOURS: dict[str, str] = {
     **{role: role.name.lower() for role in Role},
@@ -54,14 +51,13 @@ class Row:
         return self.layer.path or self.layer.name
 
     @property
-    def moved_bytes(self) -> int:
-        """Bytes of what it reads, holds and gives, each moved once."""
-        return moved_bytes(self.layer)
-
-    @property
-    def intensity(self) -> float:
-        """Multiply-adds for each byte moved."""
-        return self.layer.macs / self.moved_bytes if self.moved_bytes else 0.0
+    def kernel(self) -> str:
+        """Its kernel, such as "3×3 /2" with a stride of 2; "" if it has none."""
+        size, stride = self.layer.kernel_size, self.layer.stride
+        if size is None or self.layer.kind is LayerKind.LINEAR:
+            return ""
+        step = "" if stride == (1, 1) else f" /{'×'.join(map(str, dict.fromkeys(stride)))}"
+        return "×".join(map(str, size)) + step
 
     @property
     def best_seconds(self) -> float | None:
@@ -91,10 +87,13 @@ class Row:
             "pattern": one.pattern.value if one and one.pattern else None,
             "input_shape": list(self.layer.input_shape),
             "output_shape": list(self.layer.output_shape),
+            "kernel_size": list(self.layer.kernel_size) if self.layer.kernel_size else None,
+            "stride": list(self.layer.stride),
+            "groups": self.layer.groups,
             "macs": self.layer.macs,
             "params": self.layer.params,
-            "moved_bytes": self.moved_bytes,
-            "macs_per_byte": round(self.intensity, 4),
+            "moved_bytes": self.layer.moved_bytes,
+            "macs_per_byte": round(self.layer.intensity, 4),
             "torch_seconds": time.torch_seconds if time else None,
             "engine_seconds": time.engine_seconds if time else None,
             "ceiling_seconds": self.ceiling_seconds,
@@ -103,14 +102,9 @@ class Row:
         }
 
 
-def moved_bytes(layer: LayerCost) -> int:
-    """Return the bytes of what a layer reads, holds and gives."""
-    return FLOAT_BYTES * (layer.params + prod(layer.input_shape) + prod(layer.output_shape))
-
-
 def least_seconds(layers: tuple[LayerCost, ...], ceilings: Ceilings) -> float:
     """Return how long the machine needs at least for layers one after another."""
-    return sum(ceilings.seconds(layer.macs, moved_bytes(layer)) for layer in layers)
+    return sum(ceilings.seconds(layer.macs, layer.moved_bytes) for layer in layers)
 
 
 def rows_of(report: Report) -> list[Row]:
