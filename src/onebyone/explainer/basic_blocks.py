@@ -31,7 +31,7 @@ def as_basic_blocks(wiring: Wiring, cost: CostReport) -> Changes | None:
     chains = bottlenecks(wiring, (Pattern.BOTTLENECK,))
     residuals = {
         chain.last.name: residual
-        for residual in wiring.residuals()
+        for residual in wiring.residuals
         for chain in chains
         if chain.last.name in residual.branch
         and wiring.graph[residual.sum] in wiring.followers(chain.last)

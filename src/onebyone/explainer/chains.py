@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import TypeGuard
 
 from onebyone.explainer.behind import look_behind
@@ -50,31 +51,40 @@ class Chain:
 def chains(wiring: Wiring) -> Iterator[Chain]:
     """Go through the chains of a network; two may not share a 1x1.
 
-    A 1x1 that mixes what a depthwise convolution gave is the first of none: it ends something.
+    A 1x1 that mixes what a depthwise convolution gave mostly ends something. It is the first of a
+    chain only if that is wider inside than outside, and ends without activation; such chains come
+    before others, as what lies between two of them is none.
     """
+    found = (*_residual_chains(wiring), *_plain_chains(wiring))
     ended: set[str] = set()
-    for chain in (*_residual_chains(wiring), *_plain_chains(wiring)):
+    for chain in sorted(found, key=lambda chain: not _is_inverted(wiring, chain)):
         source = wiring.source(chain.first)
-        is_end = isinstance(source, Convolution) and source.is_depthwise and bool(chain.middle)
+        is_end = isinstance(source, Convolution) and source.is_depthwise
         ends = {chain.first.name, chain.last.name}
-        if chain.first.weight.shape[0] == chain.inner and not is_end and not ends & ended:
+        fits = chain.first.weight.shape[0] == chain.inner
+        if fits and (not is_end or _is_inverted(wiring, chain)) and not ends & ended:
             ended |= ends
             yield chain
+
+
+def _is_inverted(wiring: Wiring, chain: Chain) -> bool:
+    """Whether a chain is wider inside than outside, and ends without activation."""
+    is_linear = look_behind(wiring, chain.last, ()).activation is None
+    return chain.inner > max(chain.in_channels, chain.out_channels) and is_linear
 
 
 def _residual_chains(wiring: Wiring) -> Iterator[Chain]:
     """Go through residual branches that begin and end with a 1x1, whatever lies between.
 
-    A depthwise convolution may come first, where nothing but an activation lies between the 1x1s.
+    Depthwise convolutions may come first, as in ConvNeXt.
     """
-    for residual in wiring.residuals():
+    for residual in wiring.residuals:
         layers = [
             node
             for node in wiring.nodes(residual.branch, Convolution)
             if not wiring.makes_factor(node)
         ]
-        if len(layers) == 3 and layers[0].is_depthwise:
-            layers = layers[1:]
+        layers = list(dropwhile(lambda node: node.is_depthwise, layers))
         if len(layers) >= 2 and _is_chain(wiring, layers):
             first, *middle, last = layers
             if middle or look_behind(wiring, first, ()).activation is not None:

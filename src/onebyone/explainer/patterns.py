@@ -81,7 +81,7 @@ def leads_out(wiring: Wiring, node: Node, passes: Callable[[Wiring, Node], bool]
 
 
 def _filter_expansions(wiring: Wiring) -> Iterator[Convolution]:
-    for residual in wiring.residuals():
+    for residual in wiring.residuals:
         added = {_unscaled(wiring, name) for name in wiring.graph[residual.sum].inputs}
         for node in wiring.nodes(added & {*residual.branch}, Convolution):
             widens = node.weight.shape[0] > node.weight.shape[1]
@@ -100,7 +100,7 @@ def _unscaled(wiring: Wiring, name: str) -> str:
 def _bottlenecks(wiring: Wiring) -> Iterator[Convolution]:
     projected = {
         name
-        for residual in wiring.residuals()
+        for residual in wiring.residuals
         if any(wiring.nodes(residual.shortcut, Convolution))
         for name in residual.branch
     }

@@ -116,7 +116,7 @@ def find_roles(graph: Graph, *, dropouts: Collection[str] = ()) -> tuple[Pointwi
     """
     wiring = Wiring(graph)
     patterns = find_patterns(wiring)
-    residuals = wiring.residuals()
+    residuals = wiring.residuals
     found: list[Pointwise] = []
     for node in pointwise(wiring):
         role, why = _role(wiring, residuals, node)
@@ -253,7 +253,7 @@ def find_triples(graph: Graph) -> tuple[Triple, ...]:
     the sum that reduces and begins the next block. Shortcut projections are no part of one.
     """
     wiring = Wiring(graph)
-    residuals = wiring.residuals()
+    residuals = wiring.residuals
     shortcuts = {name for residual in residuals for name in residual.shortcut}
     return tuple(
         triple

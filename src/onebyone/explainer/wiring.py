@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -156,8 +157,9 @@ class Wiring:
                     found[reader.name] = reader
         return tuple(sorted(found.values(), key=lambda found: self._index[found.name]))
 
+    @cached_property
     def residuals(self) -> tuple[Residual, ...]:
-        """Return the residual blocks: sums of two ways from one fork, of which one does more."""
+        """The residual blocks: sums of two ways from one fork, of which one does more."""
         sums = (node for node in self.graph if isinstance(node, Arithmetic))
         found = (self._residual(node) for node in sums if node.operator == "add")
         return tuple(residual for residual in found if residual is not None)
