@@ -1,12 +1,10 @@
 """Reports to draw: of a real network's graph, with made-up measurements beside its real costs."""
 
-from dataclasses import replace
-
 import torch
 from torch import nn
 
 from onebyone.explainer.cost import CostReport, LayerKind, count_graph
-from onebyone.explainer.counterfactual import Counterfactual
+from onebyone.explainer.counterfactual import find_counterfactuals
 from onebyone.explainer.information import Information, Kept
 from onebyone.explainer.modules import group_by_module
 from onebyone.explainer.nonlinearity import ActivationLayer, Nonlinearity
@@ -32,7 +30,7 @@ def sample_report(network: nn.Module, size: int, *, model: str = "sample") -> Re
         modules=group_by_module(network, cost),
         pointwise=pointwise,
         triples=find_triples(graph),
-        counterfactuals=_counterfactuals(cost),
+        counterfactuals=find_counterfactuals(graph, cost),
         information=Information(
             layers=tuple(
                 _kept(one, number)
@@ -69,28 +67,6 @@ def bare_report(network: nn.Module, shape: tuple[int, ...]) -> Report:
         speed=None,
         specimens=(),
         notes=("the network's forward looks at numbers in its input",),
-    )
-
-
-def _counterfactuals(cost: CostReport) -> tuple[Counterfactual, ...]:
-    def larger(name: str, meaning: str, factor: int) -> Counterfactual:
-        layers = tuple(
-            replace(one, macs=one.macs * factor, params=one.params * factor) for one in cost.layers
-        )
-        return Counterfactual(
-            name=name, meaning=meaning, layers=layers, params=cost.params * factor, replaced=16
-        )
-
-    return (
-        larger(
-            "one k x k at the outer width",
-            "Each block's 1x1s go, and its k x k works at the width of the stream.",
-            6,
-        ),
-        larger("k x k for each 1x1", "Each 1x1 becomes a 3x3 of the same widths.", 4),
-        larger(
-            "basic blocks", "Each block becomes a basic block, at the same number of blocks.", 1
-        ),
     )
 
 

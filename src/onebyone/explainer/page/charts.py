@@ -10,7 +10,7 @@ from onebyone.explainer.information import Information
 from onebyone.explainer.nonlinearity import Nonlinearity
 from onebyone.explainer.page.rows import Row
 from onebyone.explainer.page.svg import PAINT, to_svg
-from onebyone.explainer.page.words import digits, percent, several
+from onebyone.explainer.page.words import digits, percent, several, times
 from onebyone.explainer.page.work import Alternative, Work
 from onebyone.explainer.speed import Speed
 from onebyone.explainer.words import amount, byte_amount, seconds_amount
@@ -298,16 +298,23 @@ def alternatives_chart(alternatives: list[Alternative]) -> str:
     measures: dict[str, list[tuple[float, str]]] = {
         "multiply-adds": [(one.macs_factor, amount(one.macs)) for one in alternatives],
         "parameters": [(one.params_factor, amount(one.params)) for one in alternatives],
+        "time at best": [
+            (one.seconds_factor, seconds_amount(one.seconds))
+            for one in alternatives
+            if one.seconds is not None and one.seconds_factor is not None
+        ],
     }
     panels = []
     for name, measured in measures.items():
+        if not measured:
+            continue
         values = [
             {
                 "name": one.name,
                 "factor": factor,
-                "text": f"{digits(factor)}×",
+                "text": times(factor),
                 "paint": PAINT["ink" if one.is_itself else "accent"],
-                "about": f"{one.name}: {number} {name}, {digits(factor)} times as many",
+                "about": f"{one.name}: {name} {number}, {times(factor)} the network's own",
             }
             for one, (factor, number) in zip(alternatives, measured, strict=True)
         ]

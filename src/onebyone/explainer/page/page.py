@@ -65,6 +65,7 @@ def render_page(report: Report) -> str:
         seconds_amount=seconds_amount,
         shape=words.shape,
         digits=words.digits,
+        times=words.times,
     )
     return environment.get_template("template.html.j2").render(
         **_content(report),

@@ -160,7 +160,8 @@ function setUpTable() {
     let count = 0;
     let macs = 0;
     for (const row of body.rows) {
-      const content = row.textContent.toLowerCase();
+      // Its name, role and pattern: reasons name other layers, too.
+      const content = [1, 2, 3].map((i) => row.cells[i].textContent.toLowerCase()).join(" ");
       row.hidden = !words.every((word) => content.includes(word)) ||
         Boolean(only.value && row.dataset.label !== only.value);
       if (row.hidden) continue;

@@ -14,6 +14,16 @@ def digits(number: float, count: int = 3) -> str:
     return f"{number:,.{max(0, count - 1 - power)}f}"
 
 
+def times(number: float) -> str:
+    """Show how many times something is as much.
+
+    Example:
+        >>> times(6.3368), times(13.57), times(1.0), times(0.8957)
+        ('6.34×', '13.6×', '1.00×', '0.90×')
+    """
+    return f"{digits(number, 3 if number >= 1 else 2)}×"
+
+
 def exact(number: int) -> str:
     """Show all digits, in groups of three."""
     return f"{number:,}"

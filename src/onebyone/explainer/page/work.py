@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from onebyone.explainer.counterfactual import Counterfactual
 from onebyone.explainer.modules import ModuleCost
 from onebyone.explainer.page.rows import COLOURS, Row, least_seconds
 from onebyone.explainer.report import Report
+from onebyone.explainer.speed import Ceilings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class Alternative:
         macs_factor: How many times the network's own multiply-adds.
         params_factor: How many times its own parameters.
         seconds: How long the machine needs at least; None where its ceilings are not known.
+        seconds_factor: How many times as long as the network itself at least; None likewise.
         is_itself: Whether it is the network as it is.
     """
 
@@ -89,12 +92,14 @@ class Alternative:
     macs_factor: float
     params_factor: float
     seconds: float | None
+    seconds_factor: float | None
     is_itself: bool = False
 
 
 def alternatives_of(report: Report) -> list[Alternative]:
     """Return the network itself, and behind it what it would be without its 1x1s."""
     ceilings = report.speed.ceilings if report.speed else None
+    own = least_seconds(report.cost.layers, ceilings) if ceilings else None
     itself = Alternative(
         name="as it is",
         meaning="The network itself.",
@@ -102,22 +107,28 @@ def alternatives_of(report: Report) -> list[Alternative]:
         params=report.cost.params,
         macs_factor=1.0,
         params_factor=1.0,
-        seconds=least_seconds(report.cost.layers, ceilings) if ceilings else None,
+        seconds=own,
+        seconds_factor=own and 1.0,
         is_itself=True,
     )
-    others = [
-        Alternative(
-            name=one.name,
-            meaning=one.meaning,
-            macs=one.macs,
-            params=one.params,
-            macs_factor=one.macs / report.cost.macs if report.cost.macs else 0.0,
-            params_factor=one.params / report.cost.params if report.cost.params else 0.0,
-            seconds=least_seconds(one.layers, ceilings) if ceilings else None,
-        )
-        for one in report.counterfactuals
-    ]
+    others = [_alternative(report, one, ceilings, own) for one in report.counterfactuals]
     return [itself, *others] if others else []
+
+
+def _alternative(
+    report: Report, one: Counterfactual, ceilings: Ceilings | None, own: float | None
+) -> Alternative:
+    seconds = least_seconds(one.layers, ceilings) if ceilings else None
+    return Alternative(
+        name=one.name,
+        meaning=one.meaning,
+        macs=one.macs,
+        params=one.params,
+        macs_factor=one.macs / report.cost.macs if report.cost.macs else 0.0,
+        params_factor=one.params / report.cost.params if report.cost.params else 0.0,
+        seconds=seconds,
+        seconds_factor=seconds / own if seconds is not None and own else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
