@@ -31,6 +31,7 @@ from onebyone.graph.graph import View as View
 from onebyone.graph.graph import Window as Window
 from onebyone.graph.interpret import interpret as interpret
 from onebyone.graph.interpret import interpret_nodes as interpret_nodes
+from onebyone.graph.interpret import run_node as run_node
 from onebyone.graph.islands import capture_layers as capture_layers
 from onebyone.graph.verify import infer_shape as infer_shape
 from onebyone.graph.verify import verify as verify

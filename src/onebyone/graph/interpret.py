@@ -97,14 +97,22 @@ def interpret_nodes(
     for node in graph:
         if isinstance(node, Input):
             values[node.name] = cast(inputs[node.index])
-        elif isinstance(node, Opaque):
-            values[node.name] = _call(node, values, cast, dtype)
         else:
-            run = KINDS[type(node)]
-            values[node.name] = run(node, [values[name] for name in node.inputs], cast)
+            values[node.name] = _run(node, values, cast, dtype)
         yield node.name, values[node.name]
         for name in read_last[node.name]:
             del values[name]
+
+
+def run_node(node: Node, values: Mapping[str, Any]) -> Any:
+    """Return the value of one node, which is no input, from those of all that it reads, by name."""
+    return _run(node, values, lambda leaf: leaf, None)
+
+
+def _run(node: Node, values: Mapping[str, Any], cast: "Cast", dtype: torch.dtype | None) -> Any:
+    if isinstance(node, Opaque):
+        return _call(node, values, cast, dtype)
+    return KINDS[type(node)](node, [values[name] for name in node.inputs], cast)
 
 
 def apply_function(function: Function | None, x: Tensor) -> Tensor:
