@@ -162,9 +162,9 @@ def test_a_graph_that_cannot_be_run_leaves_the_rest(monkeypatch):
     monkeypatch.setattr(speed, "_run", failing)
     found = measured(Small(), (1, 3, 8, 8))
     assert found.why_not_by_layer == "no such"
-    assert {layer.torch_seconds for layer in found.layers} == {None}
-    assert found.layers[0].engine_seconds > 0
+    assert found.layers == ()
     assert found.torch_seconds > 0
+    assert found.engine_seconds > 0
 
 
 def test_arguments_by_name_and_what_is_written_into_them():

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from onebyone.errors import ModelError, OneByOneError, first_line
-from onebyone.explainer.ceilings import Ceilings, measure_ceilings, on_threads, seconds_of
+from onebyone.explainer.ceilings import Ceilings as Ceilings
+from onebyone.explainer.ceilings import measure_ceilings, on_threads, seconds_of
 from onebyone.explainer.cost import LayerCost, count_graph
 from onebyone.graph import Convolution, Graph, Input, Node, run_node
 
@@ -34,14 +35,13 @@ class LayerTime:
     Attributes:
         name: Of its node in the graph, as in `LayerCost`.
         torch_seconds: In PyTorch, by itself, median: without the norm and activation behind it.
-            None where the graph cannot be run node by node.
         engine_seconds: In compiled code, with all that is fused into it, median of the time of all
             threads, divided by their number; where several layers run as one, each has its share by
             multiply-adds. None where the network, or this layer, is not compiled.
     """
 
     name: str
-    torch_seconds: float | None
+    torch_seconds: float
     engine_seconds: float | None
 
 
@@ -51,14 +51,15 @@ class Speed:
 
     Attributes:
         layers: Those that have multiply-adds, in the order in which they run. Their times add up to
-            less than the network's: norms, pools and sums have none of their own.
+            less than the network's: norms, pools and sums have none of their own. Empty where the
+            graph cannot be run node by node.
         torch_seconds: The whole network in PyTorch, median.
         engine_seconds: The whole network compiled, median; None where it is not compiled.
         ceilings: What the machine could do.
         threads: Threads that were used.
         machine: What it was measured on, in words.
         why_not_compiled: Why there is no time of compiled code, in one line; "" where there is.
-        why_not_by_layer: Why layers have no time in PyTorch, in one line; "" where they have.
+        why_not_by_layer: Why layers have no times, in one line; "" where they have.
     """
 
     layers: tuple[LayerTime, ...]
@@ -122,10 +123,11 @@ def measure_speed(
         layers=tuple(
             LayerTime(
                 name=layer.name,
-                torch_seconds=in_torch.get(layer.name),
+                torch_seconds=in_torch[layer.name],
                 engine_seconds=engine.get(layer.name),
             )
             for layer in layers
+            if layer.name in in_torch
         ),
         torch_seconds=statistics.median(whole["torch"]),
         engine_seconds=statistics.median(whole["engine"]) if compiled is not None else None,
