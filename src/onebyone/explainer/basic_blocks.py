@@ -80,7 +80,7 @@ class _Narrowing:
             self._widths[node.name] = width
             if node.name not in self._inside:
                 kept = 0 if node.name in self._identities else width
-                self._changes.params += _narrowed(node, kept) - norm_params(node)
+                self._changes.count(node, _narrowed(node, kept) - norm_params(node))
         return self._changes
 
     def _width(self, node: Node) -> int | None:
@@ -114,7 +114,7 @@ class _Narrowing:
             (n, chain.inner, *size),
             in_channels=self._widths[chain.first.inputs[0]],
         )
-        self._changes.params += norms_per_channel(self._wiring, names) * chain.inner
+        self._changes.count(chain.last, norms_per_channel(self._wiring, names) * chain.inner)
         self._changes.replaced += 1
         return chain.inner
 

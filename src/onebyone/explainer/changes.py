@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 
+from torch import Tensor
+
 from onebyone.explainer.chains import Chain, chains
 from onebyone.explainer.cost import LayerCost, LayerKind
 from onebyone.explainer.patterns import Pattern, find_patterns
@@ -24,12 +26,27 @@ class Changes:
     layers: dict[str, tuple[LayerCost, ...]] = field(default_factory=dict)
     params: int = 0
     replaced: int = 0
+    _counted: set[int | str] = field(default_factory=set)
 
     def drop(self, wiring: Wiring, names: Iterable[str]) -> None:
         """Leave layers and norms out."""
         for name in names:
             self.layers[name] = ()
-            self.params -= norm_params(wiring.graph[name])
+            self.count(wiring.graph[name], -norm_params(wiring.graph[name]))
+
+    def count(self, node: Node, params: int) -> None:
+        """Add to the learnable numbers, once where several nodes share a weight."""
+        if params and weight_key(node) not in self._counted:
+            self._counted.add(weight_key(node))
+            self.params += params
+
+
+def weight_key(node: Node) -> int | str:
+    """Return what nodes have in common that share a weight, as a layer does that runs twice."""
+    weight = getattr(node, "weight", None)
+    if not isinstance(weight, Tensor):
+        return node.name
+    return weight.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
 
 
 def norm_params(node: Node) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from onebyone.explainer.basic_blocks import as_basic_blocks
-from onebyone.explainer.changes import Changes
+from onebyone.explainer.changes import Changes, weight_key
 from onebyone.explainer.cost import CostReport, LayerCost
 from onebyone.explainer.replacements import (
     at_the_outer_width,
@@ -59,7 +59,7 @@ def find_counterfactuals(graph: Graph, cost: CostReport) -> tuple[Counterfactual
     for way in _WAYS:
         changes = way.change(wiring, cost)
         if changes is not None and changes.replaced:
-            found.append(_changed(cost, way, changes))
+            found.append(_changed(graph, cost, way, changes))
     return tuple(found)
 
 
@@ -113,13 +113,17 @@ _WAYS = (
 )
 
 
-def _changed(cost: CostReport, way: _Way, changes: Changes) -> Counterfactual:
+def _changed(graph: Graph, cost: CostReport, way: _Way, changes: Changes) -> Counterfactual:
     params = cost.params + changes.params
     layers: list[LayerCost] = []
+    counted: set[int | str] = set()
     for layer in cost.layers:
         new = changes.layers.get(layer.name, (layer,))
-        params += sum(one.params for one in new) - layer.params
         layers += new
+        key = weight_key(graph[layer.name])
+        if key not in counted:  # a layer that runs twice has its numbers once
+            counted.add(key)
+            params += sum(one.params for one in new) - layer.params
     return Counterfactual(
         name=way.name,
         meaning=way.meaning,

@@ -74,10 +74,17 @@ def keeps_scores(wiring: Wiring, node: Node) -> bool:
 
 def leads_out(wiring: Wiring, node: Node, passes: Callable[[Wiring, Node], bool]) -> bool:
     """Whether all ways from a node lead out of the network, through nodes that may be passed."""
-    following = [wiring.graph[name] for name in wiring.readers[node.name]]
-    if not following:
-        return wiring.graph.is_output(node.name)
-    return all(passes(wiring, one) and leads_out(wiring, one, passes) for one in following)
+    waiting, seen = [node.name], {node.name}
+    while waiting:
+        name = waiting.pop()
+        readers = wiring.readers[name]
+        if not (readers or wiring.graph.is_output(name)):
+            return False
+        if not all(passes(wiring, wiring.graph[reader]) for reader in readers):
+            return False
+        waiting += {*readers} - seen
+        seen |= {*readers}
+    return True
 
 
 def _filter_expansions(wiring: Wiring) -> Iterator[Convolution]:

@@ -36,7 +36,8 @@ def _at_the_outer_width(wiring: Wiring, count: int) -> Changes:
         changes.drop(wiring, names)
         changes.layers[chain.last.name] = dense_chain(wiring, chain, count, chain.last.shape)
         # The norm behind the last layer stays; one more lies between each two.
-        changes.params += (count - 1) * norms_per_channel(wiring, names) * chain.out_channels
+        more = (count - 1) * norms_per_channel(wiring, names) * chain.out_channels
+        changes.count(chain.last, more)
         changes.replaced += 1
     return changes
 

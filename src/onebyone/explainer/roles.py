@@ -237,12 +237,18 @@ _SUMS = {"add": "sum", "sub": "difference", "mul": "product"}
 def _next_layers(wiring: Wiring, node: Node) -> list[Node]:
     """Return the first activations, layers and sums behind a node."""
     found: list[Node] = []
-    for name in dict.fromkeys(wiring.readers[node.name]):
-        reader = wiring.graph[name]
-        is_passed = not isinstance(reader, Activation) and (
-            wiring.carried(reader) is not None or isinstance(reader, Concat)
-        )
-        found += _next_layers(wiring, reader) if is_passed else [reader]
+    waiting, seen = [node.name], {node.name}
+    while waiting:
+        for name in wiring.readers[waiting.pop(0)]:
+            reader = wiring.graph[name]
+            if name in seen:
+                continue
+            seen.add(name)
+            is_passed = wiring.carried(reader) is not None or isinstance(reader, Concat)
+            if is_passed and not isinstance(reader, Activation):
+                waiting.append(name)
+            else:
+                found.append(reader)
     return found
 
 
