@@ -247,6 +247,7 @@ class Behind(nn.Module):
         (lambda net, x: F.elu(F.group_norm(x, 2)), ("group norm", "elu", False)),
         (lambda net, x: F.dropout(x, 0.5, training=False), (None, None, True)),
         (lambda net, x: F.dropout(x, 0.0, training=False), (None, None, False)),
+        (lambda net, x: torch.dropout(input=x, p=0.5, train=False), (None, None, True)),
         (lambda net, x: F.dropout2d(net.norm(x), training=False), ("batch norm", None, True)),
         (lambda net, x: F.dropout(F.max_pool2d(x.relu(), 2), 0.1, False), (None, "relu", True)),
         (lambda net, x: F.relu(x) + x, (None, None, False)),
@@ -287,3 +288,47 @@ def test_gates_scale_or_shift_another_map(gate, is_gate):
     found = by_path(roles_of(Gated(gate), size=16))
     assert found["last"].role is Role.HEAD
     assert {found[name].role for name in ("one", "two")} == {Role.GATE if is_gate else Role.MIX}
+
+
+class Fire(nn.Module):
+    """SqueezeNet's: a 1x1 that squeezes, and two kernels beside each other."""
+
+    def __init__(self, in_channels):
+        super().__init__()
+        self.squeeze = nn.Conv2d(in_channels, 4, 1)
+        self.small, self.large = nn.Conv2d(4, 8, 1), nn.Conv2d(4, 8, 3, padding=1)
+
+    def forward(self, x):
+        x = self.squeeze(x).relu()
+        return torch.cat([self.small(x).relu(), self.large(x).relu()], 1)
+
+
+def test_fire_modules():
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), Fire(16), Fire(16), nn.Conv2d(16, 5, 1))
+    found = by_path(roles_of(network, size=16))
+    assert found["1.squeeze"].role is Role.REDUCE
+    assert found["2.squeeze"].role is Role.MERGE
+    assert found["2.squeeze"].why == "alone reads 1.concat"
+    assert {found[f"{i}.small"].pattern for i in (1, 2)} == {Pattern.INCEPTION}
+    assert found["3"].role is Role.HEAD
+
+
+class UNet(nn.Module):
+    """One level down and up, with a shortcut that is concatenated."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.deep = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.fuse, self.scores = nn.Conv2d(16, 8, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        x = self.down(x).relu()
+        up = F.interpolate(self.deep(F.max_pool2d(x, 2)).relu(), scale_factor=2)
+        x = self.fuse(torch.cat([x, up], 1)).relu()
+        return F.interpolate(self.scores(x), scale_factor=2, mode="bilinear")
+
+
+def test_a_network_of_pixels_has_a_head_too():
+    found = by_path(roles_of(UNet(), size=16))
+    assert [found[name].role for name in ("fuse", "scores")] == [Role.MERGE, Role.HEAD]
+    assert {one.pattern for one in found.values()} == {None}

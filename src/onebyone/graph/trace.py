@@ -219,7 +219,8 @@ class _UsersFunctions(TorchFunctionMode):
             )
         kwargs = dict(kwargs or {})
         if func in _DROPOUTS and _rate(args, kwargs) > 0:
-            self.dropped.append(self._recorder.reference(args[0]))
+            dropped = self._recorder.reference(args[0] if args else kwargs.get("input"))
+            self.dropped += [dropped] if isinstance(dropped, Value) else []
         if func in _LOOKING:
             self._recorder.check_unlooked(args[0])
         if func is Tensor.new_tensor:
