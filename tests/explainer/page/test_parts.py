@@ -3,6 +3,8 @@
 import re
 from base64 import b64decode
 from dataclasses import replace
+from importlib import resources
+from itertools import combinations
 from xml.etree import ElementTree
 
 import numpy as np
@@ -216,3 +218,37 @@ def test_charts_have_the_pages_colours_and_ids_of_their_own():
     assert one.replace("one-", "two-") == two
     root = ElementTree.fromstring(one)
     assert root[0].text == "<t>"
+
+
+# Light (linear RGB) as people see it who lack one kind of cones: Machado and others, 2009.
+SEEN = {
+    "all cones": np.eye(3),
+    "no red": np.array(
+        [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    ),
+    "no green": np.array(
+        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    ),
+}
+
+
+def lab(light):
+    """CIE L*a*b* of linear RGB, in which 2 is a difference that one just sees."""
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    x, y, z = np.cbrt(to_xyz @ np.clip(light, 0, 1) / np.array([0.9505, 1, 1.089]))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("seen", SEEN.values(), ids=SEEN)
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_colours_of_roles_can_be_told_apart(theme, seen):
+    style = resources.files("onebyone.explainer.page").joinpath("style.css").read_text()
+    colours = {}
+    for role in Role:
+        pair = re.search(rf"--{role.name.lower()}: light-dark\((#\w+), (#\w+)\)", style)
+        numbers = np.frombuffer(bytes.fromhex(pair[theme + 1][1:]), np.uint8) / 255
+        colours[role] = lab(seen @ (((numbers + 0.055) / 1.055) ** 2.4))
+    for one, other in combinations(colours, 2):
+        assert np.linalg.norm(colours[one] - colours[other]) > 12, (one, other)

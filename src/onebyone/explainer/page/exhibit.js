@@ -45,6 +45,7 @@ function setUpExhibit() {
       outs: weight.shape[0],
       rows: Math.ceil(height / down), columns: Math.ceil(width / across),
     };
+    state.layer.strengths = strengths(input.numbers, channels, height * width);
     state.row = Math.floor(state.layer.rows / 2);
     state.column = Math.floor(state.layer.columns / 2);
     for (const control of [channel, slide]) control.max = state.layer.outs - 1;
@@ -52,6 +53,17 @@ function setUpExhibit() {
     if (one.photo) find("#photo").src = one.photo;
     find("#before-size").textContent = `${channels} channels of ${height}×${width} pixels`;
     pick(Math.min(state.channel, state.layer.outs - 1));
+  }
+
+  // How much there is at each pixel, from 0 for the least to 1 for the most.
+  function strengths(x, channels, pixels) {
+    const squares = new Float64Array(pixels);
+    for (let c = 0; c < channels; c++)
+      for (let i = 0; i < pixels; i++) squares[i] += x[c * pixels + i] ** 2;
+    const roots = squares.map(Math.sqrt);
+    const least = Math.min(...roots);
+    const most = Math.max(...roots);
+    return roots.map((root) => (root - least) / (most - least || 1));
   }
 
   function pick(number) {
@@ -119,14 +131,10 @@ function setUpExhibit() {
   }
 
   function drawMaps() {
-    const { x, channels, height, width, rows, columns, down, across } = state.layer;
+    const { strengths, height, width, rows, columns, down, across } = state.layer;
     const at = [state.row, state.column];
-    const strengths = new Float64Array(height * width);
-    for (let c = 0; c < channels; c++)
-      for (let i = 0; i < height * width; i++) strengths[i] += x[c * height * width + i] ** 2;
-    const most = Math.sqrt(Math.max(...strengths)) || 1;
     drawMap(maps.before, height, width,
-      (r, c) => ({ strength: Math.sqrt(strengths[r * width + c]) / most, paint: 2 }), at, [down, across]);
+      (r, c) => ({ strength: strengths[r * width + c], paint: 2 }), at, [down, across]);
     const largest = Math.max(...state.map.map(Math.abs)) || 1;
     drawMap(maps.after, rows, columns, (r, c) => {
       const value = state.map[r * columns + c];
