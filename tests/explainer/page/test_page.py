@@ -310,3 +310,22 @@ def test_a_missing_package_is_named_with_its_cure(report, tmp_path, monkeypatch,
 def test_a_file_that_cannot_be_written_is_one_line(report, tmp_path):
     with pytest.raises(OneByOneError, match=r"report\.html: a report was to be written, and can"):
         write_page(report, tmp_path / "nowhere" / "report.html")
+
+
+@pytest.mark.parametrize("with_layers", [True, False])
+def test_times_that_are_not_there_are_accounted_for(report, with_layers):
+    layers = tuple(replace(one, engine_seconds=None) for one in report.speed.layers)
+    speed = replace(
+        report.speed,
+        layers=layers if with_layers else (),
+        engine_seconds=None,
+        why_not_compiled="no compiler",
+        why_not_by_layer="" if with_layers else "no single steps",
+    )
+    page = render_page(replace(report, speed=speed))
+    assert "No time of compiled code: no compiler." in page
+    assert ("No times of layers: no single steps." in page) != with_layers
+    assert ('value="torch"' in page) == with_layers
+    assert 'value="engine"' not in page
+    assert ('id="roofline-title"' in page) == with_layers
+    assert "Nothing was timed" not in page

@@ -115,11 +115,11 @@ def _content(report: Report) -> dict[str, Any]:
     work = work_by_role(rows)
     alternatives = alternatives_of(report)
     exhibits = exhibits_of(report.specimens, rows)
-    speed = report.speed
+    timed = any(row.time for row in rows)
     pictures = draw_pictures(
         blocks,
-        has_time=speed is not None,
-        has_engine=speed is not None and speed.engine_seconds is not None,
+        has_time=timed,
+        has_engine=any(row.time and row.time.engine_seconds for row in rows),
     )
     return {
         "report": report,
@@ -127,6 +127,7 @@ def _content(report: Report) -> dict[str, Any]:
         "summary": summarize(report),
         "facts": _facts(report),
         "rows": rows,
+        "timed": timed,
         "work": work,
         "pictures": pictures,
         "modules": list(module_lines(report.modules)),
@@ -136,7 +137,7 @@ def _content(report: Report) -> dict[str, Any]:
         "left_out": len(report.specimens) - len(exhibits),
         "charts": _charts(report, rows, work, alternatives),
         "layers": [_shown(row) for row in rows],
-        "columns": [column for column in _COLUMNS if speed or column not in _TIMES],
+        "columns": [column for column in _COLUMNS if timed or column not in _TIMES],
         "data": _data(report, rows),
     }
 

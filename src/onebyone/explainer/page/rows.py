@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from onebyone.explainer.ceilings import predict_seconds
 from onebyone.explainer.cost import LayerCost, LayerKind
 from onebyone.explainer.report import Report
 from onebyone.explainer.roles import Pointwise, Role
-from onebyone.explainer.speed import Ceilings, LayerTime
+from onebyone.explainer.speed import LayerTime
 
 COLOURS: dict[str, str] = {
     **{role: role.name.lower() for role in Role},
@@ -102,11 +103,6 @@ class Row:
         }
 
 
-def least_seconds(layers: tuple[LayerCost, ...], ceilings: Ceilings) -> float:
-    """Return how long the machine needs at least for layers one after another."""
-    return sum(ceilings.seconds(layer.macs, layer.moved_bytes) for layer in layers)
-
-
 def rows_of(report: Report) -> list[Row]:
     """Return a row for each layer, in the order in which they run."""
     pointwise = {one.name: one for one in report.pointwise}
@@ -119,7 +115,7 @@ def rows_of(report: Report) -> list[Row]:
             share=layer.macs / report.cost.macs if report.cost.macs else 0.0,
             pointwise=pointwise.get(layer.name),
             time=times.get(layer.name),
-            ceiling_seconds=least_seconds((layer,), ceilings) if ceilings else None,
+            ceiling_seconds=predict_seconds((layer,), ceilings) if ceilings else None,
         )
         for number, layer in enumerate(report.cost.layers, start=1)
     ]

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from onebyone.explainer.ceilings import Ceilings, predict_seconds
 from onebyone.explainer.counterfactual import Counterfactual
 from onebyone.explainer.modules import ModuleCost
-from onebyone.explainer.page.rows import COLOURS, Row, least_seconds
+from onebyone.explainer.page.rows import COLOURS, Row
 from onebyone.explainer.report import Report
-from onebyone.explainer.speed import Ceilings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class Alternative:
 def alternatives_of(report: Report) -> list[Alternative]:
     """Return the network itself, and behind it what it would be without its 1x1s."""
     ceilings = report.speed.ceilings if report.speed else None
-    own = least_seconds(report.cost.layers, ceilings) if ceilings else None
+    own = predict_seconds(report.cost.layers, ceilings) if ceilings else None
     itself = Alternative(
         name="as it is",
         meaning="The network itself.",
@@ -118,7 +118,7 @@ def alternatives_of(report: Report) -> list[Alternative]:
 def _alternative(
     report: Report, one: Counterfactual, ceilings: Ceilings | None, own: float | None
 ) -> Alternative:
-    seconds = least_seconds(one.layers, ceilings) if ceilings else None
+    seconds = predict_seconds(one.layers, ceilings) if ceilings else None
     return Alternative(
         name=one.name,
         meaning=one.meaning,
