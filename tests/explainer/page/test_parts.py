@@ -10,25 +10,29 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from onebyone.explainer.page.advice import advise
 from onebyone.explainer.page.blocks import blocks_of
 from onebyone.explainer.page.exhibits import exhibits_of
-from onebyone.explainer.page.picture import WIDTH, draw_pictures
+from onebyone.explainer.page.picture import _THINNEST, WIDTH, _widths, draw_pictures
 from onebyone.explainer.page.rows import rows_of
 from onebyone.explainer.page.svg import PAINT, to_svg
 from onebyone.explainer.page.work import alternatives_of, module_lines, work_by_role
 from onebyone.explainer.roles import Role
 from onebyone.explainer.speed import LayerTime
 from onebyone.models import ZOO, build_network
+from tests.helpers.oracles import timm
 from tests.helpers.reports import bare_report, sample_report
 
 
 def zoo_report(name):
     with torch.device("meta"):
-        network = build_network(ZOO[name].config).eval()
-    return sample_report(network, 224, model=name)
+        is_ours = name in ZOO
+        network = build_network(ZOO[name].config) if is_ours else timm.create_model(name[5:])
+    return sample_report(network.eval(), 224, model=name)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,8 @@ def test_lines_below_a_line_add_up_to_it(make):
         ("efficientnet_lite0", "InvertedResidual", 15),
         ("inception_resnet_v2", "InceptionResNetB", 20),
         ("googlenet", "Inception", 9),
+        ("timm:convnext_atto", "ConvNeXtBlock", 12),
+        ("timm:inception_v3", "InceptionC", 4),
     ],
 )
 def test_blocks_are_those_that_papers_count(name, kind, count):
@@ -137,7 +143,6 @@ def test_the_picture_is_to_scale(report):
     assert [one.key for one in pictures] == ["macs", "torch", "engine", "even"]
     drawn = list(corners(pictures[0].svg))
     assert [number for number, *_ in drawn] == list(range(len(rows)))
-    scale = max(width / row.layer.macs for (_, width, *_), row in zip(drawn, rows, strict=True))
     for (_, width, before, after), row in zip(drawn, rows, strict=True):
         if width > 3:  # thinner ones are drawn so that they are seen
             assert width == pytest.approx(
@@ -145,10 +150,24 @@ def test_the_picture_is_to_scale(report):
             )
         channels = row.layer.input_shape[1], row.layer.output_shape[1]
         assert (before / after) ** 2 == pytest.approx(channels[0] / channels[1], rel=0.05)
-    assert scale > 0
-    assert sum(width for _, width, *_ in drawn) < WIDTH
+    for picture in pictures:
+        assert WIDTH * 0.9 < sum(width for _, width, *_ in corners(picture.svg)) < WIDTH
     for picture in pictures:
         ElementTree.fromstring(picture.svg)
+
+
+@given(st.lists(st.floats(0, 1e12), min_size=1, max_size=50))
+def test_widths_fill_the_room_in_proportion(sizes):
+    room = 20.0 * len(sizes)
+    widths = _widths(sizes, room)
+    assert min(widths) >= _THINNEST
+    if any(sizes):
+        assert sum(widths) == pytest.approx(room)
+        pairs = [
+            (size, width) for size, width in zip(sizes, widths, strict=True) if width > _THINNEST
+        ]
+        for size, width in pairs:
+            assert width * pairs[0][0] == pytest.approx(size * pairs[0][1])
 
 
 def test_nothing_to_draw_is_no_picture():

@@ -76,5 +76,20 @@ def _find_blocks(
 
 def _is_block(module: ModuleCost, total_macs: int) -> bool:
     is_most = module.repeats == 1 and 2 * module.macs > total_macs and bool(module.children)
-    holds_blocks = any(child.repeats > 1 and len(child.children) > 1 for child in module.children)
-    return not (module.kind in _CONTAINERS or is_most or holds_blocks)
+    return not (module.kind in _CONTAINERS or is_most or _holds_blocks(module))
+
+
+def _holds_blocks(module: ModuleCost) -> bool:
+    """Whether modules of two layers or more, alike and next to each other, lie in a module."""
+    return any(
+        (child.repeats > 1 and _layers(child) > 1)
+        or (child.kind in _CONTAINERS and _holds_blocks(child))
+        for child in module.children
+    )
+
+
+def _layers(module: ModuleCost) -> int:
+    """Return how many modules within a module, or itself, do work of their own."""
+    if not module.children:
+        return int(module.macs > 0)
+    return sum(child.repeats * _layers(child) for child in module.children)

@@ -95,19 +95,30 @@ def _draw(blocks: list[Block], key: str, label: str, measure: Measure) -> str:
 
 def _place(blocks: list[Block], measure: Measure) -> list[list[_Placed]]:
     """Put the layers side by side, as wide as they measure, with a gap between blocks."""
-    rows = [row for block in blocks for row in block.rows]
-    total = sum(map(measure, rows))
-    room = max(WIDTH - _LEFT, _LAYER_WIDTH * len(rows)) - _GAP * len(blocks)
+    sizes = [measure(row) for block in blocks for row in block.rows]
+    room = max(WIDTH - _LEFT, _LAYER_WIDTH * len(sizes)) - _GAP * len(blocks)
+    widths = iter(_widths(sizes, room))
     left, placed = float(_LEFT), []
     for block in blocks:
         layers = []
         for row in block.rows:
-            width = max(_THINNEST, room * measure(row) / total if total else room / len(rows))
-            layers.append(_Placed(row, left, width))
-            left += width
+            layers.append(_Placed(row, left, next(widths)))
+            left += layers[-1].width
         placed.append(layers)
         left += _GAP
     return placed
+
+
+def _widths(sizes: list[float], room: float) -> list[float]:
+    """Share out a width in proportion, but for what would be too thin to be seen."""
+    scale, thin = 0.0, 0
+    while True:
+        wide = [size for size in sizes if size * scale >= _THINNEST] if thin else sizes
+        scale = (room - _THINNEST * (len(sizes) - len(wide))) / (sum(wide) or 1.0)
+        now = sum(size * scale < _THINNEST for size in sizes)
+        if now == thin:
+            return [max(_THINNEST, size * scale) for size in sizes]
+        thin = now
 
 
 def _channels(row: Row) -> tuple[int, int]:
@@ -158,7 +169,7 @@ def _labels(blocks: list[Block], placed: list[list[_Placed]]) -> Iterator[str]:
         yield _bracket(members[0][1], members[-1][2], y, words)
     for name, stage in groupby(spans, key=lambda span: _stage(span[0])):
         members = list(stage)
-        yield _bracket(members[0][1], members[-1][2], y + 20, [name, name.rpartition(".")[2]])
+        yield _bracket(members[0][1], members[-1][2], y + 20, [name])
 
 
 def _stage(block: Block) -> str:
