@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from onebyone.explainer.page import render_page
 from onebyone.explainer.page.advice import advise
 from onebyone.explainer.page.blocks import blocks_of
 from onebyone.explainer.page.exhibits import exhibits_of
@@ -222,7 +223,10 @@ def test_exhibits_have_the_layers_numbers(report):
 
 def test_exhibits_are_left_out_where_there_is_no_room_for_them(report):
     large = replace(report.specimens[0], input=torch.zeros(64, 160, 160))
-    assert len(exhibits_of((report.specimens[0], large, large), rows_of(report))) == 1
+    small = report.specimens[1]
+    shown = exhibits_of((large, small, large), rows_of(report))
+    assert [one["path"] for one in shown] == [small.path]
+    assert "too large for a page" in render_page(replace(report, specimens=(large,)))
 
 
 def test_charts_have_the_pages_colours_and_ids_of_their_own():

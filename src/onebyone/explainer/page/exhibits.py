@@ -20,13 +20,14 @@ def exhibits_of(specimens: tuple[Specimen, ...], rows: list[Row]) -> list[dict[s
     them: three digits are enough to look at, and half as long.
     """
     by_name = {row.layer.name: row for row in rows}
-    exhibits, room = [], _ROOM
+    exhibits: list[dict[str, Any]] = []
+    room = _ROOM
     for one in specimens:
         exhibit = _exhibit(one, by_name.get(one.name))
-        room -= sum(len(exhibit[key]["data"]) for key in ("input", "weight"))
-        if room < 0:
-            break
-        exhibits.append(exhibit)
+        size = sum(len(exhibit[key]["data"]) for key in ("input", "weight"))
+        if size <= room:
+            exhibits.append(exhibit)
+            room -= size
     return exhibits
 
 

@@ -119,6 +119,7 @@ function setUpModules() {
     button.addEventListener("click", () => open(Number(button.dataset.depth)));
   open(2);
   addEventListener("beforeprint", () => open(99));
+  addEventListener("afterprint", () => open(2));
 }
 
 // --- the table of layers ------------------------------------------------------------------------

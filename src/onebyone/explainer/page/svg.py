@@ -75,9 +75,11 @@ def _fit(svg: str, key: str, title: str, description: str) -> str:
     svg = re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{key}-{numbers[m[1]]})", svg)
     head, _, body = svg.partition(">")
     head = re.sub(r' (xmlns:xlink|version|class)="[^"]*"', "", head)
+    width = re.search(r' width="(\d+)', head)
+    assert width, "vl-convert says how wide its drawings are"
     ids = f"{key}-title {key}-desc"
     return (
-        f'{head} class="chart" role="img" aria-labelledby="{ids}">'
+        f'{head} class="chart" style="--width:{width[1]}" role="img" aria-labelledby="{ids}">'
         f'<title id="{key}-title">{escape(title)}</title>'
         f'<desc id="{key}-desc">{escape(description)}</desc>{body}'
     )
