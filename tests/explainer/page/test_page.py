@@ -213,6 +213,8 @@ def test_the_picture_says_what_is_pointed_at(page, report):
     page.focus(".picture-box:not([hidden]) .picture")
     page.keyboard.press("ArrowRight")
     assert report.cost.layers[4].path in page.text_content("#readout")
+    page.keyboard.press("Enter")
+    assert page.text_content("#table tr.here th") == report.cost.layers[4].path
     page.check("input[value=even]")
     widths = page.locator('[data-width="even"] .layer').evaluate_all(
         "layers => layers.map(layer => layer.getBBox().width)"

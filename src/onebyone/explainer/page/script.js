@@ -47,11 +47,24 @@ function setUpPicture() {
     all(`.picture [data-layer="${index}"]`).forEach((one) => one.classList.add("here"));
   }
 
+  // To the layer's line in the table, if the filter lets it be seen.
+  function goTo(index) {
+    const row = all("#table tbody tr").find((one) => Number(one.cells[0].textContent) === index + 1);
+    if (!row || row.hidden) return;
+    all("#table .here").forEach((one) => one.classList.remove("here"));
+    row.classList.add("here");
+    row.scrollIntoView({ block: "center" });
+  }
+
   for (const picture of all(".picture")) {
+    picture.addEventListener("click", (event) => {
+      if (event.target.dataset.layer) goTo(Number(event.target.dataset.layer));
+    });
     picture.addEventListener("pointerover", (event) => {
       if (event.target.dataset.layer) show(Number(event.target.dataset.layer));
     });
     picture.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && here !== null) goTo(here);
       const step = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
       if (!step) return;
       event.preventDefault();
