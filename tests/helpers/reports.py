@@ -62,7 +62,7 @@ def bare_report(network: nn.Module, shape: tuple[int, ...]) -> Report:
         counterfactuals=(),
         information=None,
         nonlinearity=Nonlinearity(
-            layers=(), segments=0, steps=0, changes=None, changes_without=None
+            layers=(), segments=0, steps=0, growth=None, changes=None, changes_without=None
         ),
         speed=None,
         specimens=(),
@@ -101,7 +101,12 @@ def _nonlinearity(cost: CostReport) -> Nonlinearity:
         for one in cost.layers
     ]
     return Nonlinearity(
-        layers=tuple(layers), segments=21, steps=256, changes=2.1e6, changes_without=1.2e6
+        layers=tuple(layers),
+        segments=21,
+        steps=256,
+        growth=0.02,
+        changes=2.1e6,
+        changes_without=1.2e6,
     )
 
 

@@ -4,6 +4,7 @@
 # Altair's methods are made when it is imported, and type checkers cannot see through all of them.
 
 from collections.abc import Iterable
+from math import atan2, degrees, log10
 from typing import Any
 
 from onebyone.explainer.information import Information
@@ -107,6 +108,9 @@ def roofline_chart(rows: list[Row], speed: Speed) -> str:
         mark = alt.Chart(_rows(values)).mark_text(color=PAINT["soft"], aria=False, **place)
         return mark.encode(x=x, y=y, text="text:N")
 
+    # The name of the memory's speed goes along the slope as it is drawn.
+    width, height = 500, 340
+    angle = -degrees(atan2(height * log10(high / low), width * log10(top / bottom)))
     line = [{"x": at, "y": roof(at)} for at in (max(low, low * bottom / roof(low)), ridge, high)]
     # Shapes and not only places tell the two apart, and colours the roles.
     legend = alt.Legend(orient="top", symbolFillColor=PAINT["soft"]) if _is_both(points) else None
@@ -116,9 +120,7 @@ def roofline_chart(rows: list[Row], speed: Speed) -> str:
         .mark_line(color=PAINT["ink"], strokeWidth=1.5, clip=True, aria=False)
         .encode(x=x, y=y),
         name(high, f"computing: {amount(peak * 1e9)}FLOP/s", align="right", dy=-8),
-        name(
-            (low * ridge) ** 0.5, f"memory: {byte_amount(bandwidth)}/s", align="left", dx=10, dy=6
-        ),
+        name((low * ridge) ** 0.5, f"memory: {byte_amount(bandwidth)}/s", angle=angle, dy=-8),
         alt.Chart(_rows(point for point in points if point["y2"] is not None))
         .mark_rule(color=PAINT["soft"], opacity=0.5, aria=False)
         .encode(x=x, y=y, y2="y2:Q"),
@@ -131,7 +133,7 @@ def roofline_chart(rows: list[Row], speed: Speed) -> str:
             color=_painted("paint"),
             description="about:N",
         ),
-    ).properties(width=500, height=340)
+    ).properties(width=width, height=height)
     return to_svg(
         chart,
         key="roofline",
