@@ -110,7 +110,7 @@ def roofline_chart(rows: list[Row], speed: Speed) -> str:
 
     # The name of the memory's speed goes along the slope as it is drawn.
     width, height = 500, 340
-    angle = -degrees(atan2(height * log10(high / low), width * log10(top / bottom)))
+    angle = 360 - degrees(atan2(height * log10(high / low), width * log10(top / bottom)))
     line = [{"x": at, "y": roof(at)} for at in (max(low, low * bottom / roof(low)), ridge, high)]
     # Shapes and not only places tell the two apart, and colours the roles.
     legend = alt.Legend(orient="top", symbolFillColor=PAINT["soft"]) if _is_both(points) else None
