@@ -27,7 +27,7 @@ ALLOWED = {
     "bench": {"errors", "files", "nn", "models", "compiler"},
     "cli": {"errors", "files", "store", "nn", "models", "compiler", "explainer", "bench", ""},
     "__main__": {"cli"},
-    "": {"errors", "lazy", "models", "nn", "compiler"},
+    "": {"errors", "lazy", "models", "nn", "compiler", "explainer"},
 }
 # What only those who ask for it pay for.
 NOT_AT_IMPORT = [
@@ -99,7 +99,9 @@ def test_the_package_is_small_on_its_face():
     assert all(hasattr(onebyone, name) for name in onebyone.__all__)
 
 
-@pytest.mark.parametrize("package", ["onebyone", "onebyone.compiler", "onebyone.models"])
+@pytest.mark.parametrize(
+    "package", ["onebyone", "onebyone.compiler", "onebyone.explainer", "onebyone.models"]
+)
 def test_what_a_package_imports_late_is_what_it_shows_to_type_checkers(package):
     module = importlib.import_module(package)
     path = Path(module.__file__)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from onebyone import models, nn
     from onebyone.compiler import compile_network as compile  # noqa: A004
     from onebyone.errors import FallbackWarning, OneByOneError
+    from onebyone.explainer import explain_network as explain
     from onebyone.models import create_model, load, load_model, open_photo, predict, save
 
 __version__ = version("onebyone")
@@ -18,6 +19,7 @@ __all__ = [
     "__version__",
     "compile",
     "create_model",
+    "explain",
     "load",
     "load_model",
     "models",
@@ -32,6 +34,7 @@ __getattr__, __dir__ = offer(
         "onebyone": "models nn",
         "onebyone.compiler": "compile_network=compile",
         "onebyone.errors": "FallbackWarning OneByOneError",
+        "onebyone.explainer": "explain_network=explain",
         "onebyone.models": "create_model load load_model open_photo predict save",
     },
 )

@@ -17,6 +17,7 @@ from onebyone.cli.bench import bench
 from onebyone.cli.cache import cache
 from onebyone.cli.console import WRONG_USE, print_error, show_notices
 from onebyone.cli.demo import demo
+from onebyone.cli.explain import explain
 from onebyone.cli.models import models
 from onebyone.cli.predict import predict
 from onebyone.errors import OneByOneError
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(models)
 app.command()(predict)
+app.command()(explain)
 app.command()(bench)
 app.command()(demo)
 app.command()(cache)

@@ -21,12 +21,14 @@ class Followed:
             tensors.
         graph: What it computes.
         is_whole: Whether the graph says how layers hang together; else it is islands.
+        dropouts: Names of the nodes whose values dropout is applied to in training.
         notes: What could not be read, or only in part, and why.
     """
 
     network: Callable[..., Any]
     graph: Graph
     is_whole: bool = True
+    dropouts: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 
@@ -49,18 +51,23 @@ def follow(
     network = as_evaluated(model)
     kwargs = dict(kwargs or {})
     try:
-        return Followed(network, capture(network, args, kwargs).graph)
+        captured = capture(network, args, kwargs)
     except OneByOneError as error:
         if not _has_numbers(network, args, kwargs):
             raise
         refusal = str(error)
+    else:
+        return Followed(network, captured.graph, dropouts=captured.dropouts)
     try:
         captured, places = capture_example(network, *_copied(args, kwargs))
     except OneByOneError as error:
         refusal = str(error)
     else:
-        return Followed(network, captured.graph, notes=(_path_note(places),))
-    return Followed(network, _layers(network, args, kwargs), False, (_islands_note(refusal),))
+        return Followed(
+            network, captured.graph, dropouts=captured.dropouts, notes=(_path_note(places),)
+        )
+    graph = _layers(network, args, kwargs)
+    return Followed(network, graph, is_whole=False, notes=(_islands_note(refusal),))
 
 
 def as_evaluated(model: Callable[..., Any]) -> Callable[..., Any]:

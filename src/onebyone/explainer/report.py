@@ -1,6 +1,10 @@
 """What is known of a network's 1x1 convolutions, as one value."""
 
+# pyright: reportImportCycles=false
+# What shows a report is imported when it is asked for.
+
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,21 +57,39 @@ class Report:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Show as tables of at most 100 columns."""
-        raise NotImplementedError
+        """Show as tables of at most 100 columns, without colours."""
+        from rich.console import Console
+
+        from onebyone.explainer.text import WIDTH, show_report
+
+        console = Console(width=WIDTH, file=StringIO(), color_system=None, highlight=False)
+        with console.capture() as captured:
+            console.print(show_report(self))
+        return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it but the specimens, as what JSON can say."""
-        raise NotImplementedError
+        from onebyone.explainer.export import to_json
+
+        return to_json(self)
 
     def to_dataframe(self) -> "DataFrame":
-        """Return a row for each layer.
+        """Return a row for each layer: cost, and where they are known role, time and what is kept.
 
         Raises:
             MissingPackageError: If pandas is not installed.
         """
-        raise NotImplementedError
+        from onebyone.explainer.export import to_dataframe
+
+        return to_dataframe(self)
 
     def to_html(self, path: str | Path) -> None:
-        """Write it as one page that needs no network."""
-        raise NotImplementedError
+        """Write it as one page that needs no network; a file that is there is replaced as a whole.
+
+        Raises:
+            MissingPackageError: If the extra `html` is not installed.
+            OneByOneError: If the file cannot be written.
+        """
+        from onebyone.explainer.page import write_page
+
+        write_page(self, Path(path))

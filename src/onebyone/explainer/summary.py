@@ -5,7 +5,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from onebyone.explainer.cost import LayerKind
-from onebyone.explainer.words import NOUNS, amount, counted, listed, shape_text, times
+from onebyone.explainer.words import PATTERNS, ROLES, amount, counted, listed, shape_text, times
 
 if TYPE_CHECKING:
     from onebyone.explainer.report import Report
@@ -41,15 +41,13 @@ def _roles(report: "Report") -> str:
     roles = Counter(one.role for one in report.pointwise)
     if not roles:
         return ""
-    parts = [counted(roles[role], *NOUNS[role]) for role in NOUNS if roles[role]]
+    parts = [counted(roles[role], *ROLES[role]) for role in ROLES if roles[role]]
     patterns = Counter(one.pattern for one in report.pointwise if one.pattern)
     start = f"They are {listed(parts)}"
     if not patterns:
         return f"{start}."
-    named = listed(
-        [f"{count:,} in {pattern.value} patterns" for pattern, count in patterns.items()]
-    )
-    return f"{start}; {named}."
+    named = [f"{patterns[one]:,} {words}" for one, words in PATTERNS.items() if patterns[one]]
+    return f"{start}; {listed(named)}."
 
 
 def _worth(report: "Report") -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from onebyone.explainer.cost import LayerCost, LayerKind
+from onebyone.explainer.patterns import Pattern
 from onebyone.explainer.roles import Role
 
 CONVENTION = (
@@ -13,7 +14,7 @@ CONVENTION = (
 
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
-NOUNS = {
+ROLES = {
     Role.REDUCE: ("reduction", "reductions"),
     Role.EXPAND: ("expansion", "expansions"),
     Role.MIX: ("mix of equal width", "mixes of equal width"),
@@ -24,6 +25,18 @@ NOUNS = {
     Role.HEAD: ("head", "heads"),
 }
 """Roles in a sentence: one, and several."""
+
+
+PATTERNS = {
+    Pattern.FILTER_EXPANSION: "restore the width of a residual stream, linearly",
+    Pattern.BOTTLENECK: "are in bottlenecks (large, small, large)",
+    Pattern.INVERTED_BOTTLENECK: "are in inverted bottlenecks (small, large, small)",
+    Pattern.INCEPTION: "are in the branches of inception blocks",
+    Pattern.SEPARABLE: "mix what a depthwise convolution gives",
+    Pattern.MLPCONV: "are in mlpconv blocks",
+    Pattern.HEAD_FEATURES: "make the features of the head",
+}
+"""What 1x1s of a pattern do, behind their number."""
 
 
 def amount(number: float, digits: int = 3) -> str:
