@@ -11,6 +11,7 @@ from onebyone.explainer.page.advice import advise
 from onebyone.explainer.page.blocks import blocks_of
 from onebyone.explainer.page.exhibits import exhibits_of
 from onebyone.explainer.page.picture import describe, draw_pictures
+from onebyone.explainer.page.roofline import roofline_chart
 from onebyone.explainer.page.rows import COLOURS, Row, rows_of
 from onebyone.explainer.page.work import alternatives_of, module_lines, work_by_role
 from onebyone.explainer.report import Report
@@ -177,7 +178,7 @@ def _charts(report: Report, rows: list[Row], work: list[Any], alternatives: list
     timed = any(row.time for row in rows)
     return {
         "work": charts.work_chart(work) if work else None,
-        "roofline": charts.roofline_chart(rows, speed) if speed and timed else None,
+        "roofline": roofline_chart(rows, speed) if speed and timed else None,
         "information": (
             charts.information_chart(information, colours)
             if information and information.layers

@@ -1,6 +1,7 @@
 """Altair's charts as SVG that takes its colours from the page's style sheet."""
 
 import re
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
@@ -45,6 +46,20 @@ _CONFIG: dict[str, Any] = {
 }
 
 
+def data_of(values: Iterable[dict[str, Any]]) -> Any:
+    """Return values as what a chart is drawn of."""
+    import altair as alt
+
+    return alt.Data(values=list(values))
+
+
+def painted(colour: str) -> Any:
+    """Return a channel that takes a field's word as the colour itself."""
+    import altair as alt
+
+    return alt.Color(f"{colour}:N", scale=None)
+
+
 def to_svg(chart: Any, *, key: str, title: str, description: str) -> str:
     """Render an Altair chart.
 
@@ -59,9 +74,10 @@ def to_svg(chart: Any, *, key: str, title: str, description: str) -> str:
 
     spec = chart.to_dict()
     spec["config"] = _CONFIG
-    version = re.match(r"v(\d+\.\d+)", altair.SCHEMA_VERSION)
-    assert version, "altair names its version of Vega-Lite"
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=version[1])
+    version = ".".join(altair.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    # An Altair that is newer than the converter: its newest has all that is drawn here.
+    is_known = version in vl_convert.get_vegalite_versions()
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=version if is_known else None)
     return _fit(svg, key, title, description)
 
 
