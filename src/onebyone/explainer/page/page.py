@@ -139,7 +139,7 @@ def _content(report: Report) -> dict[str, Any]:
         "charts": _charts(report, rows, work, alternatives),
         "layers": [_shown(row) for row in rows],
         "columns": [column for column in _COLUMNS if timed or column not in _TIMES],
-        "data": _data(report, rows),
+        "data": report.to_json(),
     }
 
 
@@ -159,16 +159,6 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         if speed.engine_seconds is not None:
             facts.append(("compiled", seconds_amount(speed.engine_seconds)))
     return facts
-
-
-def _data(report: Report, rows: list[Row]) -> dict[str, Any]:
-    """Return what the page gives as JSON."""
-    return {
-        "model": report.model,
-        "totals": {"params": report.cost.params, "macs": report.cost.macs},
-        "layers": [row.record() for row in rows],
-        "not_counted": list(report.cost.not_counted),
-    }
 
 
 def _charts(report: Report, rows: list[Row], work: list[Any], alternatives: list[Any]) -> Any:
