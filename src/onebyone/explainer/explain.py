@@ -85,7 +85,7 @@ def explain_network(
         >>> model = nn.Sequential(nn.Conv2d(8, 4, 1), nn.ReLU(), nn.Conv2d(4, 8, 1))
         >>> report = explain_network(model, torch.zeros(1, 8, 5, 5))
         >>> [(one.role.value, one.activation) for one in report.pointwise], report.cost.macs
-        ([('reduce', 'relu'), ('expand', None)], 1600)
+        ([('reduce', 'relu'), ('head', None)], 1600)
     """
     model = check_network(model)
     args, named = example_arguments(example, kwargs, devices=("cpu", "meta"))

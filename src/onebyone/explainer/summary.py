@@ -28,12 +28,13 @@ def _size(report: "Report") -> str:
     if not layers:
         return f"{start}; none of its {len(cost.layers):,} layers is a 1x1 convolution."
     share = cost.macs_share(LayerKind.POINTWISE)
-    params = sum(layer.params for layer in layers) / cost.params if cost.params else 0.0
-    verb = "does" if len(layers) == 1 else "do"
+    # A layer that runs twice has its numbers once.
+    params = sum({layer.path or layer.name: layer.params for layer in layers}.values())
+    has, does, holds = ("is a", "does", "holds") if len(layers) == 1 else ("are", "do", "hold")
     return (
-        f"{start}; {len(layers):,} of its {counted(len(cost.layers), 'layer', 'layers')} are 1x1 "
-        f"convolutions, which {verb} {share:.1%} of the work and hold {params:.1%} of the "
-        "parameters."
+        f"{start}; {len(layers):,} of its {counted(len(cost.layers), 'layer', 'layers')} {has} 1x1 "
+        f"{'convolution' if len(layers) == 1 else 'convolutions'}, which {does} {share:.1%} of the "
+        f"work and {holds} {params / max(cost.params, 1):.1%} of the parameters."
     )
 
 

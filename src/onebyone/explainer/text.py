@@ -287,7 +287,7 @@ def _counterfactuals_table(report: "Report") -> Table | None:
 
 
 def _information_table(report: "Report") -> RenderableType | None:
-    if report.information is None:
+    if report.information is None or not report.information.layers:
         return None
     table = _table("reduction", "channels", "kept", "best", "random", "rank", "for 99 %", "95 %")
     for layer in report.information.layers:
@@ -317,9 +317,10 @@ def _nonlinearity_table(report: "Report") -> RenderableType | None:
         return None
     behind = [layer for layer in facts.layers if layer.behind_pointwise]
     text = (
-        f"{amount(facts.units)} activation units in {len(facts.layers):,} layers; "
-        f"{amount(sum(layer.units for layer in behind))} of them in {len(behind):,} layers behind "
-        "1x1 convolutions."
+        f"{amount(facts.units)} activation units in "
+        f"{counted(len(facts.layers), 'layer', 'layers')}; "
+        f"{amount(sum(layer.units for layer in behind))} of them in "
+        f"{counted(len(behind), 'layer', 'layers')} behind 1x1 convolutions."
     )
     if facts.changes is not None:
         text += (

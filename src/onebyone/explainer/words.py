@@ -49,7 +49,7 @@ def amount(number: float, digits: int = 3) -> str:
     for size, unit in _UNITS:
         if abs(number) >= size * (1 - 0.5 * 10**-digits):
             return f"{_rounded(number / size, digits)} {unit}"
-    return f"{number:g}"
+    return f"{number:.{digits}g}"
 
 
 def byte_amount(number: float) -> str:
