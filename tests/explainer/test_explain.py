@@ -118,9 +118,8 @@ def test_the_dataframe_has_a_row_for_each_layer():
     report = explain_zoo("resnet18")
     frame = report.to_dataframe()
     assert frame["macs"].sum() == report.cost.macs
-    assert list(frame[frame["role"] == "shortcut"]["path"]) == [
-        layer.path for layer in report.cost.of_kind(LayerKind.POINTWISE)
-    ]
+    shortcuts = frame.query("role == 'shortcut'")["path"].tolist()
+    assert shortcuts == [layer.path for layer in report.cost.of_kind(LayerKind.POINTWISE)]
 
 
 NETWORK = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 4, 1), nn.ReLU()).eval()

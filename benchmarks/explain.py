@@ -1,0 +1,52 @@
+"""How long `onebyone explain` takes, as whole processes; run it on a quiet machine.
+
+    python benchmarks/explain.py [--rounds 5]
+
+Prints seconds from the start of the program to its end, median and range: the plain report, and the
+one with what is seen on 56 crops of sample photos, with its page.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PLAIN = ("resnet50", "inception_resnet_v2", "efficientnet_lite0")
+SEEN = (("resnet50", "random"), ("efficientnet_lite0", "imagenet"))
+
+
+def main() -> None:
+    """Time each command, and print a line for it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="how often a plain report is made")
+    rounds = parser.parse_args().rounds
+    for name in PLAIN:
+        _show(f"explain {name}", [_seconds("explain", name) for _ in range(rounds)])
+    for name, weights in SEEN:
+        command = ("explain", name, "--weights", weights, "--images", "samples")
+        _show(" ".join(command), [_seconds(*command) for _ in range(2)])
+        with tempfile.TemporaryDirectory() as folder:
+            page = Path(folder) / "page.html"
+            whole = (*command, "--html", str(page))
+            _show(f"{' '.join(command)} --html", [_seconds(*whole) for _ in range(2)])
+            print(f"  the page has {page.stat().st_size / 1e6:.2f} MB")
+
+
+def _seconds(*arguments: str) -> float:
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "onebyone", *arguments], check=True, stdout=subprocess.DEVNULL
+    )
+    return time.perf_counter() - start
+
+
+def _show(what: str, seconds: list[float]) -> None:
+    middle = statistics.median(seconds)
+    print(f"{what}: {middle:.2f} s ({min(seconds):.2f} to {max(seconds):.2f}, {len(seconds)} runs)")
+
+
+if __name__ == "__main__":
+    main()
