@@ -32,7 +32,7 @@ def main() -> None:
             page = Path(folder) / "page.html"
             whole = (*command, "--html", str(page))
             _show(f"{' '.join(command)} --html", [_seconds(*whole) for _ in range(2)])
-            print(f"  the page has {page.stat().st_size / 1e6:.2f} MB")
+            print(f"  the page has {page.stat().st_size / 1e6:.2f} MB")  # noqa: T201
 
 
 def _seconds(*arguments: str) -> float:
@@ -45,7 +45,8 @@ def _seconds(*arguments: str) -> float:
 
 def _show(what: str, seconds: list[float]) -> None:
     middle = statistics.median(seconds)
-    print(f"{what}: {middle:.2f} s ({min(seconds):.2f} to {max(seconds):.2f}, {len(seconds)} runs)")
+    spread = f"{min(seconds):.2f} to {max(seconds):.2f}, {len(seconds)} runs"
+    print(f"{what}: {middle:.2f} s ({spread})")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def test_json_has_what_is_promised():
 def test_the_dataframe_has_a_row_for_each_layer():
     report = explain_zoo("resnet18")
     frame = report.to_dataframe()
-    assert frame["macs"].sum() == report.cost.macs
+    assert int(frame["macs"].sum()) == report.cost.macs
     shortcuts = frame.query("role == 'shortcut'")["path"].tolist()
     assert shortcuts == [layer.path for layer in report.cost.of_kind(LayerKind.POINTWISE)]
 
