@@ -4,14 +4,14 @@ import torch
 from torch import nn
 
 from onebyone.explainer.cost import CostReport, LayerKind, count_graph
-from onebyone.explainer.counterfactual import find_counterfactuals
+from onebyone.explainer.counterfactuals.counterfactual import find_counterfactuals
 from onebyone.explainer.information import Information, Kept
 from onebyone.explainer.modules import group_by_module
 from onebyone.explainer.nonlinearity import ActivationLayer, Nonlinearity
 from onebyone.explainer.report import Report
-from onebyone.explainer.roles import Pointwise, Role, find_roles, find_triples
 from onebyone.explainer.specimen import Specimen
 from onebyone.explainer.speed import Ceilings, LayerTime, Speed
+from onebyone.explainer.structure.roles import Pointwise, Role, find_roles, find_triples
 from onebyone.graph import capture
 
 CEILINGS = Ceilings(macs_per_second=6e10, bytes_per_second=1.2e10)

@@ -12,14 +12,13 @@ from onebyone.bench.measure import Watch, unwatched
 from onebyone.compiler import usable_cores
 from onebyone.errors import OneByOneError, first_line
 from onebyone.explainer.cost import CostReport, count_graph
-from onebyone.explainer.counterfactual import find_counterfactuals
+from onebyone.explainer.counterfactuals.counterfactual import find_counterfactuals
 from onebyone.explainer.follow import Followed, follow
 from onebyone.explainer.information import measure_information
 from onebyone.explainer.memory import NOTHING_HELD
 from onebyone.explainer.modules import group_by_module
 from onebyone.explainer.nonlinearity import count_activations, measure_nonlinearity
 from onebyone.explainer.report import Report
-from onebyone.explainer.roles import find_roles, find_triples
 from onebyone.explainer.samples import (
     Images,
     fit_preprocess,
@@ -29,6 +28,7 @@ from onebyone.explainer.samples import (
 )
 from onebyone.explainer.specimen import take_specimens
 from onebyone.explainer.speed import measure_speed
+from onebyone.explainer.structure.roles import find_roles, find_triples
 from onebyone.graph import Graph
 from onebyone.graph.example import check_network, example_arguments
 from onebyone.models import ModelCard, Preprocess

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onebyone.explainer.cost import CostReport
-from onebyone.explainer.counterfactual import Counterfactual
+from onebyone.explainer.counterfactuals.counterfactual import Counterfactual
 from onebyone.explainer.information import Information
 from onebyone.explainer.modules import ModuleCost
 from onebyone.explainer.nonlinearity import Nonlinearity
-from onebyone.explainer.roles import Pointwise, Triple
 from onebyone.explainer.specimen import Specimen
 from onebyone.explainer.speed import Speed
+from onebyone.explainer.structure.roles import Pointwise, Triple
 
 if TYPE_CHECKING:
     from pandas import DataFrame

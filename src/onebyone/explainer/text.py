@@ -12,8 +12,8 @@ from rich.text import Text
 
 from onebyone.explainer.cost import LayerCost
 from onebyone.explainer.modules import ModuleCost
-from onebyone.explainer.roles import Pointwise, Role
 from onebyone.explainer.speed import LayerTime
+from onebyone.explainer.structure.roles import Pointwise, Role
 from onebyone.explainer.summary import summarize
 from onebyone.explainer.words import (
     CONVENTION,

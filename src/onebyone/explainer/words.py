@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from onebyone.explainer.cost import LayerCost, LayerKind
-from onebyone.explainer.patterns import Pattern
-from onebyone.explainer.roles import Role
+from onebyone.explainer.structure.patterns import Pattern
+from onebyone.explainer.structure.roles import Role
 
 CONVENTION = (
     "Multiply-adds (MACs) are those of convolutions, linear layers and other matrix products that "

@@ -22,8 +22,8 @@ from onebyone.explainer.page.picture import _THINNEST, WIDTH, _widths, draw_pict
 from onebyone.explainer.page.rows import rows_of
 from onebyone.explainer.page.svg import PAINT, to_svg
 from onebyone.explainer.page.work import alternatives_of, module_lines, work_by_role
-from onebyone.explainer.roles import Role
 from onebyone.explainer.speed import LayerTime
+from onebyone.explainer.structure.roles import Role
 from onebyone.models import ZOO, build_network
 from tests.helpers.oracles import timm
 from tests.helpers.reports import bare_report, sample_report

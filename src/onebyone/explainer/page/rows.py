@@ -6,8 +6,8 @@ from typing import Any
 from onebyone.explainer.ceilings import predict_seconds
 from onebyone.explainer.cost import LayerCost, LayerKind
 from onebyone.explainer.report import Report
-from onebyone.explainer.roles import Pointwise, Role
 from onebyone.explainer.speed import LayerTime
+from onebyone.explainer.structure.roles import Pointwise, Role
 
 COLOURS: dict[str, str] = {
     **{role: role.name.lower() for role in Role},

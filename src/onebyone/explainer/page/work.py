@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onebyone.explainer.ceilings import Ceilings, predict_seconds
-from onebyone.explainer.counterfactual import Counterfactual
+from onebyone.explainer.counterfactuals.counterfactual import Counterfactual
 from onebyone.explainer.modules import ModuleCost
 from onebyone.explainer.page.rows import COLOURS, Row
 from onebyone.explainer.report import Report

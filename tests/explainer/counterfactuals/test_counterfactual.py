@@ -10,12 +10,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from onebyone.explainer.cost import LayerKind, count_graph
-from onebyone.explainer.counterfactual import find_counterfactuals
+from onebyone.explainer.counterfactuals.counterfactual import find_counterfactuals
 from onebyone.graph import Graph, capture
 from onebyone.models import ZOO, build_network
 from onebyone.models.resnet import ResNetConfig
 from onebyone.nn import Bottleneck
-from tests.explainer.test_roles import island
+from tests.explainer.structure.test_roles import island
 from tests.helpers.oracles import timm
 
 ONE, TWO = "one k x k at the outer width", "two k x k at the outer width"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import dropwhile
 from typing import TypeGuard
 
-from onebyone.explainer.behind import look_behind
-from onebyone.explainer.wiring import Wiring
+from onebyone.explainer.structure.behind import look_behind
+from onebyone.explainer.structure.wiring import Wiring
 from onebyone.graph import Convolution, Node, Pool
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from math import prod
 
-from onebyone.explainer.chains import Chain
-from onebyone.explainer.changes import (
+from onebyone.explainer.cost import CostReport
+from onebyone.explainer.counterfactuals.changes import (
     Changes,
     bottlenecks,
     dense_chain,
@@ -12,9 +12,9 @@ from onebyone.explainer.changes import (
     norm_params,
     norms_per_channel,
 )
-from onebyone.explainer.cost import CostReport
-from onebyone.explainer.patterns import Pattern
-from onebyone.explainer.wiring import Residual, Wiring
+from onebyone.explainer.structure.chains import Chain
+from onebyone.explainer.structure.patterns import Pattern
+from onebyone.explainer.structure.wiring import Residual, Wiring
 from onebyone.graph import Arithmetic, Concat, Convolution, Node, Opaque, Reshape, Slice
 
 

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from onebyone.explainer.patterns import Pattern
-from onebyone.explainer.roles import Role, find_roles, find_triples
+from onebyone.explainer.structure.patterns import Pattern
+from onebyone.explainer.structure.roles import Role, find_roles, find_triples
 from onebyone.graph import Convolution, Graph, Input, capture
 from onebyone.models import ZOO, build_network
 from tests.helpers.oracles import timm

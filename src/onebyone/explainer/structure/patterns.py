@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from itertools import permutations
 
-from onebyone.explainer.behind import look_behind
-from onebyone.explainer.chains import chains, is_spatial, only_feeds, pointwise
-from onebyone.explainer.wiring import Wiring
+from onebyone.explainer.structure.behind import look_behind
+from onebyone.explainer.structure.chains import chains, is_spatial, only_feeds, pointwise
+from onebyone.explainer.structure.wiring import Wiring
 from onebyone.graph import (
     Activation,
     Arithmetic,

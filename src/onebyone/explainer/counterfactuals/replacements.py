@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from onebyone.explainer.chains import is_spatial, only_feeds, pointwise
-from onebyone.explainer.changes import (
+from onebyone.explainer.cost import CostReport, LayerKind
+from onebyone.explainer.counterfactuals.changes import (
     Changes,
     bottlenecks,
     dense,
@@ -11,9 +11,9 @@ from onebyone.explainer.changes import (
     inside,
     norms_per_channel,
 )
-from onebyone.explainer.cost import CostReport, LayerKind
-from onebyone.explainer.patterns import Pattern
-from onebyone.explainer.wiring import Wiring
+from onebyone.explainer.structure.chains import is_spatial, only_feeds, pointwise
+from onebyone.explainer.structure.patterns import Pattern
+from onebyone.explainer.structure.wiring import Wiring
 from onebyone.graph import Convolution
 
 _BOTH = (Pattern.BOTTLENECK, Pattern.INVERTED_BOTTLENECK)

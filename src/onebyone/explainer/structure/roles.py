@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from onebyone.explainer.behind import look_behind
-from onebyone.explainer.chains import pointwise
-from onebyone.explainer.patterns import Pattern, find_patterns, keeps_scores, leads_out
-from onebyone.explainer.wiring import Residual, Wiring
+from onebyone.explainer.structure.behind import look_behind
+from onebyone.explainer.structure.chains import pointwise
+from onebyone.explainer.structure.patterns import Pattern, find_patterns, keeps_scores, leads_out
+from onebyone.explainer.structure.wiring import Residual, Wiring
 from onebyone.graph import (
     Activation,
     Arithmetic,

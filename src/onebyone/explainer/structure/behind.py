@@ -4,7 +4,7 @@ import operator
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from onebyone.explainer.wiring import Wiring
+from onebyone.explainer.structure.wiring import Wiring
 from onebyone.graph import (
     Activation,
     Arithmetic,

@@ -6,17 +6,17 @@ The answer depends on what comes in their place, so each has a name.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onebyone.explainer.basic_blocks import as_basic_blocks
-from onebyone.explainer.changes import Changes, weight_key
 from onebyone.explainer.cost import CostReport, LayerCost
-from onebyone.explainer.replacements import (
+from onebyone.explainer.counterfactuals.basic_blocks import as_basic_blocks
+from onebyone.explainer.counterfactuals.changes import Changes, weight_key
+from onebyone.explainer.counterfactuals.replacements import (
     at_the_outer_width,
     dense_for_separable,
     larger_kernels,
     twice_at_the_outer_width,
     without_reductions,
 )
-from onebyone.explainer.wiring import Wiring
+from onebyone.explainer.structure.wiring import Wiring
 from onebyone.graph import Graph
 
 

@@ -6,10 +6,10 @@ from math import prod
 
 from torch import Tensor
 
-from onebyone.explainer.chains import Chain, chains
 from onebyone.explainer.cost import LayerCost, LayerKind
-from onebyone.explainer.patterns import Pattern, find_patterns
-from onebyone.explainer.wiring import Wiring
+from onebyone.explainer.structure.chains import Chain, chains
+from onebyone.explainer.structure.patterns import Pattern, find_patterns
+from onebyone.explainer.structure.wiring import Wiring
 from onebyone.graph import BatchNorm, Convolution, LayerNorm, Node, Pair, Shape
 
 
