@@ -2,8 +2,8 @@
 
     python benchmarks/pictures.py [--folder docs/images]
 
-Needs the extra `html`, Playwright for Python, and a program `chromium` or `chromium-browser`. Run it
-on a quiet machine: one of the pictures shows times.
+Needs the extra `html`, Playwright for Python, and a program `chromium` or `chromium-browser`. Run
+it on a quiet machine: one of the pictures shows times.
 """
 
 import argparse
