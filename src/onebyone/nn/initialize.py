@@ -6,7 +6,7 @@ from torch import nn
 
 
 def initialize_weights(network: nn.Module) -> None:
-    """Give every layer the start that ReLU networks train well from.
+    """Give every layer the start that ReLU networks train well from; none, on the meta device.
 
     Convolutions: normal with variance `2 / fan_out`, which keeps the gradients' variance through a
     ReLU (He et al., arXiv 1502.01852, equation 14); with groups, a channel fans out to the outputs
@@ -16,6 +16,8 @@ def initialize_weights(network: nn.Module) -> None:
     Side effects:
         Overwrites the parameters of `network`, drawing from torch's global random generator.
     """
+    if any(parameter.is_meta for parameter in network.parameters()):
+        return  # without numbers there is nothing to draw, and drawing would load TorchDynamo
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.out_channels // module.groups * prod(module.kernel_size)
