@@ -57,7 +57,8 @@ def demo() -> None:
         f"\nA 1x1 convolution applies one small matrix to the channels of every pixel. They are "
         f"{len(cost.of_kind(LayerKind.POINTWISE))} of the {len(cost.layers)} layers here and do "
         f"{cost.macs_share(LayerKind.POINTWISE):.0%} of the work.\n\n"
-        f"Your turn:  onebyone predict {MODEL} PHOTO...\n"
+        f"Your turn:  onebyone explain {MODEL} --html report.html\n"
+        f"            onebyone predict {MODEL} PHOTO...\n"
         "            onebyone models"
     )
 
