@@ -4,7 +4,7 @@
 
 Prints seconds from the start of the program to its end, median and range: the plain report, and the
 one with what is seen on 56 crops of sample photos, with its page. Python's own cache of modules is
-used, as in an installation; the first run of each command is not counted.
+used, as in an installation; the first run of each plain report is not counted.
 """
 
 import argparse
@@ -26,14 +26,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often a plain report is made")
     rounds = parser.parse_args().rounds
     for name in PLAIN:
-        _show(f"explain {name}", [_seconds("explain", name) for _ in range(rounds + 1)])
+        _show(f"explain {name}", [_seconds("explain", name) for _ in range(rounds + 1)][1:])
     for name, weights in SEEN:
         command = ("explain", name, "--weights", weights, "--images", "samples")
-        _show(" ".join(command), [_seconds(*command) for _ in range(3)])
+        _show(" ".join(command), [_seconds(*command) for _ in range(2)])
         with tempfile.TemporaryDirectory() as folder:
             page = Path(folder) / "page.html"
             whole = (*command, "--html", str(page))
-            _show(f"{' '.join(command)} --html", [_seconds(*whole) for _ in range(3)])
+            _show(f"{' '.join(command)} --html", [_seconds(*whole) for _ in range(2)])
             print(f"  the page has {page.stat().st_size / 1e6:.2f} MB")  # noqa: T201
 
 
@@ -50,7 +50,6 @@ def _seconds(*arguments: str) -> float:
 
 
 def _show(what: str, seconds: list[float]) -> None:
-    seconds = seconds[1:]
     middle = statistics.median(seconds)
     spread = f"{min(seconds):.2f} to {max(seconds):.2f}, {len(seconds)} runs"
     print(f"{what}: {middle:.2f} s ({spread})")  # noqa: T201

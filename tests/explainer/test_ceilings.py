@@ -2,13 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from onebyone.bench.threads import on_threads
 from onebyone.explainer import count_cost
-from onebyone.explainer.ceilings import (
-    Ceilings,
-    measure_ceilings,
-    on_threads,
-    predict_seconds,
-)
+from onebyone.explainer.ceilings import Ceilings, measure_ceilings, predict_seconds
 
 CEILINGS = Ceilings(macs_per_second=100.0, bytes_per_second=10.0)
 

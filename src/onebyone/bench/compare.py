@@ -1,13 +1,10 @@
 """One network on several engines: checked against float64, then timed in turn."""
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
-
-import torch
 
 from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
 from onebyone.bench.measure import (
@@ -22,6 +19,7 @@ from onebyone.bench.measure import (
 )
 from onebyone.bench.peers import OURS, Engine, Runner
 from onebyone.bench.subject import Subject
+from onebyone.bench.threads import on_threads
 from onebyone.errors import OneByOneError, first_line, located, summary
 
 _EXTRA = ("onnx", "onnxscript", "onnxruntime", "openvino")
@@ -112,7 +110,7 @@ def compare(
     remarks: dict[str, str] = {}
     runners: dict[str, Runner] = {}
     errors: dict[str, float] = {}
-    with _torch_threads(threads):
+    with on_threads(threads):
         with located(subject.name):
             expected = float64_output(subject.network, images)
         for engine in watch(engines, f"building {subject.name}"):
@@ -163,13 +161,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRA:
         return f"{error.name} is not installed: pip install 'onebyone[bench]'"
     return first_line(error) if isinstance(error, OneByOneError) else summary(error)
-
-
-@contextmanager
-def _torch_threads(threads: int) -> Generator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

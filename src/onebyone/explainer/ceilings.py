@@ -1,13 +1,13 @@
 """What this machine can do at most, and how long work takes at that rate."""
 
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
+from onebyone.bench.threads import on_threads
 from onebyone.explainer.cost import LayerCost
 
 PRODUCT_SIZES = (384, 1024)
@@ -65,17 +65,6 @@ def measure_ceilings(threads: int) -> Ceilings:
             macs_per_second=max(rates),
             bytes_per_second=moved_bytes / _best_seconds(lambda: copy.copy_(source)),
         )
-
-
-@contextmanager
-def on_threads(threads: int) -> Generator[None]:
-    """Let PyTorch use some number of threads meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def seconds_of(call: Callable[[], object]) -> float:

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from onebyone.bench.threads import on_threads
 from onebyone.errors import ModelError, OneByOneError, first_line
 from onebyone.explainer.ceilings import Ceilings as Ceilings
-from onebyone.explainer.ceilings import measure_ceilings, on_threads, seconds_of
+from onebyone.explainer.ceilings import measure_ceilings, seconds_of
 from onebyone.explainer.cost import LayerCost, count_graph
 from onebyone.graph import Convolution, Graph, Input, Node, run_node
 
