@@ -37,6 +37,7 @@ ALLOWED = {
     "explain --help": (NOTHING, 0),
     "explain resnet52": (NOTHING, 2),
     "explain resnet50 --images nowhere": (NOTHING, 2),
+    "explain resnet50 --images tests": (NOTHING, 2),
     "explain resnet50 --input 3by224": (NOTHING, 2),
     "explain resnet50 --html nowhere/page.html": (NOTHING, 2),
     "explain nin_cifar10": ({"torch"}, 0),

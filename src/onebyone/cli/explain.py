@@ -219,8 +219,13 @@ def _check_page(path: Path) -> None:
 
 
 def _check_images(images: str) -> None:
-    if images != SAMPLES and not Path(images).is_dir():
+    if images == SAMPLES:
+        return
+    if not Path(images).is_dir():
         raise PhotoError(
             f"--images: a folder of photos was wanted, or '{SAMPLES}' for the demo's; "
             f"{images} is no folder"
         )
+    from onebyone.models import find_photos
+
+    find_photos(images)

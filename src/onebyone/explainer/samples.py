@@ -10,7 +10,7 @@ from torch import Tensor
 
 from onebyone.errors import PhotoError, ShapeError
 from onebyone.graph import Graph, Shape
-from onebyone.models import Preprocess, check_photo, open_photo
+from onebyone.models import Preprocess, find_photos, open_photo
 from onebyone.models.samples import SAMPLE_PHOTOS
 
 MAX_IMAGES = 64
@@ -119,16 +119,7 @@ def folder_images(folder: str | Path, preprocess: Preprocess, *, limit: int = MA
     Raises:
         PhotoError: If it is no folder, or has no photo that can be read.
     """
-    folder = Path(folder)
-    files = _files(folder)
-    skipped = {file: why for file in files if (why := _why_not(file))}
-    photos = [file for file in files if file not in skipped]
-    if not photos:
-        first = next(iter(skipped.values()), "it is empty")
-        raise PhotoError(
-            f"{folder} has no photo that can be read ({first}); name a folder with JPEGs, PNGs or "
-            "the like"
-        )
+    photos, skipped = find_photos(folder)
     images = _crops_of(photos, preprocess, limit=limit, of=f"photo in {folder}")
     return replace(images, skipped=(*skipped.values(), *images.skipped))
 
@@ -216,27 +207,6 @@ def _source(photos: int, crops: int, of: str) -> str:
     noun, _, place = of.partition(" in ")
     what = f"{photos} {noun}{'s' if photos > 1 else ''}{f' in {place}' if place else ''}"
     return what if crops == 1 else f"{crops} crops of {'each of ' if photos > 1 else ''}{what}"
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return sorted(
-            file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")
-        )
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise PhotoError(
-            f"{folder}: a folder of photos was wanted, and it cannot be read ({reason})"
-        ) from error
-
-
-def _why_not(file: Path) -> str:
-    """Return why a file is no photo to open, by its first bytes; "" if it is one."""
-    try:
-        check_photo(file)
-    except PhotoError as error:
-        return str(error)
-    return ""
 
 
 def _evenly(files: Sequence[Path], most: int) -> Sequence[Path]:

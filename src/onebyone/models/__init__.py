@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from onebyone.models.create import create_model
     from onebyone.models.families import build_network
     from onebyone.models.network import Network, NetworkConfig
-    from onebyone.models.photo import check_photo, open_photo
+    from onebyone.models.photo import check_photo, find_photos, open_photo
     from onebyone.models.prediction import ClassScore, Prediction, predict
     from onebyone.models.preprocess import Preprocess
     from onebyone.models.reference import check_reference, default_weights
@@ -33,6 +33,7 @@ __all__ = [
     "create_model",
     "default_weights",
     "find_model",
+    "find_photos",
     "load",
     "load_model",
     "load_untrained",
@@ -49,7 +50,7 @@ __getattr__, __dir__ = offer(
         "onebyone.models.create": "create_model",
         "onebyone.models.families": "build_network",
         "onebyone.models.network": "Network NetworkConfig",
-        "onebyone.models.photo": "check_photo open_photo",
+        "onebyone.models.photo": "check_photo find_photos open_photo",
         "onebyone.models.prediction": "ClassScore Prediction predict",
         "onebyone.models.preprocess": "Preprocess",
         "onebyone.models.reference": "check_reference default_weights",

@@ -47,6 +47,39 @@ def check_photo(path: str | Path) -> None:
         pass
 
 
+def find_photos(folder: str | Path) -> tuple[tuple[Path, ...], dict[Path, str]]:
+    """Return a folder's photos in the order of their names, and why its other files are none.
+
+    Files are looked at by their first bytes; hidden ones, and folders within, are not.
+
+    Raises:
+        PhotoError: If it is no folder, or has no photo.
+    """
+    folder = Path(folder)
+    try:
+        files = sorted(
+            file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")
+        )
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PhotoError(
+            f"{folder}: a folder of photos was wanted, and it cannot be read ({reason})"
+        ) from error
+    refused: dict[Path, str] = {}
+    for file in files:
+        try:
+            check_photo(file)
+        except PhotoError as error:
+            refused[file] = str(error)
+    if len(refused) == len(files):
+        first = next(iter(refused.values()), "it is empty")
+        raise PhotoError(
+            f"{folder} has no photo that can be read ({first}); name a folder with JPEGs, PNGs or "
+            "the like"
+        )
+    return tuple(file for file in files if file not in refused), refused
+
+
 @contextmanager
 def _opened(path: Path) -> Generator[ImageFile.ImageFile]:
     """Give the photo in a file, of a kind to be read; it is unpacked when it is first looked at."""
