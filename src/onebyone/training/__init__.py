@@ -1,0 +1,1 @@
+"""Training the zoo's networks, and a user's own."""
