@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from functools import partial
 from string import ascii_lowercase
+from typing import get_args
 
 from torch import Tensor, nn
 
-from onebyone.models.network import Network, NetworkConfig
+from onebyone.errors import check_choice
+from onebyone.models.network import Network, NetworkConfig, StemKind
 from onebyone.nn import ConvUnit, Inception, InceptionWidths, initialize_weights
 
 STAGES: tuple[tuple[InceptionWidths, ...], ...] = (
@@ -35,6 +37,8 @@ class GoogLeNetConfig(NetworkConfig):
 
     Attributes:
         stem: Widths of the three convolutions at the start.
+        stem_kind: "7x7" has a step of 2 and a max pool of step 2 behind it; "3x3" keeps the grid,
+            for small images.
         stages: Widths of the inception blocks of each stage; a max pool lies between two stages.
         kernel_size5: Kernel of the "5x5" branches: 3 in torchvision's weights, 5 in the paper.
         last_pool_size: Window of the last max pool: 2 with torchvision's weights, 3 in the paper.
@@ -44,6 +48,7 @@ class GoogLeNetConfig(NetworkConfig):
     """
 
     stem: tuple[int, int, int] = (64, 64, 192)
+    stem_kind: StemKind = "7x7"
     stages: tuple[tuple[InceptionWidths, ...], ...] = STAGES
     kernel_size5: int = 3
     last_pool_size: int = 2
@@ -60,6 +65,9 @@ class GoogLeNet(Network):
     them where there is one, and VGG's authors found that without it they did not help
     (arXiv 1409.1556, section 4.1).
 
+    Raises:
+        UnknownNameError: If `stem_kind` is no word that it may be.
+
     Source: Szegedy et al., Going deeper with convolutions (arXiv 1409.4842), table 1.
     """
 
@@ -68,10 +76,13 @@ class GoogLeNet(Network):
 
     def __init__(self, config: GoogLeNetConfig) -> None:
         super().__init__(config)
+        check_choice("stem_kind", config.stem_kind, get_args(StemKind))
         norm = partial(nn.BatchNorm2d, eps=config.norm_eps) if config.has_norm else None
         s1, s2, s3 = config.stem
-        self.conv1 = ConvUnit(3, s1, 7, stride=2, norm=norm)
-        self.maxpool1 = _halve(3)
+        has_steps = config.stem_kind == "7x7"
+        kernel_size, stride = (7, 2) if has_steps else (3, 1)
+        self.conv1 = ConvUnit(config.in_channels, s1, kernel_size, stride=stride, norm=norm)
+        self.maxpool1 = _halve(3) if has_steps else nn.Identity()
         self.conv2 = ConvUnit(s1, s2, 1, norm=norm)
         self.conv3 = ConvUnit(s2, s3, 3, norm=norm)
         self.maxpool2 = _halve(3)

@@ -81,7 +81,7 @@ class InceptionResNetV2(Network):
         super().__init__(config)
         norm = partial(nn.BatchNorm2d, eps=config.norm_eps)
         s1, s2, s3, s4, s5 = config.stem
-        self.conv2d_1a = ConvUnit(3, s1, 3, stride=2, padding=0, norm=norm)
+        self.conv2d_1a = ConvUnit(config.in_channels, s1, 3, stride=2, padding=0, norm=norm)
         self.conv2d_2a = ConvUnit(s1, s2, 3, padding=0, norm=norm)
         self.conv2d_2b = ConvUnit(s2, s3, 3, norm=norm)
         self.maxpool_3a = nn.MaxPool2d(3, stride=2)

@@ -44,6 +44,7 @@ class MobileNetConfig(NetworkConfig):
     Attributes:
         stages: The blocks between stem and head.
         stem_channels: Width behind the 3x3 stem.
+        stem_stride: Step of the stem.
         head_channels: Width of the last 1x1.
         padding: "symmetric" is PyTorch's rule, "same" TensorFlow's. Weights trained with one give
             wrong scores with the other, and no error.
@@ -53,6 +54,7 @@ class MobileNetConfig(NetworkConfig):
 
     stages: tuple[MobileStage, ...]
     stem_channels: int = 32
+    stem_stride: int = 2
     head_channels: int = 1280
     padding: Padding = "symmetric"
     norm_eps: float = 1e-5
@@ -74,7 +76,13 @@ class MobileNet(Network):
     def __init__(self, config: MobileNetConfig) -> None:
         super().__init__(config)
         norm = partial(nn.BatchNorm2d, eps=config.norm_eps)
-        self.conv_stem = padded_conv(3, config.stem_channels, 3, stride=2, padding=config.padding)
+        self.conv_stem = padded_conv(
+            config.in_channels,
+            config.stem_channels,
+            3,
+            stride=config.stem_stride,
+            padding=config.padding,
+        )
         self.bn1 = norm(config.stem_channels)
         self.act1 = relu6()
         stages: list[nn.Module] = []

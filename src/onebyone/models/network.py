@@ -1,11 +1,15 @@
 """What every network of the zoo offers."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from onebyone.models.card import ModelCard
+
+
+StemKind = Literal["7x7", "3x3"]
+"""How a network begins: by shrinking photos four times, or by keeping the grid of small images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,9 +18,11 @@ class NetworkConfig:
 
     Attributes:
         num_classes: Scores that come out.
+        in_channels: Channels of an image: 3 for colours, 1 for grey.
     """
 
     num_classes: int = 1000
+    in_channels: int = 3
 
 
 class Network(nn.Module):
@@ -27,7 +33,7 @@ class Network(nn.Module):
         config: What the network was built from.
         card: How to use it: preprocessing, class names, origin of the weights.
 
-    Shape: `(N, 3, H, W) -> (N, config.num_classes)`, scores before any softmax.
+    Shape: `(N, config.in_channels, H, W) -> (N, config.num_classes)`, scores before any softmax.
     """
 
     family: ClassVar[str]

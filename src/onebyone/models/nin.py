@@ -62,7 +62,7 @@ class NiN(Network):
         for stage in config.stages:
             check_choice("pool", stage.pool or "max", _POOLS)
         *body, last = config.stages
-        channels = 3
+        channels = config.in_channels
         stages: list[nn.Module] = []
         for stage in body:
             stages.append(_make_stage(channels, stage, stage.channels))

@@ -103,6 +103,33 @@ def _resnets() -> Iterable[ModelSpec]:
         yield ModelSpec(name=name, config=config, weights=weights, architectures={name: config})
 
 
+# name: (kind of block, blocks in each of three stages, width of the residual stream)
+_SMALL_RESNETS: dict[str, tuple[BlockKind, int, Sizes]] = {
+    "resnet20": ("basic", 3, (16, 32, 64)),
+    "resnet32": ("basic", 5, (16, 32, 64)),
+    "resnet44": ("basic", 7, (16, 32, 64)),
+    "resnet56": ("basic", 9, (16, 32, 64)),
+    "resnet110": ("basic", 18, (16, 32, 64)),
+    "resnet164": ("preact_bottleneck", 18, (64, 128, 256)),
+}
+
+
+def _small_resnets() -> Iterable[ModelSpec]:
+    """Give the papers' networks for CIFAR-10: their shortcuts add zeros, bottlenecks project."""
+    for name, (block, blocks, out_channels) in _SMALL_RESNETS.items():
+        config = ResNetConfig(
+            num_classes=10,
+            block=block,
+            blocks=(blocks,) * 3,
+            hidden_channels=(16, 32, 64),
+            out_channels=out_channels,
+            stem_kind="3x3",
+            stem_channels=16,
+            shortcut="zeros",
+        )
+        yield ModelSpec(name=name, config=config, input_size=32)
+
+
 def _inceptions() -> Iterable[ModelSpec]:
     config = InceptionResNetV2Config()
     yield ModelSpec(
@@ -277,7 +304,16 @@ def _lites() -> Iterable[ModelSpec]:
         )
 
 
-ZOO = index_by_name((*_resnets(), *_inceptions(), *_nins(), *_mobilenets(), *_lites()))
+ZOO = index_by_name(
+    (
+        *_resnets(),
+        *_small_resnets(),
+        *_inceptions(),
+        *_nins(),
+        *_mobilenets(),
+        *_lites(),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

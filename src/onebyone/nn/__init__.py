@@ -17,7 +17,7 @@ from onebyone.nn.initialize import initialize_weights
 from onebyone.nn.inverted_residual import DepthwiseSeparable, InvertedResidual, padded_conv
 from onebyone.nn.nin import MlpConv
 from onebyone.nn.pointwise import PointwiseConv2d
-from onebyone.nn.residual import BasicBlock, Bottleneck
+from onebyone.nn.residual import BasicBlock, Bottleneck, PreactBottleneck
 from onebyone.nn.same_padding import SamePaddingConv2d
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "InvertedResidual",
     "MlpConv",
     "PointwiseConv2d",
+    "PreactBottleneck",
     "Reduction",
     "ReductionA",
     "ReductionB",
