@@ -8,6 +8,7 @@ OneByOneError                  everything below; the command line prints its tex
 ├── WeightsError               weights or a checkpoint that cannot be read, or do not fit
 ├── PhotoError                 a photo that cannot be read, or would be read wrongly
 ├── CacheError                 a folder or a file of the cache that cannot be used, or must not be
+├── TrainingError              a training that cannot begin, go on or be kept
 ├── CompileError               a network that could not be turned into machine code
 └── InvalidGraphError          a graph that breaks its own rules: our bug, please report it
 
@@ -56,6 +57,10 @@ class PhotoError(OneByOneError):
 
 class CacheError(OneByOneError):
     """Report a folder or a file of the cache that cannot be used, or must not be."""
+
+
+class TrainingError(OneByOneError):
+    """Report a training that cannot begin, go on or be kept."""
 
 
 class CompileError(OneByOneError):
