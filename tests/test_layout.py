@@ -24,8 +24,9 @@ ALLOWED = {
     "models": {"errors", "files", "lazy", "nn"},
     "compiler": {"errors", "files", "graph", "lazy", "store"},
     "explainer": {"errors", "files", "graph", "lazy", "models", "compiler", "bench"},
+    "training": {"errors", "files", "lazy", "nn", "models"},
     "bench": {"errors", "files", "nn", "models", "compiler"},
-    "cli": {"errors", "files", "store", "nn", "models", "compiler", "explainer", "bench", ""},
+    "cli": {"errors", "files", "store", "nn", "models", "compiler", "explainer", "training", "bench", ""},
     "__main__": {"cli"},
     "": {"errors", "lazy", "models", "nn", "compiler", "explainer"},
 }

@@ -20,6 +20,7 @@ from onebyone.cli.demo import demo
 from onebyone.cli.explain import explain
 from onebyone.cli.models import models
 from onebyone.cli.predict import predict
+from onebyone.cli.train import train
 from onebyone.errors import OneByOneError
 
 FAILURE = 1
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command()(models)
 app.command()(predict)
+app.command()(train)
 app.command()(explain)
 app.command()(bench)
 app.command()(demo)

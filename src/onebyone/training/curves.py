@@ -87,7 +87,7 @@ def _panel(panel: Panel, epochs: Sequence[EpochRow]) -> Any:
         alt.Chart(alt.Data(values=points), title=panel.title, width=340, height=240)
         .mark_line(point=True)
         .encode(
-            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
+            x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=_ticks(len(epochs)))),
             y=alt.Y(
                 "value:Q",
                 title=None,
@@ -97,3 +97,8 @@ def _panel(panel: Panel, epochs: Sequence[EpochRow]) -> Any:
             color=alt.Color("on:N", title=None, scale=colour),
         )
     )
+
+
+def _ticks(epochs: int) -> list[int]:
+    """Return the epochs that the axis names: some ten of them."""
+    return list(range(1, epochs + 1, max(epochs // 10, 1)))

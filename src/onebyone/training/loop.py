@@ -376,6 +376,9 @@ def _prepare_folder(folder: Path, *, resume: bool) -> None:
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
+        for kept in (STATE_FILE, BEST_FILE, LAST_FILE):
+            for half in folder.glob(f".{kept}.*"):  # what kill -9 cut short
+                half.unlink()
 
 
 def _has_state(folder: Path) -> bool:
