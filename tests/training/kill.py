@@ -22,6 +22,16 @@ from tests.training.small import SmallNet, recipe, small_data
 MEASURED = ("seconds", "images_per_second")
 """Columns that are times, and differ from one run to the next."""
 
+PRELOADED = (
+    "altair",
+    "lightning_fabric",
+    "onebyone.training.loop",
+    "tests.training.small",
+    "torch.utils.tensorboard",
+    "vl_convert",
+)
+"""What children need, imported once."""
+
 
 def run(out: str) -> None:
     """Train, or go on: a state a step."""
@@ -30,7 +40,7 @@ def run(out: str) -> None:
     train_network(SmallNet(), small_data(), whole, out, resume=True, save_seconds=0.0)
 
 
-def results(out: Path) -> tuple:
+def results(out: Path) -> tuple[object, ...]:
     """Everything that an uninterrupted run would leave the same."""
     state = read_state(out / STATE_FILE)
     with (out / "metrics.csv").open() as file:
@@ -52,7 +62,7 @@ def position(out: Path) -> tuple[int, int]:
 def kill_often(times: int, *, seed: int = 0) -> int:
     """Kill runs `times` times, check all that are brought to their end, and return their number."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["onebyone.training.loop", "tests.training.small"])
+    context.set_forkserver_preload([*PRELOADED])
 
     def start(out: Path):
         child = context.Process(target=run, args=(str(out),))

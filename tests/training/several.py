@@ -1,6 +1,6 @@
 """Train in one or more processes and print each step's loss, and what the test gave.
 
-    PYTHONPATH=src python -m tests.training.several DEVICES [OUT]
+PYTHONPATH=src python -m tests.training.several DEVICES [OUT]
 """
 
 import json

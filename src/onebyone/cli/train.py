@@ -110,9 +110,7 @@ def train(
     return SIGNALLED + result.signal if result.signal else 0
 
 
-def _check(
-    model: str | None, out: Path | None, recipe: str | None, evaluate: Path | None
-) -> None:
+def _check(model: str | None, out: Path | None, recipe: str | None, evaluate: Path | None) -> None:
     """Find what is wrong in the arguments, before anything heavy is loaded.
 
     Raises:
@@ -185,18 +183,18 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def __call__(self, reached: "Reached") -> None:
+    def __call__(self, progress: "Reached") -> None:
         self._bar.update(
             self._task,
-            completed=reached.step,
-            total=reached.steps,
+            completed=progress.step,
+            total=progress.steps,
             visible=True,
-            epoch=f"{reached.epoch}/{reached.epochs}",
-            loss=reached.loss,
-            accuracy=reached.accuracy,
-            speed=reached.images_per_second,
+            epoch=f"{progress.epoch}/{progress.epochs}",
+            loss=progress.loss,
+            accuracy=progress.accuracy,
+            speed=progress.images_per_second,
         )
-        if row := reached.row:
+        if row := progress.row:
             tell(
                 f"epoch {row.epoch}: test accuracy {row.test_accuracy:.2%}, test loss "
                 f"{row.test_loss:.4f}, training loss {row.train_loss:.4f}, {row.seconds:.0f} s"

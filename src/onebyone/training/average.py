@@ -27,7 +27,8 @@ class WeightAverage:
     def follow(self, network: nn.Module, step: int) -> None:
         """Take in the weights behind step `step`, 0 being the first one."""
         ours, theirs = _floating(self.network), _floating(network)
-        torch._foreach_lerp_(ours, theirs, 1 - decay_at(self._decay, step))
+        for average, new in zip(ours, theirs, strict=True):
+            average.lerp_(new, 1 - decay_at(self._decay, step))
         for counter, new in zip(_counting(self.network), _counting(network), strict=True):
             counter.copy_(new)
 

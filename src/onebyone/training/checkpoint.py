@@ -27,7 +27,9 @@ def keep(network: nn.Module, path: Path) -> None:
             if isinstance(network, Network):
                 save(network, path)
                 return
-            tensors = {name: t.cpu().contiguous().clone() for name, t in network.state_dict().items()}
+            tensors = {
+                name: t.cpu().contiguous().clone() for name, t in network.state_dict().items()
+            }
             with replacing(path) as temporary:
                 save_file(tensors, temporary, {"format": "pt"})
         except SafetensorError as error:  # what a full disk is to it

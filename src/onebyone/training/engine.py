@@ -91,9 +91,11 @@ class Engine:
         if self.world == 1:
             return tensor
         try:
-            return self._fabric.all_reduce(tensor, reduce_op=how)
+            reduced = self._fabric.all_reduce(tensor, reduce_op=how)
         except RuntimeError as error:
             raise self._explained(error) from error
+        assert isinstance(reduced, Tensor)
+        return reduced
 
     def _explained(self, error: RuntimeError) -> Exception:
         if self.world == 1:
@@ -143,7 +145,8 @@ def make_engine(*, devices: int = 1, precision: Precision = "32") -> Engine:
 
 def _processes(devices: int) -> tuple[int, int]:
     """Return the processes on each machine, and the machines."""
-    from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     if TorchElasticEnvironment.detect():
         local = int(os.environ["LOCAL_WORLD_SIZE"])

@@ -30,9 +30,7 @@ class Learner:
         self._engine = engine
         self._optimizer = build_optimizer(self._network, recipe)
         self._called, self._stepped = engine.setup(self._network, self._optimizer)
-        self._average = (
-            WeightAverage(self._network, recipe.ema_decay) if recipe.ema_decay else None
-        )
+        self._average = WeightAverage(self._network, recipe.ema_decay) if recipe.ema_decay else None
 
     @property
     def network(self) -> nn.Module:
@@ -53,9 +51,7 @@ class Learner:
         set_learning_rate(self._optimizer, rate)
         self._optimizer.zero_grad()
         scores = self._called(batch.images.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(
-            scores, batch.targets, label_smoothing=self._recipe.label_smoothing
-        )
+        loss = F.cross_entropy(scores, batch.targets, label_smoothing=self._recipe.label_smoothing)
         self._engine.backward(loss * batch.weight)
         if self._recipe.clip_norm:
             self._engine.clip(self._called, self._stepped, self._recipe.clip_norm)

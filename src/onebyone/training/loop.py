@@ -334,9 +334,7 @@ def _begin(
         network.card = card
     _check_scores(network, data)
     about = json.loads(
-        json.dumps(
-            {"model": card.model, "data": data.name, "seed": seed, "recipe": asdict(recipe)}
-        )
+        json.dumps({"model": card.model, "data": data.name, "seed": seed, "recipe": asdict(recipe)})
     )
     learner = Learner(network, recipe, engine)
     state = read_state(folder / STATE_FILE) if folder and _has_state(folder) else None

@@ -33,9 +33,7 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> Optimizer:
 
 def _sgd(groups: Groups, recipe: Recipe) -> Optimizer:
     nesterov = recipe.nesterov and recipe.momentum > 0
-    return SGD(
-        groups, lr=recipe.peak_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True
-    )
+    return SGD(groups, lr=recipe.peak_rate, momentum=recipe.momentum, nesterov=nesterov, fused=True)
 
 
 def _adamw(groups: Groups, recipe: Recipe) -> Optimizer:
@@ -82,7 +80,7 @@ def remember(optimizer: Optimizer, network: nn.Module, memory: Mapping[str, Tens
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
-def _in_order(optimizer: Optimizer) -> Iterator[Tensor]:
+def _in_order(optimizer: Optimizer) -> Iterator[nn.Parameter]:
     for group in optimizer.param_groups:
         yield from group["params"]
 
