@@ -80,3 +80,18 @@ def test_a_square_larger_than_the_photo_is_refused():
     message = r"^`input_size` \(=224\) must be in 1..200, the `resize_size` that it is cut from$"
     with pytest.raises(ShapeError, match=message):
         Preprocess(224, 200)
+
+
+def test_a_network_for_grey_images_sees_a_photos_luminance():
+    photo = Image.new("RGB", (16, 16), (200, 100, 50))
+    grey = Preprocess(8, 8, mean=(0.2,), std=(0.5,))
+    prepared = grey(photo)
+    luminance = (0.299 * 200 + 0.587 * 100 + 0.114 * 50) / 255
+    assert prepared.shape == (1, 8, 8)
+    assert abs(prepared - (luminance - 0.2) / 0.5).max() < 0.5 / 255 / 0.5 + 1e-6
+    assert grey.picture(prepared).shape == (3, 8, 8)
+
+
+def test_as_many_deviations_as_means():
+    with pytest.raises(ShapeError, match="must be as many"):
+        Preprocess(8, 8, mean=(0.2,))

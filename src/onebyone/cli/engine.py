@@ -38,7 +38,7 @@ def start_engine(
     size = card.preprocess.input_size
     tell(f"compiling for {size} x {size} pixels (kept for the next time)")
     try:
-        compiled = compile_model(network, torch.zeros(1, 3, size, size))
+        compiled = compile_model(network, torch.zeros(1, card.preprocess.channels, size, size))
     except OneByOneError as error:
         print_error(f"it runs in PyTorch, because it cannot be compiled: {error}")
         return network, Engine.TORCH

@@ -12,6 +12,7 @@ from torch import Tensor
 from onebyone.errors import PhotoError, ShapeError, check_choice
 
 RGB = tuple[float, float, float]
+Grey = tuple[float]
 
 IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
 IMAGENET_STD: RGB = (0.229, 0.224, 0.225)
@@ -37,7 +38,8 @@ class Preprocess:
     Attributes:
         input_size: Side of the square that the network sees, in pixels.
         resize_size: Length of the photo's shorter side before the cut, in pixels.
-        mean: Mean of each channel, red, green, blue, on a scale of 0 to 1.
+        mean: Mean of each channel, red, green, blue, on a scale of 0 to 1; or one number for a
+            network that sees grey images, which photos are turned into.
         std: Deviation of each channel, likewise.
         interpolation: Filter of the resizing.
 
@@ -48,8 +50,8 @@ class Preprocess:
 
     input_size: int = 224
     resize_size: int = 256
-    mean: RGB = IMAGENET_MEAN
-    std: RGB = IMAGENET_STD
+    mean: RGB | Grey = IMAGENET_MEAN
+    std: RGB | Grey = IMAGENET_STD
     interpolation: Interpolation = "bicubic"
 
     def __post_init__(self) -> None:
@@ -62,14 +64,25 @@ class Preprocess:
         if self.resize_size > MAX_SIZE:
             raise ShapeError(f"`resize_size` (={self.resize_size}) must be at most {MAX_SIZE}")
         for name, rgb in (("mean", self.mean), ("std", self.std)):
-            if len(rgb) != 3 or not all(map(isfinite, rgb)):
-                raise ShapeError(f"`{name}` (={rgb}) must be three finite numbers")
+            if len(rgb) not in (1, 3) or not all(map(isfinite, rgb)):
+                raise ShapeError(
+                    f"`{name}` (={rgb}) must be three finite numbers, or one for grey images"
+                )
+        if len(self.mean) != len(self.std):
+            raise ShapeError(f"`mean` (={self.mean}) and `std` (={self.std}) must be as many")
         if min(self.std) < MIN_STD:
             raise ShapeError(f"`std` (={self.std}) must be at least {MIN_STD}")
         check_choice("interpolation", self.interpolation, _FILTERS)
 
+    @property
+    def channels(self) -> int:
+        """Channels of the network's input: 3, or 1 for grey."""
+        return len(self.mean)
+
     def __call__(self, photo: Image.Image) -> Tensor:
-        """Return an RGB photo as the network's input, `(3, input_size, input_size)`, float32.
+        """Return an RGB photo as the network's input, `(channels, input_size, input_size)`.
+
+        It is float32. Grey is the luminance of ITU-R 601, as Pillow has it.
 
         Raises:
             PhotoError: If the image is not in RGB.
@@ -106,16 +119,20 @@ class Preprocess:
         return photo.crop((left, top, left + self.input_size, top + self.input_size))
 
     def normalise(self, square: Image.Image) -> Tensor:
-        """Return an RGB image as `(3, height, width)`, float32, of the network's mean and scale."""
-        pixels = torch.from_numpy(np.array(square, dtype=np.float32)).permute(2, 0, 1) / 255
+        """Return an RGB image as `(channels, height, width)`, float32, of the network's scale."""
+        if self.channels == 1:
+            square = square.convert("L")
+        pixels = torch.from_numpy(np.array(square, dtype=np.float32)) / 255
+        pixels = pixels.unsqueeze(0) if self.channels == 1 else pixels.permute(2, 0, 1)
         mean, std = self._mean_and_std()
         return ((pixels - mean) / std).contiguous()
 
     def picture(self, prepared: Tensor) -> Tensor:
         """Return what `normalise` made of an image as the image, `(3, height, width)`, uint8."""
         mean, std = self._mean_and_std()
-        return ((prepared * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        picture = ((prepared * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        return picture.expand(3, -1, -1)
 
     def _mean_and_std(self) -> tuple[Tensor, Tensor]:
-        """Return both as `(3, 1, 1)`."""
-        return torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        """Return both as `(channels, 1, 1)`."""
+        return torch.tensor(self.mean).view(-1, 1, 1), torch.tensor(self.std).view(-1, 1, 1)

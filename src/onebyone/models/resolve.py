@@ -72,7 +72,8 @@ def load_untrained(model: str) -> tuple[nn.Module, tuple[int, int, int]]:
         network = import_module("timm").create_model(model.partition(":")[2]).float().eval()
         channels, height, width = network.pretrained_cfg["input_size"]
         return network, (channels, height, width)
-    return network, (3, card.preprocess.input_size, card.preprocess.input_size)
+    size = card.preprocess.input_size
+    return network, (card.preprocess.channels, size, size)
 
 
 def _build(model: str, weights: str | None) -> LoadedModel:
