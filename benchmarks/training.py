@@ -1,6 +1,6 @@
 """Images a second in training: our loop's step beside a plain PyTorch loop on timm's same network.
 
-    .venv/bin/python benchmarks/training.py [ROUNDS] [BATCH]
+    PYTHONPATH=. .venv/bin/python benchmarks/training.py [ROUNDS] [BATCH]
 
 Both have random images of 224 x 224 in memory, SGD with momentum and weight decay, and float32 on
 the CPU. They take turns, so that the machine's moods meet both alike.
@@ -9,7 +9,6 @@ the CPU. They take turns, so that the machine's moods meet both alike.
 import sys
 from collections.abc import Callable
 
-import timm
 import torch
 from torch.nn import functional as F
 
@@ -19,6 +18,7 @@ from onebyone.training.data.data import Batch
 from onebyone.training.engine import make_engine
 from onebyone.training.learner import Learner
 from onebyone.training.recipe import Recipe
+from tests.helpers.oracles import timm
 
 NETWORKS = {"resnet50": "resnet50", "mobilenet_v2": "mobilenetv2_100"}
 """Our name: timm's."""

@@ -62,10 +62,13 @@ def test_the_zoos_numbers_are_those_that_timm_publishes(name, timm_name):
     [
         ({"resize_size": 5000}, "`resize_size` (=5000) must be at most 4096"),
         ({"std": (0.5, 0.0, 0.5)}, "`std` (=(0.5, 0.0, 0.5)) must be at least 1e-06"),
-        ({"mean": (0.5,)}, "`mean` (=(0.5,)) must be three finite numbers"),
+        (
+            {"mean": (0.5, 0.5)},
+            "`mean` (=(0.5, 0.5)) must be three finite numbers, or one for grey images",
+        ),
         (
             {"mean": (0.0, 0.0, float("inf"))},
-            "`mean` (=(0.0, 0.0, inf)) must be three finite numbers",
+            "`mean` (=(0.0, 0.0, inf)) must be three finite numbers, or one for grey images",
         ),
         ({"interpolation": "x"}, "`interpolation` (='x') must be 'bilinear' or 'bicubic'"),
     ],

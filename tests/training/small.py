@@ -70,7 +70,7 @@ def small_data(train=96, test=50, *, name="small", shape=(1, 8, 8), classes=4):
         image_shape=shape,
         mean=(0.5,) * shape[0],
         std=(0.5,) * shape[0],
-        preprocess=Preprocess(input_size=shape[1], resize_size=shape[1]),
+        preprocess=Preprocess(shape[1], shape[1], mean=(0.5,) * shape[0], std=(0.5,) * shape[0]),
     )
 
 
