@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("onebyone.models.adapt")
 from onebyone.cli.program import run_program
 from onebyone.models import load_model, open_photo, predict
-from onebyone.training import run
+from onebyone.training import loop, run
 from tests.helpers.photos import COFFEE
 from tests.training.small import small_data
 
@@ -57,7 +57,7 @@ def test_a_run_is_not_written_over_and_goes_on_by_resume(tmp_path, capsys):
 
 
 def test_sigterm_ends_it_with_a_line(tmp_path, capsys, monkeypatch):
-    whole = run.train_network
+    whole = loop.train_network
 
     def ask(progress):
         if progress.step == 1:
