@@ -7,6 +7,7 @@ OneByOneError                  everything below; the command line prints its tex
 ├── ModelError                 a package or a user's file that does not give a network
 ├── WeightsError               weights or a checkpoint that cannot be read, or do not fit
 ├── PhotoError                 a photo that cannot be read, or would be read wrongly
+├── DataError                  data to train on that cannot be had or read, or that is damaged
 ├── CacheError                 a folder or a file of the cache that cannot be used, or must not be
 ├── TrainingError              a training that cannot begin, go on or be kept
 ├── CompileError               a network that could not be turned into machine code
@@ -53,6 +54,10 @@ class WeightsError(OneByOneError):
 
 class PhotoError(OneByOneError):
     """Report a photo that cannot be read, or that would be read wrongly."""
+
+
+class DataError(OneByOneError):
+    """Report data to train on that cannot be had or read, or that is damaged."""
 
 
 class CacheError(OneByOneError):

@@ -1,5 +1,6 @@
 """Fitting a network of the zoo to other images: their number of channels, classes and pixels."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from onebyone.errors import ShapeError, first_line
 from onebyone.models.families import build_network
 from onebyone.models.googlenet import GoogLeNetConfig
 from onebyone.models.mobilenet import MobileNetConfig
-from onebyone.models.network import NetworkConfig
+from onebyone.models.network import Network, NetworkConfig
 from onebyone.models.resnet import ResNetConfig
 
 SMALL_SIDE = 64
@@ -82,27 +83,32 @@ _SHORTEN: dict[type[NetworkConfig], Callable[[NetworkConfig], NetworkConfig]] = 
 
 
 def _check_size(config: NetworkConfig, image_size: int) -> None:
-    reason = _reason_against(config, image_size)
+    with torch.device("meta"):
+        network = build_network(config)
+    reason = _reason_against(network, image_size)
     if reason is None:
         return
     sides = range(image_size + 1, LARGEST_LEAST_SIDE + 1)
-    least = next((side for side in sides if _reason_against(config, side) is None), None)
-    wanted = f"at least {least} were wanted" if least else f"they do not fit it ({reason})"
+    place = bisect_left(sides, 1, key=lambda side: _reason_against(network, side) is None)
+    wanted = (
+        f"at least {sides[place]} were wanted"
+        if place < len(sides)
+        else f"they do not fit it ({reason})"
+    )
     raise ShapeError(
         f"images of {image_size} x {image_size} pixels are too small for this network; {wanted}: "
         "train on larger ones, or train a network for small images, such as resnet20"
     )
 
 
-def _reason_against(config: NetworkConfig, image_size: int) -> str | None:
-    """Return why a network cannot see images of a size; None if it can.
+def _reason_against(network: Network, image_size: int) -> str | None:
+    """Return why a network on the meta device cannot see images of a size; None if it can.
 
-    It is tried out on the meta device, where it takes neither time nor memory.
+    There it takes neither time nor memory.
     """
-    with torch.device("meta"):
-        network = build_network(config)
-        try:
-            network(torch.empty(2, config.in_channels, image_size, image_size))
-        except RuntimeError as error:
-            return first_line(error)
+    images = torch.empty(2, network.config.in_channels, image_size, image_size, device="meta")
+    try:
+        network(images)
+    except RuntimeError as error:
+        return first_line(error)
     return None

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from onebyone.models.card import ModelCard
 
-
 StemKind = Literal["7x7", "3x3"]
 """How a network begins: by shrinking photos four times, or by keeping the grid of small images."""
 

@@ -23,8 +23,8 @@ class ResNetConfig(NetworkConfig):
         blocks: Blocks in each stage; every stage but the first halves the grid.
         hidden_channels: Width inside the blocks of each stage.
         out_channels: Width of the residual stream in each stage.
-        stem_kind: "7x7" has a step of 2 and a max pool of step 2 behind it; "3x3" keeps the grid, for
-            small images.
+        stem_kind: "7x7" has a step of 2 and a max pool of step 2 behind it; "3x3" keeps the grid,
+            for small images.
         stem_channels: Width behind the stem.
         stride_in: Where a bottleneck makes its step: "3x3" is v1.5, "reduce" the paper's v1.
         shortcut: What a basic block's shortcut is where the shape changes: "projection" is a 1x1,

@@ -1,6 +1,16 @@
 """Batches of images changed at random, all at once, where they are."""
 
 from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from onebyone.errors import ShapeError
+
+CROP_TRIES = 10
+"""Boxes that are drawn for a crop, until one fits into the image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +24,10 @@ class Augment:
             size; None for no such crop.
         crop_ratio: Least and greatest width over height of what is cut out.
         mixup: How far pairs of images are mixed: the share of the first is drawn from
-            Beta(mixup, mixup); 0 for not at all.
+            Beta(mixup, mixup); 0 for not at all. Pairs are of one process.
+
+    Raises:
+        ShapeError: If a number makes no sense.
     """
 
     flip: bool = False
@@ -22,3 +35,157 @@ class Augment:
     crop_scale: tuple[float, float] | None = None
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
     mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.pad < 0:
+            raise ShapeError(f"`pad` (={self.pad}) must be 0 or more")
+        if self.crop_scale and not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ShapeError(
+                f"`crop_scale` (={self.crop_scale}) must be two shares above 0 and up to 1, the "
+                "smaller first"
+            )
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise ShapeError(
+                f"`crop_ratio` (={self.crop_ratio}) must be two numbers above 0, the smaller first"
+            )
+        if not 0 <= self.mixup < float("inf"):
+            raise ShapeError(f"`mixup` (={self.mixup}) must be a finite number, 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """What was drawn for the images of a step, a row each.
+
+    They are drawn for all processes together, so that what an image is turned into does not depend
+    on how many there are.
+
+    Attributes:
+        mirrored: Whether an image is mirrored, `(N,)`.
+        shifts: Where the cut begins in the padded image, down and across, `(N, 2)`.
+        boxes: Top, left, height and width of the part that is scaled up, `(N, 4)`.
+        shares: Share of the image itself where two are mixed, `(N,)`.
+    """
+
+    mirrored: Tensor
+    shifts: Tensor
+    boxes: Tensor
+    shares: Tensor
+
+    def of(self, part: slice) -> "Chances":
+        """Return those of some of the images."""
+        return Chances(self.mirrored[part], self.shifts[part], self.boxes[part], self.shares[part])
+
+
+def draw_chances(
+    augment: Augment, count: int, height: int, width: int, generator: torch.Generator
+) -> Chances:
+    """Draw what happens to each of `count` images of a size."""
+    mirrored = torch.rand(count, generator=generator) < 0.5
+    shifts = torch.randint(2 * augment.pad + 1, (count, 2), generator=generator)
+    if augment.crop_scale:
+        boxes = draw_boxes(augment, count, height, width, generator)
+    else:
+        boxes = torch.tensor([0, 0, height, width]).expand(count, 4)
+    # The larger share is the image's own: else its neighbour would be mixed with it twice.
+    share = _draw_beta(augment.mixup, count, generator) if augment.mixup else torch.ones(count)
+    return Chances(mirrored, shifts, boxes, torch.maximum(share, 1 - share))
+
+
+def draw_boxes(
+    augment: Augment, count: int, height: int, width: int, generator: torch.Generator
+) -> Tensor:
+    """Draw the parts of images of one size that are scaled up: top, left, height and width.
+
+    The share of the area is uniform, the logarithm of the ratio too. Where no box of ten fits, it
+    is the whole image.
+
+    Shape: `(count, 4)`, int64.
+
+    Source: Szegedy et al. (arXiv 1409.4842), section 6; torchvision's RandomResizedCrop.
+    """
+    assert augment.crop_scale
+    least, most = augment.crop_scale
+    flattest, steepest = map(log, augment.crop_ratio)
+    drawn = torch.rand(4, count, CROP_TRIES, generator=generator, dtype=torch.float64)
+    area = height * width * (least + (most - least) * drawn[0])
+    ratio = (flattest + (steepest - flattest) * drawn[1]).exp()
+    heights = (area / ratio).sqrt().round().long()
+    widths = (area * ratio).sqrt().round().long()
+    fits = (heights >= 1) & (heights <= height) & (widths >= 1) & (widths <= width)
+    first = fits.int().argmax(1, keepdim=True)
+    has_box = fits.any(1)
+    heights = torch.where(has_box, heights.gather(1, first)[:, 0], height)
+    widths = torch.where(has_box, widths.gather(1, first)[:, 0], width)
+    tops = (drawn[2, :, 0] * (height - heights + 1)).long()
+    lefts = (drawn[3, :, 0] * (width - widths + 1)).long()
+    return torch.stack([tops, lefts, heights, widths], dim=1)
+
+
+def augment_images(images: Tensor, augment: Augment, chances: Chances) -> Tensor:
+    """Return images, uint8, after the crops and mirrors that were drawn for them.
+
+    Shape: `(N, C, H, W) -> (N, C, H, W)`, uint8, or float32 of the same range after a crop that
+        scales.
+    """
+    if augment.pad:
+        images = _shift(images, augment.pad, chances.shifts)
+    if augment.crop_scale:
+        images = _scale_up(images.float(), chances.boxes)
+    if augment.flip:
+        mirrored = chances.mirrored.to(images.device).view(-1, 1, 1, 1)
+        images = torch.where(mirrored, images.flip(3), images)
+    return images
+
+
+def mix(images: Tensor, targets: Tensor, chances: Chances, classes: int) -> tuple[Tensor, Tensor]:
+    """Mix each image, and its target, with the one before it.
+
+    Shape: images `(N, C, H, W)`, float; targets `(N,) -> (N, classes)`, float32.
+
+    Source: Zhang et al., mixup (arXiv 1710.09412), with a share for each pair.
+    """
+    own = chances.shares.to(images.device)
+    shares = F.one_hot(targets, classes).float()
+    other = shares.roll(1, 0)
+    mixed = torch.lerp(images.roll(1, 0), images, own.view(-1, 1, 1, 1))
+    return mixed, torch.lerp(other, shares, own.view(-1, 1))
+
+
+def _shift(images: Tensor, pad: int, shifts: Tensor) -> Tensor:
+    """Cut an image of the old size out of each padded one."""
+    count, channels, height, width = images.shape
+    shifts = shifts.to(images.device)
+    padded = F.pad(images, (pad, pad, pad, pad))
+    down = shifts[:, 0, None] + torch.arange(height, device=images.device)
+    across = shifts[:, 1, None] + torch.arange(width, device=images.device)
+    image = torch.arange(count, device=images.device).view(-1, 1, 1, 1)
+    channel = torch.arange(channels, device=images.device).view(1, -1, 1, 1)
+    return padded[image, channel, down[:, None, :, None], across[:, None, None, :]]
+
+
+def _scale_up(images: Tensor, boxes: Tensor) -> Tensor:
+    """Scale a box of each image up to the image's size, bilinearly; no pixel outside has a part."""
+    height, width = images.shape[2:]
+    top, left, heights, widths = boxes.to(images.device).float().unbind(1)
+    y = _places(top, heights, height)
+    x = _places(left, widths, width)
+    # grid_sample counts from -1 at the outer edge of the first pixel to 1 at that of the last
+    y, x = (2 * y + 1) / height - 1, (2 * x + 1) / width - 1
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), dim=3)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _places(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Return where each of `size` new pixels lies on the old ones' scale, `(N, size)`."""
+    new = (torch.arange(size, device=start.device) + 0.5) / size
+    places = start[:, None] + new * length[:, None] - 0.5
+    return torch.clamp(places, start[:, None], (start + length - 1)[:, None])
+
+
+def _draw_beta(alpha: float, count: int, generator: torch.Generator) -> Tensor:
+    """Draw from Beta(alpha, alpha): two gammas' share, by a source that takes a generator."""
+    import numpy as np
+
+    seed = int(torch.randint(2**62, (), generator=generator))
+    drawn = np.random.default_rng(seed).beta(alpha, alpha, size=count)
+    return torch.from_numpy(drawn).float()
