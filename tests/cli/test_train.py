@@ -8,7 +8,6 @@ import time
 import pytest
 import torch
 
-pytest.importorskip("onebyone.models.adapt")
 from onebyone.cli.program import run_program
 from onebyone.models import load_model, open_photo, predict
 from onebyone.training import loop, run

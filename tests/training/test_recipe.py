@@ -16,7 +16,7 @@ from onebyone.errors import ShapeError, UnknownNameError
 from onebyone.models.reference import ZOO_NAMES
 from onebyone.training.average import WeightAverage, decay_at
 from onebyone.training.optimizer import build_optimizer, parameter_groups, remember, remembered
-from onebyone.training.recipe import RECIPES, USUAL, Recipe, find_recipe, usual_for
+from onebyone.training.recipe import OTHERWISE, RECIPES, USUAL, Recipe, find_recipe, usual_for
 from onebyone.training.schedule import learning_rate
 from tests.training.small import SmallNet, recipe
 
@@ -25,7 +25,8 @@ def test_every_data_set_has_a_recipe_and_a_network():
     for usual in USUAL.values():
         assert usual.recipe in RECIPES
         assert usual.model in ZOO_NAMES
-    assert usual_for("webdataset:a.tar") is USUAL["webdataset"]
+    assert usual_for("fashion-mnist:folder") is USUAL["fashion-mnist"]
+    assert usual_for("mine") is OTHERWISE
 
 
 def test_recipes_are_plain_numbers_and_words():

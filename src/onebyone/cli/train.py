@@ -33,8 +33,8 @@ def train(
     data: Annotated[
         str,
         typer.Option(
-            help="digits, mnist, fashion-mnist, cifar10 (or NAME:DIR), imagefolder:DIR, "
-            "webdataset:URLS."
+            help="digits, mnist or fashion-mnist; mnist:DIR or fashion-mnist:DIR for files that "
+            "are there."
         ),
     ] = "digits",
     out: Annotated[

@@ -160,11 +160,11 @@ USUAL: Mapping[str, Usual] = {
     "digits": Usual("resnet20", "digits"),
     "mnist": Usual("resnet20", "small-digits"),
     "fashion-mnist": Usual("resnet20", "small-images"),
-    "cifar10": Usual("resnet20", "small-images"),
-    "imagefolder": Usual("resnet50", "imagenet"),
-    "webdataset": Usual("resnet50", "imagenet"),
 }
 """Network and recipe by the name of the data, or by what stands before its first colon."""
+
+OTHERWISE = Usual("resnet50", "imagenet")
+"""What other data, such as a user's own, is trained with."""
 
 
 def find_recipe(name: str) -> Recipe:
@@ -185,7 +185,7 @@ def usual_for(data: str) -> Usual:
     """Return what a data set is usually trained with, by what a user calls the data.
 
     Example:
-        >>> usual_for("imagefolder:photos").recipe
-        'imagenet'
+        >>> usual_for("fashion-mnist:folder").recipe
+        'small-images'
     """
-    return USUAL.get(data.partition(":")[0], USUAL["imagefolder"])
+    return USUAL.get(data.partition(":")[0], OTHERWISE)

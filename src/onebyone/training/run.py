@@ -27,7 +27,7 @@ def train(
 
     Args:
         model: As for `onebyone.load_model`; None for the data's usual one.
-        data: A name, such as "fashion-mnist" or "imagefolder:photos"; or the data.
+        data: A name, such as "fashion-mnist" or "mnist:DIR"; or the data.
         out: Folder for checkpoints, metrics and the state; None to write nothing.
         recipe: A name in `RECIPES`, or a recipe; None for the data's usual one.
         weights: Where to start from; None for a random start.

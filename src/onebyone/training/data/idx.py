@@ -8,6 +8,7 @@ import gzip
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def read_idx_source(source: IdxSource, folder: str) -> Data:
     Raises:
         DataError: If a file cannot be had or read, or images and labels do not belong together.
     """
-    find = _find_in(Path(folder)) if folder else lambda name: _find_anywhere(source, name)
+    find = _find_in(Path(folder)) if folder else partial(_find_anywhere, source)
     train, test = (
         _read_pair(find(images), find(labels), len(source.classes))
         for images, labels in (TRAIN, TEST)
