@@ -64,8 +64,13 @@ def load_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     tensors = counters | tensors
     if misfits := describe_misfits(tensors, wanted):
         raise WeightsError(f"the weights do not fit the network: tensors {misfits}")
-    # Files keep strides too, some of them strange ones, which decide how fast a layer runs.
-    dense = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    # Files keep strides too, some of them strange ones, which decide how fast a layer runs. And
+    # they begin tensors anywhere: PyTorch's sums can differ in their last bit with where a tensor
+    # lies, so it gets a place of its own, as in any other network.
+    dense = {
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
     network.load_state_dict(dense, assign=True)
 
 
