@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from onebyone.errors import FallbackWarning, OneByOneError
     from onebyone.explainer import explain_network as explain
     from onebyone.models import create_model, load, load_model, open_photo, predict, save
+    from onebyone.training import train
 
 __version__ = version("onebyone")
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "open_photo",
     "predict",
     "save",
+    "train",
 ]
 __getattr__, __dir__ = offer(
     __name__,
@@ -36,5 +38,6 @@ __getattr__, __dir__ = offer(
         "onebyone.errors": "FallbackWarning OneByOneError",
         "onebyone.explainer": "explain_network=explain",
         "onebyone.models": "create_model load load_model open_photo predict save",
+        "onebyone.training": "train",
     },
 )

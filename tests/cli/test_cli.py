@@ -94,7 +94,7 @@ def test_missing_photo(run):
     [
         (
             ["predict", "resnet52", COFFEE],
-            "no model 'resnet52'; did you mean 'resnet152' or 'resnet50' or 'resnet34'? "
+            "no model 'resnet52'; did you mean 'resnet152' or 'resnet56' or 'resnet50'? "
             "`onebyone models` lists all",
         ),
         (

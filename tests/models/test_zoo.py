@@ -170,7 +170,7 @@ def test_num_classes_defaults_to_the_networks_own():
     [
         (
             "resnet52",
-            "no model 'resnet52'; did you mean 'resnet152' or 'resnet50' or 'resnet34'? "
+            "no model 'resnet52'; did you mean 'resnet152' or 'resnet56' or 'resnet50'? "
             "`onebyone models` lists all",
         ),
         ("vgg", "no model 'vgg'; `onebyone models` lists all"),
@@ -227,7 +227,11 @@ def test_dropout_is_where_the_papers_have_it_and_works_in_training(name, dropout
 @pytest.mark.parametrize(
     ("name", "change", "line"),
     [
-        ("resnet50", {"block": "basicc"}, "`block` (='basicc') must be 'basic' or 'bottleneck'"),
+        (
+            "resnet50",
+            {"block": "basicc"},
+            "`block` (='basicc') must be 'basic' or 'bottleneck' or 'preact_bottleneck'",
+        ),
         ("resnet50", {"stride_in": "v1"}, "`stride_in` (='v1') must be '3x3' or 'reduce'"),
         ("mobilenet_v2", {"padding": "SAME"}, "`padding` (='SAME') must be 'symmetric' or 'same'"),
     ],

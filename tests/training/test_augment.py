@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from onebyone.errors import ShapeError
-from onebyone.training.augment import Augment, augment_images, draw_boxes, draw_chances, mix
+from onebyone.training.augment import augment_images, draw_boxes, draw_chances, mix
+from onebyone.training.recipe import Augment
 
 
 def drawn(augment, images, seed=0):

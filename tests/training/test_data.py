@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onebyone.errors import DataError, UnknownNameError
-from onebyone.training.augment import Augment
 from onebyone.training.data import read_data
 from onebyone.training.data.idx import FASHION_MNIST, read_idx
 from onebyone.training.data.order import training_steps
 from onebyone.training.data.resident import Pixels, make_data
+from onebyone.training.recipe import Augment
 
 
 def numbered(count, test=7):

@@ -6,11 +6,49 @@ from math import isfinite
 from typing import Literal, get_args
 
 from onebyone.errors import ShapeError, UnknownNameError, check_choice, did_you_mean
-from onebyone.training.augment import Augment
 
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["cosine", "one-cycle"]
 Precision = Literal["32", "16", "bf16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augment:
+    """How images are changed at random while a network trains; by default, not at all.
+
+    Attributes:
+        flip: Whether half of the images are mirrored, left to right.
+        pad: Black pixels that are put around an image before one of its size is cut out anywhere.
+        crop_scale: Least and greatest share of an image's area that is cut out and scaled up to its
+            size; None for no such crop.
+        crop_ratio: Least and greatest width over height of what is cut out.
+        mixup: How far pairs of images are mixed: the share of the first is drawn from
+            Beta(mixup, mixup); 0 for not at all. Pairs are of one process.
+
+    Raises:
+        ShapeError: If a number makes no sense.
+    """
+
+    flip: bool = False
+    pad: int = 0
+    crop_scale: tuple[float, float] | None = None
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    mixup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.pad < 0:
+            raise ShapeError(f"`pad` (={self.pad}) must be 0 or more")
+        if self.crop_scale and not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ShapeError(
+                f"`crop_scale` (={self.crop_scale}) must be two shares above 0 and up to 1, the "
+                "smaller first"
+            )
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise ShapeError(
+                f"`crop_ratio` (={self.crop_ratio}) must be two numbers above 0, the smaller first"
+            )
+        if not 0 <= self.mixup < float("inf"):
+            raise ShapeError(f"`mixup` (={self.mixup}) must be a finite number, 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

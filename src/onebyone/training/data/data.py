@@ -10,7 +10,7 @@ from torch import Tensor
 from onebyone.models.preprocess import Preprocess
 
 if TYPE_CHECKING:
-    from onebyone.training.augment import Augment
+    from onebyone.training.recipe import Augment
 
 
 @dataclass(frozen=True, slots=True)

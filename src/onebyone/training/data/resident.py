@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from onebyone.models.preprocess import Preprocess
-from onebyone.training.augment import Augment, augment_images, draw_chances, mix
+from onebyone.training.augment import augment_images, draw_chances, mix
 from onebyone.training.data.data import Batch, Data
 from onebyone.training.data.order import (
     count_steps,
@@ -17,6 +17,7 @@ from onebyone.training.data.order import (
     share,
     training_steps,
 )
+from onebyone.training.recipe import Augment
 
 
 @dataclass(frozen=True, slots=True)
