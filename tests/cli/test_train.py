@@ -10,14 +10,14 @@ import torch
 
 from onebyone.cli.program import run_program
 from onebyone.models import load_model, open_photo, predict
-from onebyone.training import loop, run
+from onebyone.training import by_name, loop
 from tests.helpers.photos import COFFEE
 from tests.training.small import small_data
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(run, "read_data", lambda name: small_data(train=64, name=name))
+    monkeypatch.setattr(by_name, "read_data", lambda name: small_data(train=64, name=name))
 
 
 def train(out, *more):
@@ -66,7 +66,7 @@ def test_sigterm_ends_it_with_a_line(tmp_path, capsys, monkeypatch):
     def interrupted(*args, watch, **keywords):
         return whole(*args, watch=ask, **keywords)
 
-    monkeypatch.setattr(run, "train_network", interrupted)
+    monkeypatch.setattr(by_name, "train_network", interrupted)
     assert train(tmp_path) == 128 + signal.SIGTERM
     assert "stopped by SIGTERM behind step 2; the same command with --resume goes on" in (
         capsys.readouterr().err

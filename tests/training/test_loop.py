@@ -16,7 +16,8 @@ from torch import nn
 from onebyone.errors import ShapeError, TrainingError
 from onebyone.training.engine import make_engine
 from onebyone.training.evaluate import evaluate
-from onebyone.training.loop import _mixed, train_network
+from onebyone.training.loop import train_network
+from onebyone.training.plan import seed_of
 from onebyone.training.state import STATE_FILE, read_state
 from tests.training import kill
 from tests.training.small import SmallNet, recipe, small_data
@@ -111,7 +112,9 @@ def test_the_users_random_numbers_are_left_alone():
 
 
 def test_seeds_of_steps_differ():
-    mixed = {_mixed(s, step, rank) for s in range(5) for step in range(-1, 50) for rank in range(4)}
+    mixed = {
+        seed_of(s, step, rank) for s in range(5) for step in range(-1, 50) for rank in range(4)
+    }
     assert len(mixed) == 5 * 51 * 4
 
 

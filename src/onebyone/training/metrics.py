@@ -7,6 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from onebyone.files import replacing
 from onebyone.training.state import writing
 
@@ -115,6 +118,11 @@ class Journal:
                 self._board.add_scalar("step/loss", row.loss, row.step)
                 self._board.add_scalar("step/learning_rate", row.learning_rate, row.step)
         self._unwritten = []
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return of each step what does not follow from its number, for a state."""
+        rows = [(row.loss, row.accuracy) for row in self.steps]
+        return {"steps": torch.tensor(rows, dtype=torch.float64).reshape(-1, 2)}
 
     def close(self) -> None:
         """Write all, and close what is open."""

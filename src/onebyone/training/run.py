@@ -1,76 +1,146 @@
-"""`onebyone.train`: names in, a trained network and a folder out."""
+"""A training under way: what learns, what is noted, and where both are kept."""
 
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from onebyone.training.data import read_data
-from onebyone.training.data.data import Data
-from onebyone.training.engine import Engine, make_engine
-from onebyone.training.evaluate import Score, evaluate
-from onebyone.training.fit import fit_network
-from onebyone.training.loop import TrainResult, Watch, train_network, unwatched
-from onebyone.training.recipe import Recipe, find_recipe, usual_for
+import torch
+from torch import nn
+
+from onebyone.errors import TrainingError
+from onebyone.training.agree import agree
+from onebyone.training.checkpoint import keep
+from onebyone.training.curves import draw_curves
+from onebyone.training.engine import Engine
+from onebyone.training.learner import Learner
+from onebyone.training.metrics import EpochRow, Journal, StepRow
+from onebyone.training.state import STATE_FILE, State, write_state
+
+BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
+"""Names of the checkpoints in the folder of a run."""
 
 
-def train(
-    model: str | Path | None,
-    data: str | Data = "digits",
-    out: str | Path | None = None,
-    *,
-    recipe: str | Recipe | None = None,
-    weights: str | Path | None = None,
-    seed: int = 0,
-    devices: int = 1,
-    resume: bool = False,
-    watch: Watch = unwatched,
-) -> TrainResult:
-    """Train a network, by name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """What came of a training.
 
-    Args:
-        model: As for `onebyone.load_model`; None for the data's usual one.
-        data: A name, such as "fashion-mnist" or "mnist:DIR"; or the data.
-        out: Folder for checkpoints, metrics and the state; None to write nothing.
-        recipe: A name in `RECIPES`, or a recipe; None for the data's usual one.
-        weights: Where to start from; None for a random start.
-        seed: What random numbers depend on.
-        devices: Processes to train with. More than one run the calling program from its start.
-        resume: Whether to go on with the run in `out`, if there is one.
-        watch: Shows a person how far it has come.
-
-    Raises:
-        OneByOneError: One of its kinds; see `train_network`.
-
-    Example:
-        >>> from dataclasses import replace
-        >>> from onebyone.training import RECIPES
-        >>> result = train("resnet20", recipe=replace(RECIPES["digits"], epochs=1))
-        >>> len(result.epochs)
-        1
+    Attributes:
+        network: The trained network, in evaluation mode: the average, if the recipe has one.
+        epochs: A row an epoch.
+        steps: A row a step.
+        signal: The signal that ended it early; 0 if it ran to its end.
+        out: Folder of the run; None if nothing was written.
+        is_first: Whether this is the process that writes and speaks.
     """
-    data = read_data(data) if isinstance(data, str) else data
-    usual = usual_for(data.name)
-    recipe = recipe or usual.recipe
-    recipe = find_recipe(recipe) if isinstance(recipe, str) else recipe
-    engine = make_engine(devices=devices, precision=recipe.precision)
-    network = fit_network(model or usual.model, data, weights=weights, seed=seed)
-    return train_network(
-        network, data, recipe, out, seed=seed, engine=engine, resume=resume, watch=watch
-    )
+
+    network: nn.Module
+    epochs: tuple[EpochRow, ...]
+    steps: tuple[StepRow, ...]
+    signal: int
+    out: Path | None
+    is_first: bool = True
+
+    @property
+    def best(self) -> EpochRow | None:
+        """The first epoch of the greatest test accuracy; None before the end of any."""
+        return max(self.epochs, key=lambda row: row.test_accuracy, default=None)
 
 
-def score_network(
-    model: str | Path, data: str | Data, *, weights: str | Path | None = None
-) -> Score:
-    """Return a trained network's score on the test images of data.
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """A training under way: what learns, what was noted, and where both are kept.
 
-    Args:
-        model: As for `onebyone.load_model`.
-        data: As for `train`.
-        weights: A file of weights, for networks whose checkpoints are that.
-
-    Raises:
-        OneByOneError: One of its kinds; see `load_model`.
+    Attributes:
+        learner: What learns.
+        journal: What was noted.
+        engine: Where.
+        about: What it is a run of, as JSON.
+        out: Its folder, in the process that writes.
+        epoch: The epoch to go on with.
+        step: The step in it to go on with.
+        seconds: What the epoch took before.
+        save_seconds: Time between two states, besides those at the epochs' ends.
+        saved: When a state was last written.
+        failure: What went wrong in the process that writes, until all know of it.
     """
-    data = read_data(data) if isinstance(data, str) else data
-    engine: Engine = make_engine()
-    network = fit_network(model, data, weights=weights).to(engine.device).eval()
-    return evaluate(network, data.test, engine, batch_size=256)
+
+    learner: Learner
+    journal: Journal
+    engine: Engine
+    about: Mapping[str, Any]
+    out: Path | None
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    save_seconds: float = 60.0
+    saved: float = 0.0
+    failure: TrainingError | None = None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for another state."""
+        return time.perf_counter() - self.saved > self.save_seconds
+
+    def save(self, epoch: int, step: int, seconds: float = 0.0) -> None:
+        """Write the state from which epoch `epoch` goes on with step `step`."""
+        self.saved = time.perf_counter()
+        if self.out is None:
+            return
+        try:
+            self.journal.flush()
+            write_state(
+                self.out / STATE_FILE,
+                State(
+                    run=self.about,
+                    epoch=epoch,
+                    step=step,
+                    seconds=seconds,
+                    scale=self.engine.scale(),
+                    epochs=tuple(asdict(row) for row in self.journal.epochs),
+                    tensors=self.learner.tensors() | self.journal.tensors(),
+                ),
+            )
+        except TrainingError as error:
+            self._fail(error)
+
+    def end_epoch(self, row: EpochRow) -> None:
+        """Note an epoch, and keep the network that it gave."""
+        try:
+            self.journal.add_epoch(row)
+            if self.out:
+                keep(self.learner.network, self.out / LAST_FILE)
+                if all(row.test_accuracy > one.test_accuracy for one in self.journal.epochs[:-1]):
+                    keep(self.learner.network, self.out / BEST_FILE)
+        except TrainingError as error:
+            self._fail(error)
+        else:
+            self.save(row.epoch, 0)
+
+    def finish(self) -> TrainResult:
+        """Draw the curves, and let nobody go before all is written."""
+        agree(self.engine, torch.zeros(2), 0, self.failure)
+        self.journal.close()
+        if self.out:
+            draw_curves(self.journal.epochs, self.out)
+        self.engine.barrier()
+        return self.result(signal=0)
+
+    def result(self, *, signal: int) -> TrainResult:
+        """Return what has come of it so far."""
+        self.journal.close()
+        return TrainResult(
+            network=self.learner.network.eval(),
+            epochs=tuple(self.journal.epochs),
+            steps=tuple(self.journal.steps),
+            signal=signal,
+            out=self.out,
+            is_first=self.engine.is_first,
+        )
+
+    def _fail(self, error: TrainingError) -> None:
+        """Raise an error; among several processes, only when all are there to end."""
+        if self.engine.world == 1:
+            raise error
+        self.failure = error
