@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from onebyone.errors import ShapeError
-from onebyone.training.augment import augment_images, draw_boxes, draw_chances, mix
+from onebyone.training.augment import augment_images, boxes_in, draw_chances, mix
 from onebyone.training.recipe import Augment
 
 
 def drawn(augment, images, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    chances = draw_chances(augment, len(images), *images.shape[2:], generator)
+    chances = draw_chances(augment, len(images), generator)
     return chances, augment_images(images, augment, chances)
 
 
@@ -56,7 +56,8 @@ def test_a_crop_is_pils_resize_of_the_box():
     images = random_images(height=8, width=8)
     augment = Augment(crop_scale=(0.2, 0.7))
     chances, changed = drawn(augment, images)
-    for image, after, box in zip(images, changed, chances.boxes.tolist(), strict=True):
+    boxes = boxes_in(augment, chances.tries, 8, 8).tolist()
+    for image, after, box in zip(images, changed, boxes, strict=True):
         top, left, height, width = box
         for plane, got in zip(image.float(), after, strict=True):
             picture = Image.fromarray(plane[top : top + height, left : left + width].numpy())
@@ -73,7 +74,8 @@ def test_a_crop_is_pils_resize_of_the_box():
 def test_boxes_lie_inside(height, width, least, seed):
     augment = Augment(crop_scale=(least, 1.0))
     generator = torch.Generator().manual_seed(seed % 2**32)
-    tops, lefts, heights, widths = draw_boxes(augment, 16, height, width, generator).unbind(1)
+    tries = draw_chances(augment, 16, generator).tries
+    tops, lefts, heights, widths = boxes_in(augment, tries, height, width).unbind(1)
     assert bool(((tops >= 0) & (lefts >= 0) & (heights >= 1) & (widths >= 1)).all())
     assert bool(((tops + heights <= height) & (lefts + widths <= width)).all())
 

@@ -1,9 +1,10 @@
 """Opening a user's photo: as it looks in a viewer, or not at all."""
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Container, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
@@ -15,6 +16,11 @@ MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF")
 """What Pillow may take a file for. Some of its other readers run programs, or draw pages."""
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".gif"}
+)
+"""What the names of such files end in, in lower case."""
 
 MAX_ASPECT = 100
 """Longer over shorter side. Scaling the shorter side up makes memory grow with this number."""
@@ -33,8 +39,8 @@ def open_photo(path: str | Path) -> Image.Image:
     Raises:
         PhotoError: If the file is missing, damaged, no photo, or of a refused kind.
     """
-    with _opened(Path(path)) as image:
-        return _flatten(ImageOps.exif_transpose(image))
+    with opened_photo(Path(path)) as image:
+        return turn_and_flatten(image)
 
 
 def check_photo(path: str | Path) -> None:
@@ -43,7 +49,7 @@ def check_photo(path: str | Path) -> None:
     Raises:
         PhotoError: As `open_photo`, except if the file is damaged further on.
     """
-    with _opened(Path(path)):
+    with opened_photo(Path(path)):
         pass
 
 
@@ -81,14 +87,26 @@ def find_photos(folder: str | Path) -> tuple[tuple[Path, ...], dict[Path, str]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[ImageFile.ImageFile]:
-    """Give the photo in a file, of a kind to be read; it is unpacked when it is first looked at."""
-    check_file(path, "a photo", PhotoError)
+def opened_photo(
+    path: Path, content: BinaryIO | None = None, *, modes: Container[str] = MODES
+) -> Generator[ImageFile.ImageFile]:
+    """Give the photo in a file, of a kind to be read; it is unpacked when it is first looked at.
+
+    Args:
+        path: The file; or what people call the photo, if its content is given.
+        content: What is in it, where it is no file of its own.
+        modes: Pillow's pixel formats that are taken.
+
+    Raises:
+        PhotoError: As `open_photo`; also for what goes wrong while it is unpacked.
+    """
+    if content is None:
+        check_file(path, "a photo", PhotoError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata
-            with Image.open(path, formats=FORMATS) as image:
-                _check_kind(image, path)
+            with Image.open(content or path, formats=FORMATS) as image:
+                _check_kind(image, path, modes)
                 yield image
     except PhotoError:
         raise
@@ -105,6 +123,16 @@ def _opened(path: Path) -> Generator[ImageFile.ImageFile]:
         ) from error
 
 
+def turn_and_flatten(image: Image.Image) -> Image.Image:
+    """Return a photo in RGB, turned as EXIF says, with white where it is transparent."""
+    image = ImageOps.exif_transpose(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
 def _too_large(path: Path) -> PhotoError:
     return PhotoError(
         f"{path} has more than {MAX_PIXELS // 1_000_000} million pixels, which is too many to "
@@ -112,7 +140,7 @@ def _too_large(path: Path) -> PhotoError:
     )
 
 
-def _check_kind(image: ImageFile.ImageFile, path: Path) -> None:
+def _check_kind(image: ImageFile.ImageFile, path: Path, modes: Container[str]) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(path)
     # An MPO is a JPEG that a phone or camera added a preview or a depth map to.
@@ -127,7 +155,7 @@ def _check_kind(image: ImageFile.ImageFile, path: Path) -> None:
             f"{path} has more than 8 bits a channel ({image.mode}), and 8 were wanted; save it as "
             "an 8-bit PNG or a JPEG"
         )
-    if image.mode not in MODES:
+    if image.mode not in modes:
         raise PhotoError(
             f"{path} is in the colour space {image.mode}, and RGB or grey was wanted; save it so"
         )
@@ -143,11 +171,3 @@ def _has_16_bits(image: ImageFile.ImageFile) -> bool:
     """Say whether what is stored has 16 bits a channel, even where Pillow makes 8 of them."""
     stored = [str(tile[3]) for tile in image.tile]
     return any(";16" in mode and "BGR;16" not in mode for mode in stored)  # BGR;16 is 5 + 6 + 5
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    image = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")

@@ -118,6 +118,18 @@ class Preprocess:
         top = round((size[1] - self.input_size) * down)
         return photo.crop((left, top, left + self.input_size, top + self.input_size))
 
+    def scale_part(
+        self, photo: Image.Image, box: tuple[float, float, float, float]
+    ) -> Image.Image:
+        """Return a part of a photo, of any size and ratio, scaled to what the network sees.
+
+        Args:
+            photo: In RGB.
+            box: Left, top, right and bottom of the part, in pixels.
+        """
+        side = (self.input_size, self.input_size)
+        return photo.resize(side, _FILTERS[self.interpolation], box=box)
+
     def normalise(self, square: Image.Image) -> Tensor:
         """Return an RGB image as `(channels, height, width)`, float32, of the network's scale."""
         if self.channels == 1:
@@ -131,7 +143,7 @@ class Preprocess:
         """Return what `normalise` made of an image as the image, `(3, height, width)`, uint8."""
         mean, std = self._mean_and_std()
         picture = ((prepared * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-        return picture.expand(3, -1, -1)
+        return picture.expand(3, -1, -1).contiguous()
 
     def _mean_and_std(self) -> tuple[Tensor, Tensor]:
         """Return both as `(channels, 1, 1)`."""

@@ -23,53 +23,49 @@ class Chances:
     Attributes:
         mirrored: Whether an image is mirrored, `(N,)`.
         shifts: Where the cut begins in the padded image, down and across, `(N, 2)`.
-        boxes: Top, left, height and width of the part that is scaled up, `(N, 4)`.
+        tries: What the part that is scaled up follows from, once an image's size is known: for each
+            box that is tried its area, ratio and place, 0 to 1, `(N, 4, tries)`; no tries without
+            such crops.
         shares: Share of the image itself where two are mixed, `(N,)`.
     """
 
     mirrored: Tensor
     shifts: Tensor
-    boxes: Tensor
+    tries: Tensor
     shares: Tensor
 
     def of(self, part: slice) -> "Chances":
         """Return those of some of the images."""
-        return Chances(self.mirrored[part], self.shifts[part], self.boxes[part], self.shares[part])
+        return Chances(self.mirrored[part], self.shifts[part], self.tries[part], self.shares[part])
 
 
-def draw_chances(
-    augment: Augment, count: int, height: int, width: int, generator: torch.Generator
-) -> Chances:
-    """Draw what happens to each of `count` images of a size."""
+def draw_chances(augment: Augment, count: int, generator: torch.Generator) -> Chances:
+    """Draw what happens to each of `count` images."""
     mirrored = torch.rand(count, generator=generator) < 0.5
     shifts = torch.randint(2 * augment.pad + 1, (count, 2), generator=generator)
-    if augment.crop_scale:
-        boxes = draw_boxes(augment, count, height, width, generator)
-    else:
-        boxes = torch.tensor([0, 0, height, width]).expand(count, 4)
+    tries = CROP_TRIES if augment.crop_scale else 0
+    drawn = torch.rand(4, count, tries, generator=generator, dtype=torch.float64)
     # The larger share is the image's own: else its neighbour would be mixed with it twice.
     share = _draw_beta(augment.mixup, count, generator) if augment.mixup else torch.ones(count)
-    return Chances(mirrored, shifts, boxes, torch.maximum(share, 1 - share))
+    return Chances(mirrored, shifts, drawn.transpose(0, 1), torch.maximum(share, 1 - share))
 
 
-def draw_boxes(
-    augment: Augment, count: int, height: int, width: int, generator: torch.Generator
-) -> Tensor:
-    """Draw the parts of images of one size that are scaled up: top, left, height and width.
+def boxes_in(augment: Augment, tries: Tensor, height: int, width: int) -> Tensor:
+    """Return the parts of images of one size that are scaled up: top, left, height and width.
 
     The share of the area is uniform, the logarithm of the ratio too. Where no box of ten fits, it
     is the whole image.
 
-    Shape: `(count, 4)`, int64.
+    Shape: `(count, 4, tries) -> (count, 4)`, int64.
 
     Source: Szegedy et al. (arXiv 1409.4842), section 6; torchvision's RandomResizedCrop.
     """
     assert augment.crop_scale
     least, most = augment.crop_scale
     flattest, steepest = map(log, augment.crop_ratio)
-    drawn = torch.rand(4, count, CROP_TRIES, generator=generator, dtype=torch.float64)
-    area = height * width * (least + (most - least) * drawn[0])
-    ratio = (flattest + (steepest - flattest) * drawn[1]).exp()
+    areas, ratios, down, across = tries.unbind(1)
+    area = height * width * (least + (most - least) * areas)
+    ratio = (flattest + (steepest - flattest) * ratios).exp()
     heights = (area / ratio).sqrt().round().long()
     widths = (area * ratio).sqrt().round().long()
     fits = (heights >= 1) & (heights <= height) & (widths >= 1) & (widths <= width)
@@ -77,8 +73,8 @@ def draw_boxes(
     has_box = fits.any(1)
     heights = torch.where(has_box, heights.gather(1, first)[:, 0], height)
     widths = torch.where(has_box, widths.gather(1, first)[:, 0], width)
-    tops = (drawn[2, :, 0] * (height - heights + 1)).long()
-    lefts = (drawn[3, :, 0] * (width - widths + 1)).long()
+    tops = (down[:, 0] * (height - heights + 1)).long()
+    lefts = (across[:, 0] * (width - widths + 1)).long()
     return torch.stack([tops, lefts, heights, widths], dim=1)
 
 
@@ -91,7 +87,8 @@ def augment_images(images: Tensor, augment: Augment, chances: Chances) -> Tensor
     if augment.pad:
         images = _shift(images, augment.pad, chances.shifts)
     if augment.crop_scale:
-        images = _scale_up(images.float(), chances.boxes)
+        boxes = boxes_in(augment, chances.tries, images.shape[2], images.shape[3])
+        images = _scale_up(images.float(), boxes)
     if augment.flip:
         mirrored = chances.mirrored.to(images.device).view(-1, 1, 1, 1)
         images = torch.where(mirrored, images.flip(3), images)

@@ -6,11 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onebyone.errors import DataError
+from onebyone.errors import DataError, ShapeError
 
 
 def generator_of(*numbers: int) -> torch.Generator:
-    """Return a source of random numbers that depends on these numbers, and on nothing else."""
+    """Return a source of random numbers that depends on these numbers, and on nothing else.
+
+    Raises:
+        ShapeError: If one is negative: the first is a seed, and that is the user's.
+    """
+    if (least := min(numbers)) < 0:
+        raise ShapeError(f"`seed` (={least}) must be 0 or more")
     state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]) >> 1)
 
