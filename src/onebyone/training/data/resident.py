@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from onebyone.models.preprocess import Preprocess
-from onebyone.training.augment import augment_images, draw_chances, mix
+from onebyone.training.augment import draw_chances
 from onebyone.training.data.data import Batch, Data
+from onebyone.training.data.finish import Finish
 from onebyone.training.data.order import (
     count_steps,
     evaluation_steps,
@@ -43,15 +44,11 @@ class ResidentSplit:
 
     Attributes:
         pixels: The images.
-        classes: Number of classes.
-        mean: Mean of each channel, on a scale of 0 to 1.
-        std: Deviation of each channel.
+        finish: What makes batches of them.
     """
 
     pixels: Pixels
-    classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    finish: Finish
     _copies: dict[torch.device, Pixels] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
@@ -80,40 +77,34 @@ class ResidentSplit:
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
         """Give one process's batches of one epoch, as `Split` says."""
-        pixels = self._on(torch.device(device))
+        pixels = self._on(device)
         if epoch is None:
             steps = evaluation_steps(len(self), batch_size, rank=rank, world=world)
             for step, chosen in enumerate(steps):
                 if step >= first_step:
                     part = chosen.to(device)
-                    yield Batch(self._normalise(pixels.images[part]), pixels.targets[part])
+                    yield self.finish.to_measure(pixels.images[part], pixels.targets[part])
             return
+        augment = augment or Augment()
         steps = training_steps(len(self), batch_size, epoch=epoch, seed=seed, world=world)
-        height, width = pixels.images.shape[2:]
         for step, chosen in enumerate(steps[first_step:], start=first_step):
             mine = share(len(chosen), rank, world)
             part = chosen[mine].to(device)
-            images, targets = pixels.images[part], pixels.targets[part]
-            if augment:
-                random = generator_of(seed, epoch, step)
-                chances = draw_chances(augment, len(chosen), height, width, random).of(mine)
-                images = self._normalise(augment_images(images, augment, chances))
-                if augment.mixup:
-                    images, targets = mix(images, targets, chances, self.classes)
-            else:
-                images = self._normalise(images)
-            yield Batch(images, targets, len(part) * world / len(chosen))
+            chances = draw_chances(augment, len(chosen), generator_of(seed, epoch, step)).of(mine)
+            yield self.finish.to_learn_from(
+                pixels.images[part],
+                pixels.targets[part],
+                augment,
+                chances,
+                weight=len(part) * world / len(chosen),
+            )
 
-    def _on(self, device: torch.device) -> Pixels:
+    def _on(self, device: torch.device | str) -> Pixels:
         """Return the images on a device, where they stay."""
+        device = torch.empty(0, device=device).device  # "cuda" is "cuda:0", and one copy will do
         if device not in self._copies:
             self._copies[device] = self.pixels.to(device)
         return self._copies[device]
-
-    def _normalise(self, images: Tensor) -> Tensor:
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
-        return (images.float() / 255 - mean) / std
 
 
 def make_data(name: str, train: Pixels, test: Pixels, classes: tuple[str, ...]) -> Data:
@@ -121,9 +112,7 @@ def make_data(name: str, train: Pixels, test: Pixels, classes: tuple[str, ...]) 
     _, channels, height, width = train.images.shape
     mean, std = _statistics(train.images)
 
-    def split(pixels: Pixels) -> ResidentSplit:
-        return ResidentSplit(pixels=pixels, classes=len(classes), mean=mean, std=std)
-
+    finish = Finish(classes=len(classes), mean=mean, std=std)
     grey_or_rgb = Preprocess(
         height,
         height,
@@ -133,8 +122,8 @@ def make_data(name: str, train: Pixels, test: Pixels, classes: tuple[str, ...]) 
     )
     return Data(
         name=name,
-        train=split(train),
-        test=split(test),
+        train=ResidentSplit(pixels=train, finish=finish),
+        test=ResidentSplit(pixels=test, finish=finish),
         classes=classes,
         image_shape=(channels, height, width),
         mean=mean,
