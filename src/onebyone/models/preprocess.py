@@ -118,9 +118,7 @@ class Preprocess:
         top = round((size[1] - self.input_size) * down)
         return photo.crop((left, top, left + self.input_size, top + self.input_size))
 
-    def scale_part(
-        self, photo: Image.Image, box: tuple[float, float, float, float]
-    ) -> Image.Image:
+    def scale_part(self, photo: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
         """Return a part of a photo, of any size and ratio, scaled to what the network sees.
 
         Args:

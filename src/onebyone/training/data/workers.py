@@ -1,0 +1,90 @@
+"""Processes that decode photos, while the one that trains is busy."""
+
+import os
+import signal
+import warnings
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch.utils.data import DataLoader
+
+from onebyone.errors import DataError, ShapeError, first_line
+from onebyone.training.data.decode import Decoded, Decoder, Request
+
+MOST_WORKERS = 8
+"""As many as one network on a GPU most often needs; `--workers` says otherwise."""
+
+
+def count_workers(wanted: int | None, *, world: int) -> int:
+    """Return how many processes decode photos for this one.
+
+    Args:
+        wanted: What the user says; None for a core each, shared by the processes of this machine.
+        world: Number of processes that train.
+
+    Raises:
+        ShapeError: If `wanted` is negative.
+    """
+    if wanted is not None:
+        if wanted < 0:
+            raise ShapeError(f"`workers` (={wanted}) must be 0 or more")
+        return wanted
+    # With GPUs, there are at most as many of these processes here; else all may be.
+    here = min(world, torch.cuda.device_count() or world)
+    return max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // here))
+
+
+def decode(
+    decoder: Decoder, requests: Iterable[Request], *, workers: int, ahead: int
+) -> Iterator[Decoded]:
+    """Give the answers to requests in their order, whoever decodes.
+
+    Args:
+        decoder: What answers them.
+        requests: What is asked; looked at as late as can be.
+        workers: Processes; 0 to decode in this one.
+        ahead: Answers that are to be ready before they are wanted.
+
+    Raises:
+        DataError: If a process ends before its time.
+    """
+    if not workers:
+        yield from map(decoder.__getitem__, requests)
+        return
+    loader = DataLoader(
+        decoder,  # pyright: ignore[reportArgumentType]  (all that it is asked for is `[]`)
+        sampler=requests,
+        batch_size=None,
+        collate_fn=_as_it_is,  # pyright: ignore[reportArgumentType]
+        num_workers=workers,
+        prefetch_factor=max(2, -(-ahead // workers)),
+        worker_init_fn=_begin_worker,
+        # No other start is as quick, and a user's script needs no guard. Workers touch no GPU, and
+        # run no operator on more than one thread, so they need nothing that a fork cuts in two.
+        multiprocessing_context="fork",
+        generator=torch.Generator(),  # else it would draw from everybody's
+    )
+    try:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of each fork beside other threads.
+            warnings.filterwarnings("ignore", "This process .* is multi-threaded")
+            answers = iter(loader)
+        yield from answers
+    except RuntimeError as error:
+        if str(error).startswith("Caught "):  # in a worker, in our code
+            raise
+        raise DataError(
+            f"a process that decodes photos has ended ({first_line(error)}); it may have had too "
+            "little memory: use fewer (--workers N), or none (--workers 0)"
+        ) from error
+
+
+def _as_it_is(decoded: Decoded) -> Decoded:
+    return decoded
+
+
+def _begin_worker(_: int) -> None:
+    # Ctrl-C and a job's SIGTERM go to all of its processes. The one that trains takes a last step
+    # and keeps a state, for which it needs the photos; then it ends these.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
