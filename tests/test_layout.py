@@ -24,7 +24,7 @@ ALLOWED = {
     "models": {"errors", "files", "lazy", "nn"},
     "compiler": {"errors", "files", "graph", "lazy", "store"},
     "explainer": {"errors", "files", "graph", "lazy", "models", "compiler", "bench"},
-    "training": {"errors", "files", "lazy", "nn", "models"},
+    "training": {"errors", "files", "lazy", "store", "nn", "models"},
     "bench": {"errors", "files", "nn", "models", "compiler"},
     "cli": {
         "errors",

@@ -1,4 +1,4 @@
-"""`onebyone cache`: the compiled networks that are kept on disk."""
+"""`onebyone cache`: the compiled networks, and indexes of shards, that are kept on disk."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ def cache(
     action: Annotated[Action, typer.Argument(help="What to do.")] = Action.LIST,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the compiled networks that are kept on disk, or clear them."""
+    """List the compiled networks and indexes that are kept on disk, or clear them."""
     {Action.LIST: _list, Action.CLEAR: _clear}[action](as_json)
 
 
@@ -93,7 +93,9 @@ def _row(folder: Folder, one: Kept) -> dict[str, Any]:
             summary = read_head(file)["summary"]
     except (OSError, ValueError, CacheError):
         summary = {}
-    known = {name: summary.get(name) for name in ("layers", "inputs", "target", "numerics")}
+    known = {
+        name: summary.get(name) for name in ("layers", "inputs", "target", "numerics", "shard")
+    }
     used = datetime.fromtimestamp(one.used).astimezone().isoformat(timespec="seconds")
     return {"name": one.name} | known | {"bytes": one.size, "last_used": used}
 
@@ -109,14 +111,21 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(
             _short(row["name"]),
-            "damaged" if row["layers"] is None else str(row["layers"]),
-            ", ".join("x".join(map(str, shape)) for shape in row["inputs"] or ()),
+            _first(row),
+            row["shard"] or ", ".join("x".join(map(str, shape)) for shape in row["inputs"] or ()),
             row["target"],
             row["numerics"],
             f"{row['bytes'] / 1e6:.1f}",
             row["last_used"][:16].replace("T", " "),
         )
     return table
+
+
+def _first(row: dict[str, Any]) -> str:
+    """Return a network's number of layers, or what else the file is."""
+    if row["shard"]:
+        return "index"
+    return "damaged" if row["layers"] is None else str(row["layers"])
 
 
 def _short(name: str) -> str:

@@ -33,8 +33,9 @@ def train(
     data: Annotated[
         str,
         typer.Option(
-            help="digits, mnist or fashion-mnist; mnist:DIR or fashion-mnist:DIR for files that "
-            "are there."
+            help="digits, mnist, fashion-mnist or cifar10, with :DIR for files that are there; "
+            "imagefolder:DIR for photos in DIR/train/CLASS and DIR/val/CLASS, or in DIR/CLASS; "
+            "webdataset:TRAIN.tar::TEST.tar for shards, as in shard-{000..009}.tar."
         ),
     ] = "digits",
     out: Annotated[
@@ -58,6 +59,10 @@ def train(
         typer.Option(help="Where to start from: 'imagenet' or a file; by default at random."),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes to train with.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that decode photos; by default one a core."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="What random numbers depend on.")] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")
@@ -74,7 +79,7 @@ def train(
     """
     _check(model, out, recipe, evaluate)
     if evaluate:
-        return _evaluate(model, data, evaluate, as_json=as_json)
+        return _evaluate(model, data, evaluate, workers=workers, as_json=as_json)
     from onebyone.training import find_recipe, usual_for
     from onebyone.training import train as train_by_name
 
@@ -87,8 +92,9 @@ def train(
     changed = {name: value for name, value in wanted.items() if value is not None}
     if learning_rate is not None:
         changed["rate_images"] = None  # what is named holds as it is
-    whole = replace(find_recipe(recipe or usual_for(data).recipe), **changed)
-    tell(f"preparing {data} and {model or usual_for(data).model}")
+    usual = usual_for(data, model=model, weights=weights)
+    whole = replace(find_recipe(recipe or usual.recipe), **changed)
+    tell(f"preparing {data} and {model or usual.model}")
     with redirect_stdout(sys.stderr), _Bar() as bar:
         result = train_by_name(
             model,
@@ -99,6 +105,7 @@ def train(
             seed=seed,
             devices=devices,
             resume=resume,
+            workers=workers,
             watch=bar,
         )
     if not result.is_first:
@@ -132,21 +139,23 @@ def _check(model: str | None, out: Path | None, recipe: str | None, evaluate: Pa
         find_recipe(recipe)
 
 
-def _evaluate(model: str | None, data: str, checkpoint: Path, *, as_json: bool) -> int:
+def _evaluate(
+    model: str | None, data: str, checkpoint: Path, *, workers: int | None, as_json: bool
+) -> int:
     from onebyone.models.checkpoint import is_checkpoint
     from onebyone.training import score_network
 
     tell(f"measuring {checkpoint} on {data}")
     with redirect_stdout(sys.stderr):
         if is_checkpoint(checkpoint):
-            score = score_network(checkpoint, data)
+            score = score_network(checkpoint, data, workers=workers)
         elif model is None:
             raise TrainingError(
                 f"{checkpoint} holds tensors only, and does not say of which network; name it: "
                 f"onebyone train MODEL --evaluate {checkpoint}"
             )
         else:
-            score = score_network(model, data, weights=checkpoint)
+            score = score_network(model, data, weights=checkpoint, workers=workers)
     if as_json:
         print_json({"checkpoint": str(checkpoint), "data": data} | asdict(score))
     else:

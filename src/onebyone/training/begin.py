@@ -53,7 +53,7 @@ def begin_run(
     card = _card_of(network, plan)
     if isinstance(network, Network):
         network.card = card
-    _check_scores(network, plan.data)
+    check_scores(network, plan.data)
     about = _about(card, plan)
     learner = Learner(network, plan.recipe, engine)
     state = read_state(folder / STATE_FILE) if folder and _has_state(folder) else None
@@ -115,7 +115,12 @@ def _card_of(network: nn.Module, plan: Plan) -> ModelCard:
     )
 
 
-def _check_scores(network: nn.Module, data: Data) -> None:
+def check_scores(network: nn.Module, data: Data) -> None:
+    """Check that a network gives each class of the data a score.
+
+    Raises:
+        ShapeError: If it does not.
+    """
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     with torch.no_grad():
         try:
@@ -139,6 +144,7 @@ def _about(card: ModelCard, plan: Plan) -> dict[str, Any]:
     about = {
         "model": card.model,
         "data": plan.data.name,
+        "images": len(plan.data.train),  # a folder may have got others since
         "seed": plan.seed,
         "recipe": asdict(plan.recipe),
     }

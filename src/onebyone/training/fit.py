@@ -8,8 +8,11 @@ from torch import nn
 
 from onebyone.models import create_model, find_model, load_model
 from onebyone.models.adapt import adapt_config
+from onebyone.models.checkpoint import read_checkpoint
 from onebyone.models.families import build_network
-from onebyone.models.reference import PackageName, ZooName, read_reference
+from onebyone.models.preprocess import Preprocess
+from onebyone.models.pretrained import find_pretrained
+from onebyone.models.reference import CheckpointFile, PackageName, ZooName, read_reference
 from onebyone.training.data.data import Data
 
 
@@ -48,6 +51,26 @@ def fit_network(
                 return _from_timm(name, data, is_pretrained=weights == "imagenet")
             case _:
                 return load_model(model, weights=weights).network
+
+
+def preprocess_for(model: str | Path, *, weights: str | Path | None = None) -> Preprocess:
+    """Return how the network that a user names is to see photos: what its weights are used to.
+
+    Args:
+        model: As for `fit_network`.
+        weights: Likewise.
+
+    Raises:
+        OneByOneError: One of its kinds; see `load_model`.
+    """
+    match read_reference(str(model)):
+        case ZooName(name):
+            spec = find_model(name)
+            return find_pretrained(spec, weights).card.preprocess if weights else spec.preprocess
+        case CheckpointFile(path):
+            return read_checkpoint(path).card.preprocess
+        case _:
+            return load_model(model).card.preprocess
 
 
 def _from_timm(name: str, data: Data, *, is_pretrained: bool) -> nn.Module:

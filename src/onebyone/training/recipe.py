@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Literal, get_args
 
 from onebyone.errors import ShapeError, UnknownNameError, check_choice, did_you_mean
+from onebyone.models.reference import SUFFIX
 
 OptimizerName = Literal["sgd", "adamw"]
 ScheduleName = Literal["cosine", "one-cycle"]
@@ -198,11 +200,15 @@ USUAL: Mapping[str, Usual] = {
     "digits": Usual("resnet20", "digits"),
     "mnist": Usual("resnet20", "small-digits"),
     "fashion-mnist": Usual("resnet20", "small-images"),
+    "cifar10": Usual("resnet20", "small-images"),
 }
 """Network and recipe by the name of the data, or by what stands before its first colon."""
 
 OTHERWISE = Usual("resnet50", "imagenet")
-"""What other data, such as a user's own, is trained with."""
+"""What other data, such as a user's own photos, is trained with from a random start."""
+
+FROM_WEIGHTS = Usual("resnet50", "fine-tune")
+"""The same from weights that are named: the high rates of a random start would undo them."""
 
 
 def find_recipe(name: str) -> Recipe:
@@ -219,11 +225,21 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def usual_for(data: str) -> Usual:
-    """Return what a data set is usually trained with, by what a user calls the data.
+def usual_for(
+    data: str, *, model: str | Path | None = None, weights: str | Path | None = None
+) -> Usual:
+    """Return what a data set is usually trained with.
+
+    Args:
+        data: What a user calls it.
+        model: What a user calls the network, if one is named; a checkpoint has weights.
+        weights: Where to start from, if that is named.
 
     Example:
         >>> usual_for("fashion-mnist:folder").recipe
         'small-images'
+        >>> usual_for("imagefolder:photos", weights="imagenet").recipe
+        'fine-tune'
     """
-    return USUAL.get(data.partition(":")[0], OTHERWISE)
+    has_weights = weights is not None or str(model).endswith(SUFFIX)
+    return USUAL.get(data.partition(":")[0], FROM_WEIGHTS if has_weights else OTHERWISE)

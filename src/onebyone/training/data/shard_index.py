@@ -194,7 +194,7 @@ def _keep(key: str, path: Path, index: ShardIndex) -> None:
         "key": key,
         "bytes": len(content.getvalue()),
         "digest": hashlib.sha256(content.getvalue()).hexdigest(),
-        "summary": {"kind": "index", "shard": path.name[:200]},
+        "summary": {"shard": path.name},
     }
     with suppress(CacheError, OSError):
         make_folder()
