@@ -11,6 +11,8 @@ from torch import nn
 from onebyone.cli import main
 from onebyone.compiler import compile_model, host_target
 from onebyone.store import LARGEST_BYTES
+from onebyone.training.data.shard_index import index_shard
+from tests.training.photos import sample, write_shard
 
 
 @pytest.fixture
@@ -67,6 +69,14 @@ def test_entries_as_json(run, folder):
     assert first["layers"] == last["layers"] > 0
     assert damaged["layers"] is None
     assert first["last_used"] > damaged["last_used"] > last["last_used"]
+
+
+def test_indexes_of_shards_are_listed_too(run, folder, tmp_path):
+    index_shard(write_shard(tmp_path / "train-0.tar", sample(1, 0)))
+    _, row, _, _ = run("cache")[1].splitlines()
+    assert row.split()[1:3] == ["index", "train-0.tar"]
+    (entry,) = json.loads(run("cache", "--json")[1])["entries"]
+    assert (entry["shard"], entry["layers"]) == ("train-0.tar", None)
 
 
 def test_clearing(run, folder):

@@ -98,3 +98,10 @@ def test_a_network_for_grey_images_sees_a_photos_luminance():
 def test_as_many_deviations_as_means():
     with pytest.raises(ShapeError, match="must be as many"):
         Preprocess(8, 8, mean=(0.2,))
+
+
+def test_a_grey_picture_has_three_channels_of_its_own():
+    prepared = torch.zeros(1, 4, 4)
+    picture = Preprocess(4, 4, mean=(0.5,), std=(0.5,)).picture(prepared)
+    picture[0] = 0
+    assert picture[1:].unique().tolist() == [128]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from onebyone.errors import DataError
-from onebyone.training.data import cifar10, download, read_data
+from onebyone.training.data import cifar10, read_data
 from onebyone.training.data.cifar10 import ARCHIVE, CLASSES, FOLDER, RECORD_BYTES, TEST, TRAIN
 from onebyone.training.data.download import Download
 
@@ -64,7 +64,7 @@ def test_it_is_downloaded_once_and_checked(folder, tmp_path, monkeypatch):
     archive = pack(folder)
     md5 = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
     monkeypatch.setattr(cifar10, "DOWNLOAD", Download(archive.as_uri(), md5))
-    monkeypatch.setattr(download.torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     assert read_data("cifar10").name == "cifar10"
     archive.rename(tmp_path / "moved")
     check_images(read_data("cifar10"))

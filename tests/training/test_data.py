@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.errors import DataError, UnknownNameError
+from onebyone.errors import DataError, ShapeError, UnknownNameError
 from onebyone.training.data import read_data
 from onebyone.training.data.idx import FASHION_MNIST, read_idx
-from onebyone.training.data.order import training_steps
+from onebyone.training.data.order import generator_of, training_steps
 from onebyone.training.data.resident import Pixels, make_data
 from onebyone.training.recipe import Augment
 
@@ -190,3 +190,14 @@ def test_read_idx_gives_what_was_written(tmp_path):
     numbers = torch.arange(24, dtype=torch.uint8).view(2, 3, 4)
     (tmp_path / "numbers").write_bytes(idx(numbers))
     assert torch.equal(read_idx(tmp_path / "numbers", dimensions=3), numbers)
+
+
+@pytest.mark.parametrize("numbers", [(-1,), (0, -2, 3)])
+def test_a_negative_seed_is_one_line(numbers):
+    with pytest.raises(ShapeError, match=rf"^`seed` \(={min(numbers)}\) must be 0 or more$"):
+        generator_of(*numbers)
+
+
+def test_images_are_on_a_device_once():
+    split = numbered(4).train
+    assert split._on("cpu") is split._on("cpu:0")

@@ -15,10 +15,13 @@ from PIL import Image
 
 from onebyone.errors import DataError, ShapeError
 from onebyone.models import Preprocess, open_photo
-from onebyone.training.data import Reading, read_data
+from onebyone.models.photo import turn_and_flatten
+from onebyone.training.augment import boxes_in
+from onebyone.training.data import Reading, decode, read_data
 from onebyone.training.data.damage import Damage, allowed_of
 from onebyone.training.data.decode import Decoder, Request
 from onebyone.training.data.order import training_steps
+from onebyone.training.data.photos import make_photo_data
 from onebyone.training.data.workers import count_workers
 from onebyone.training.loop import train_network
 from onebyone.training.recipe import Augment
@@ -71,8 +74,6 @@ class Numbered:
 @pytest.fixture(scope="module")
 def numbered(folder, tmp_path_factory):
     """Data of forty photos, each of a class of its own."""
-    from onebyone.training.data.photos import make_photo_data
-
     examples = Numbered(tmp_path_factory.mktemp("numbered"), 40)
     names = tuple(map(str, range(40)))
     return make_photo_data("numbered", examples, examples, names, Reading(Preprocess(4, 4), 0))
@@ -323,8 +324,6 @@ def test_photos_are_turned_the_right_way_up(tmp_path, orientation):
 
 @given(scale=st.floats(0.05, 1), seed=st.integers(0, 99), width=st.integers(16, 300))
 def test_a_crop_is_the_box_of_the_photo_scaled(tmp_path_factory, scale, seed, width):
-    from onebyone.training.augment import boxes_in
-
     path = tmp_path_factory.mktemp("crop") / "photo.png"
     photo = picture(seed, size=(width, 120))
     photo.save(path)
@@ -342,11 +341,10 @@ def test_large_jpegs_are_unpacked_smaller_where_it_shows_nothing(tmp_path, monke
     photo.save(tmp_path / "large.jpg", quality=95)
     photo.save(tmp_path / "large.png")
     drafted = []
-    from onebyone.training.data import decode as module
-
-    turn = module.turn_and_flatten
     monkeypatch.setattr(
-        module, "turn_and_flatten", lambda image: (drafted.append(image.size), turn(image))[1]
+        decode,
+        "turn_and_flatten",
+        lambda image: (drafted.append(image.size), turn_and_flatten(image))[1],
     )
     tries = torch.rand(1, 4, 10, dtype=torch.float64)
     options = {"augment": Augment(crop_scale=(0.9, 1.0)), "tries": tries}
@@ -362,10 +360,12 @@ def test_large_jpegs_are_unpacked_smaller_where_it_shows_nothing(tmp_path, monke
 
 
 def test_a_worker_that_is_killed_is_one_line(folder):
+    before = signal.getsignal(signal.SIGCHLD)
     batches = read(folder, workers=1).train.batches(2, epoch=0)
     next(batches)
     (worker,) = multiprocessing.active_children()
     os.kill(worker.pid, signal.SIGKILL)
+    assert signal.getsignal(signal.SIGCHLD) == before  # no error anywhere else
     with pytest.raises(DataError, match=r"a process that decodes photos has ended .*--workers 0"):
         list(batches)
 

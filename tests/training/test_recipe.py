@@ -16,17 +16,29 @@ from onebyone.errors import ShapeError, UnknownNameError
 from onebyone.models.reference import ZOO_NAMES
 from onebyone.training.average import WeightAverage, decay_at
 from onebyone.training.optimizer import build_optimizer, parameter_groups, remember, remembered
-from onebyone.training.recipe import OTHERWISE, RECIPES, USUAL, Recipe, find_recipe, usual_for
+from onebyone.training.recipe import (
+    FROM_WEIGHTS,
+    OTHERWISE,
+    RECIPES,
+    USUAL,
+    Recipe,
+    find_recipe,
+    usual_for,
+)
 from onebyone.training.schedule import learning_rate
 from tests.training.small import SmallNet, recipe
 
 
 def test_every_data_set_has_a_recipe_and_a_network():
-    for usual in USUAL.values():
+    for usual in (*USUAL.values(), OTHERWISE, FROM_WEIGHTS):
         assert usual.recipe in RECIPES
         assert usual.model in ZOO_NAMES
     assert usual_for("fashion-mnist:folder") is USUAL["fashion-mnist"]
-    assert usual_for("mine") is OTHERWISE
+    assert usual_for("imagefolder:mine") is OTHERWISE
+    assert usual_for("imagefolder:mine", model="resnet18") is OTHERWISE
+    assert usual_for("imagefolder:mine", weights="imagenet") is FROM_WEIGHTS
+    assert usual_for("webdataset:mine", model="best.safetensors") is FROM_WEIGHTS
+    assert usual_for("digits", weights="mine.pth") is USUAL["digits"]
 
 
 def test_recipes_are_plain_numbers_and_words():

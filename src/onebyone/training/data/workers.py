@@ -2,8 +2,10 @@
 
 import os
 import signal
+import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch.utils.data import DataLoader
@@ -65,7 +67,7 @@ def decode(
         generator=torch.Generator(),  # else it would draw from everybody's
     )
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _keeping_children_quiet():
             # Python 3.12 warns of each fork beside other threads.
             warnings.filterwarnings("ignore", "This process .* is multi-threaded")
             answers = iter(loader)
@@ -77,6 +79,18 @@ def decode(
             f"a process that decodes photos has ended ({first_line(error)}); it may have had too "
             "little memory: use fewer (--workers N), or none (--workers 0)"
         ) from error
+
+
+@contextmanager
+def _keeping_children_quiet() -> Generator[None]:
+    """Undo what the loader sets up for a worker's end: an error wherever this process is then.
+
+    It also looks itself, every few seconds, while it waits for an answer.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
 def _as_it_is(decoded: Decoded) -> Decoded:
