@@ -9,6 +9,7 @@ OneByOneError                  everything below; the command line prints its tex
 ├── PhotoError                 a photo that cannot be read, or would be read wrongly
 ├── DataError                  data to train on that cannot be had or read, or that is damaged
 ├── CacheError                 a folder or a file of the cache that cannot be used, or must not be
+├── PredictionError            predictions of many photos that cannot begin, go on or be kept
 ├── TrainingError              a training that cannot begin, go on or be kept
 ├── CompileError               a network that could not be turned into machine code
 └── InvalidGraphError          a graph that breaks its own rules: our bug, please report it
@@ -62,6 +63,10 @@ class DataError(OneByOneError):
 
 class CacheError(OneByOneError):
     """Report a folder or a file of the cache that cannot be used, or must not be."""
+
+
+class PredictionError(OneByOneError):
+    """Report predictions of many photos that cannot begin, go on or be kept."""
 
 
 class TrainingError(OneByOneError):

@@ -1,10 +1,9 @@
-"""What runs a network on the command line: native code, or PyTorch."""
+"""What runs a network on the command line, and what a person is told of it."""
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from onebyone.cli.console import print_error, tell
-from onebyone.errors import OneByOneError
+from onebyone.offline.engine import Engine, prepare_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,12 +12,7 @@ if TYPE_CHECKING:
 
     from onebyone.models import ModelCard
 
-
-class Engine(StrEnum):
-    """What runs the network."""
-
-    COMPILED = "compiled"
-    TORCH = "torch"
+__all__ = ["Engine", "start_engine"]
 
 
 def start_engine(
@@ -29,19 +23,10 @@ def start_engine(
     A network that cannot be compiled runs in PyTorch, and a line on stderr says why; so does one
     for operators that have no native code.
     """
-    if engine is Engine.TORCH:
-        return network, engine
-    import torch
-
-    from onebyone.compiler import compile_model, describe_fallbacks  # late, because it loads LLVM
-
-    size = card.preprocess.input_size
-    tell(f"compiling for {size} x {size} pixels (kept for the next time)")
-    try:
-        compiled = compile_model(network, torch.zeros(1, card.preprocess.channels, size, size))
-    except OneByOneError as error:
-        print_error(f"it runs in PyTorch, because it cannot be compiled: {error}")
-        return network, Engine.TORCH
-    if compiled.fallbacks:
-        print_error(describe_fallbacks(compiled.fallbacks))
-    return compiled, engine
+    if engine is Engine.COMPILED:
+        size = card.preprocess.input_size
+        tell(f"compiling for {size} x {size} pixels (kept for the next time)")
+    ready = prepare_engine(network, card, engine)
+    if ready.notice:
+        print_error(ready.notice)
+    return ready.call, ready.engine

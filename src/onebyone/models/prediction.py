@@ -41,7 +41,6 @@ class Prediction:
     seconds: float
 
 
-@torch.inference_mode()
 def predict(
     network: Callable[[Tensor], Any], card: ModelCard, photo: Image.Image, *, top: int = 5
 ) -> Prediction:
@@ -58,9 +57,22 @@ def predict(
         PhotoError: If the photo is not in RGB.
         ShapeError: If `top` is less than 1.
     """
-    if top < 1:
-        raise ShapeError(f"`top` (={top}) must be at least 1")
-    batch = card.preprocess(photo)[None]
+    check_top(top)
+    return predict_prepared(network, card, card.preprocess(photo), top=top)
+
+
+@torch.inference_mode()
+def predict_prepared(
+    network: Callable[[Tensor], Any], card: ModelCard, prepared: Tensor, *, top: int = 5
+) -> Prediction:
+    """Name the most probable classes of one photo that `card.preprocess` has prepared.
+
+    Raises:
+        ModelError: As `predict`.
+        ShapeError: As `predict`.
+    """
+    check_top(top)
+    batch = prepared[None]
     start = time.perf_counter()
     scores = _scores(network, batch)
     seconds = time.perf_counter() - start
@@ -72,6 +84,16 @@ def predict(
         ),
         seconds,
     )
+
+
+def check_top(top: int) -> None:
+    """Check how many classes are to be named.
+
+    Raises:
+        ShapeError: If it is less than 1.
+    """
+    if top < 1:
+        raise ShapeError(f"`top` (={top}) must be at least 1")
 
 
 def _scores(network: Callable[[Tensor], Any], batch: Tensor) -> Tensor:

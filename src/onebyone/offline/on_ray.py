@@ -1,0 +1,179 @@
+"""The same work on Ray Data: an actor a core, each of which loads the network once."""
+
+import logging
+import signal
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from onebyone.errors import MissingPackageError, ModelError, OneByOneError, PredictionError, summary
+from onebyone.offline.parts import Parts
+from onebyone.offline.rows import schema, table_of
+from onebyone.offline.task import Task
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PART = "part"
+"""The column that says which part a row belongs to."""
+
+
+def check_ray() -> None:
+    """Check that Ray is there.
+
+    Raises:
+        MissingPackageError: If it is not.
+    """
+    if find_spec("ray") is None:
+        raise MissingPackageError(
+            "predicting on Ray needs ray, which is not installed; install it: "
+            "pip install 'onebyone[ray]'"
+        )
+
+
+def predict_on_ray(
+    task: Task, parts: Parts, missing: list[int], sizes: list[int], digest: str, address: str
+) -> "Iterator[tuple[int, pa.Table]]":
+    """Give the rows of parts, in any order.
+
+    All machines need to see the photos, the model's files and the folder of the parts under the
+    same paths. What is sent around is numbers of parts, and rows.
+
+    Args:
+        task: What is predicted.
+        parts: Where the photos are listed.
+        missing: The parts to predict.
+        sizes: The number of photos in each part.
+        digest: What the network has to be known by, on all machines.
+        address: As for `predict_many`.
+
+    Raises:
+        PredictionError: If Ray cannot be started or reached, or gives up.
+        OneByOneError: What went wrong in an actor.
+    """
+    import pyarrow as pa
+
+    waiting: dict[int, list[pa.Table]] = {}
+    with _ray(address), _errors_of_actors():
+        for table in _tables(task, parts, missing, digest):
+            for part in table[_PART].unique().to_pylist():
+                got = waiting.setdefault(part, [])
+                got.append(table.filter(pa.compute.equal(table[_PART], part)))
+                if sum(map(len, got)) == sizes[part]:
+                    rows = pa.concat_tables(waiting.pop(part)).select(schema().names)
+                    yield part, rows.cast(schema())
+
+
+def _tables(task: Task, parts: Parts, missing: list[int], digest: str) -> "Iterator[pa.Table]":
+    import ray
+
+    data = ray.data.from_items(missing, override_num_blocks=len(missing))  # a task for each part
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    predicted = data.map_batches(
+        _Actor,
+        batch_size=1,
+        batch_format="pyarrow",
+        fn_constructor_args=(task.from_anywhere(), parts, digest),
+        compute=ray.data.ActorPoolStrategy(size=max(1, min(cores, len(missing)))),
+        num_cpus=1,
+    )
+    yield from predicted.iter_batches(
+        batch_size=None, batch_format="pyarrow", prefetch_batches=0
+    )
+
+
+class _Actor:
+    """What Ray calls: a network on one core."""
+
+    def __init__(self, task: Task, parts: Parts, digest: str) -> None:
+        from onebyone.offline.predictor import Predictor
+
+        self._parts = parts
+        self._predictor = Predictor(task, threads=1)
+        if self._predictor.digest != digest:
+            raise ModelError(
+                f"{task.model} is another network on a machine of the cluster than it is here; "
+                "all machines need the same files"
+            )
+
+    def __call__(self, batch: "pa.Table") -> "pa.Table":
+        import pyarrow as pa
+
+        numbers = batch.column(0).to_pylist()
+        rows = table_of(self._predictor.rows(self._parts.items(numbers), threads=1))
+        (part,) = numbers
+        return rows.append_column(_PART, pa.array([part] * len(rows), pa.int64()))
+
+
+@contextmanager
+def _ray(address: str) -> Generator[None]:
+    """Start Ray, or reach it, and leave it; what runs in this process already stays as it is."""
+    import ray
+    import ray.data
+    from onebyone.compiler import usable_cores
+
+    if ray.is_initialized():
+        yield
+        return
+    cores = {"num_cpus": usable_cores()} if address == "local" else {}
+    terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **cores,
+        )
+    except Exception as error:
+        raise PredictionError(f"Ray cannot be used at {address!r} ({summary(error)})") from error
+    try:
+        with _quiet():
+            yield
+    finally:
+        ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray sets one of its own
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Let Ray Data show no progress bars: there is one."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    shown = context.enable_progress_bars
+    context.enable_progress_bars = False
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = shown
+
+
+@contextmanager
+def _errors_of_actors() -> Generator[None]:
+    """Raise what an actor raised, without what Ray says of it.
+
+    Raises:
+        OneByOneError: If it was one.
+        PredictionError: If Ray itself gives up.
+    """
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except OneByOneError:
+        raise
+    except RayError as error:
+        raise _cause(error) from error
+
+
+def _cause(error: BaseException) -> OneByOneError:
+    seen: BaseException | Any = error
+    while seen is not None:
+        if isinstance(seen, OneByOneError) and not hasattr(seen, "cause"):
+            return seen
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    return PredictionError(f"Ray gave up ({summary(error)})")

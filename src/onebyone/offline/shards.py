@@ -1,0 +1,113 @@
+"""Tar shards as WebDataset names and fills them; where in them photos lie."""
+
+import re
+import tarfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from onebyone.errors import MissingPackageError, PhotoError, first_line
+from onebyone.files import check_file
+from onebyone.models.photo import SUFFIXES
+
+SUFFIX = ".tar"
+"""What a shard's name ends in. Packed ones are not taken: nobody could read the middle of them."""
+
+_PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+
+_MEMBER = re.compile(r"(?P<key>(?:.*/)?[^.]+)\.(?P<extension>[^/]*)")
+"""A sample's key goes up to the first dot of the last name in the path, as WebDataset has it."""
+
+_META = re.compile(r"__[^/]*__($|/)")
+"""Members that WebDataset keeps its own notes in."""
+
+_END = bytes(tarfile.BLOCKSIZE)
+"""The block of zeros that an archive ends with."""
+
+
+class Member(NamedTuple):
+    """The photo of one sample of a shard.
+
+    Attributes:
+        key: The sample's key.
+        offset: Where the photo begins in the shard, in bytes.
+        size: In bytes.
+    """
+
+    key: str
+    offset: int
+    size: int
+
+
+def is_shard(name: str) -> bool:
+    """Say whether a name is one of a shard, or of several: "photos-{000..009}.tar"."""
+    return name.endswith((SUFFIX, *_PACKED))
+
+
+def expand(name: str) -> list[str]:
+    """Return the shards that a name with braces stands for.
+
+    Raises:
+        MissingPackageError: If it has braces, and the package that reads them is not installed.
+        PhotoError: If the braces make no sense, or the shards are packed.
+
+    Example:
+        >>> expand("photos-{08..10}.tar")
+        ['photos-08.tar', 'photos-09.tar', 'photos-10.tar']
+    """
+    if name.endswith(_PACKED):
+        raise PhotoError(
+            f"{name} is packed, and shards are read from the middle; unpack it (photos in it are "
+            "packed already, so it grows little), and name the .tar"
+        )
+    if "{" not in name or Path(name).exists():
+        return [name]
+    if find_spec("braceexpand") is None:  # comes with webdataset, whose own import takes torch
+        raise MissingPackageError(
+            f"{name}: names with braces need webdataset, which is not installed; install it: "
+            "pip install 'onebyone[shards]'"
+        )
+    from braceexpand import UnbalancedBracesError, braceexpand
+
+    try:
+        return list(braceexpand(name))
+    except UnbalancedBracesError as error:
+        raise PhotoError(f"{name}: a brace is not closed; say photos-{{000..009}}.tar") from error
+
+
+def find_members(shard: Path) -> Iterator[Member]:
+    """Give the photo of each sample, in the shard's order; nothing but heads is read.
+
+    A sample's photo is the first of its members whose extension is one of a photo's ("a.jpg", and
+    not "a.mask.png"). Samples without any are left out.
+
+    Raises:
+        PhotoError: If it cannot be read, or is damaged or cut short.
+    """
+    check_file(shard, "a tar shard", PhotoError)
+    last = None
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # else it would keep all of them
+                named = _MEMBER.fullmatch(member.name)
+                if not member.isreg() or member.issparse() or not named:
+                    continue
+                key, extension = named["key"], named["extension"].lower()
+                if f".{extension}" in SUFFIXES and key != last and not _META.match(member.name):
+                    last = key
+                    yield Member(key, member.offset_data, member.size)
+            _check_end(shard, tar.offset)
+    except (OSError, tarfile.TarError) as error:
+        raise PhotoError(
+            f"{shard} is damaged, cut short, or no tar file ({first_line(error)}); get it again"
+        ) from error
+
+
+def _check_end(shard: Path, offset: int) -> None:
+    """Check that an archive says where it ends: `tarfile` takes a damaged head for the end."""
+    with shard.open("rb") as file:
+        file.seek(offset)
+        if file.read(len(_END)) != _END:
+            raise tarfile.ReadError(f"no end at byte {offset}")
