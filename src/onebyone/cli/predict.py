@@ -1,9 +1,12 @@
 """`onebyone predict`: the classes of photos."""
 
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,12 +15,15 @@ from rich.table import Table
 
 from onebyone.cli.console import WRONG_USE, bar, print_error, print_json, progress, stdout, tell
 from onebyone.cli.engine import Engine, start_engine
-from onebyone.errors import PhotoError
+from onebyone.cli.many import write_predictions
+from onebyone.errors import PhotoError, PredictionError
 
 if TYPE_CHECKING:
     from onebyone.models import Prediction
 
 BAR_WIDTH = 20
+
+_OUT = "--out FILE.parquet"
 
 
 def predict(
@@ -28,7 +34,14 @@ def predict(
             help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, or a checkpoint.",
         ),
     ],
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO", help="Photos to classify.")],
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO",
+            help="Photos to classify; with --out also one folder, or tar shards "
+            "(photos-{000..009}.tar).",
+        ),
+    ],
     weights: Annotated[
         str | None,
         typer.Option(
@@ -39,16 +52,47 @@ def predict(
     engine: Annotated[Engine, typer.Option(help="What runs the network.")] = Engine.COMPILED,
     top: Annotated[int, typer.Option(min=1, help="Classes to name for each photo.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.parquet", help="Write a row for each photo; the same command goes on."
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the --out that is there.")
+    ] = False,
+    on_ray: Annotated[
+        bool, typer.Option("--ray", help="Predict on Ray: RAY_ADDRESS, or all cores here.")
+    ] = False,
 ) -> int:
     """Name the most probable classes of photos.
 
     Photos that cannot be read are named on stderr, one line each; the others are still classified,
-    and the exit status is 2.
+    and the exit status is 2. With --out they may be many: they are counted, and the file names all.
     """
     from onebyone.models import check_reference, default_weights
 
     # What is quick to find wrong comes first: the network may have to be fetched and compiled.
     check_reference(model)
+    if out is not None:
+        from onebyone.offline import predict_many
+
+        ray = os.environ.get("RAY_ADDRESS", "local") if on_ray else None
+        return write_predictions(
+            partial(
+                predict_many,
+                model,
+                photos,
+                out,
+                weights=weights,
+                engine=engine,
+                top=top,
+                overwrite=overwrite,
+                ray=ray,
+            ),
+            as_json={"model": model} if as_json else None,
+        )
+    _check_few(photos, overwrite=overwrite, on_ray=on_ray)
     readable = _readable(photos)
     predictions: list[tuple[str, Prediction]] = []
     if readable:
@@ -76,6 +120,22 @@ def predict(
     elif predictions:
         stdout().print(_table(predictions))
     return 0 if len(predictions) == len(photos) else WRONG_USE
+
+
+def _check_few(photos: list[str], *, overwrite: bool, on_ray: bool) -> None:
+    """Check that what was asked for can be done without a file to write to.
+
+    Raises:
+        PredictionError: If it cannot.
+    """
+    from onebyone.offline.shards import is_shard
+
+    for name, is_given in (("--overwrite", overwrite), ("--ray", on_ray)):
+        if is_given:
+            raise PredictionError(f"{name} is for many photos; say where they go: {_OUT}")
+    first, *others = photos
+    if is_shard(first) or (os.path.isdir(first) and not others):  # noqa: PTH112  (of any text)
+        raise PredictionError(f"{first} may hold many photos; say where predictions go: {_OUT}")
 
 
 def _readable(photos: list[str]) -> list[str]:

@@ -3,18 +3,16 @@
 import logging
 import signal
 import threading
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onebyone.errors import MissingPackageError, ModelError, OneByOneError, PredictionError, summary
 from onebyone.offline.parts import Parts
-from onebyone.offline.rows import schema, table_of
+from onebyone.offline.rows import Table, schema, table_of
 from onebyone.offline.task import Task
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _PART = "part"
 """The column that says which part a row belongs to."""
@@ -35,7 +33,7 @@ def check_ray() -> None:
 
 def predict_on_ray(
     task: Task, parts: Parts, missing: list[int], sizes: list[int], digest: str, address: str
-) -> "Iterator[tuple[int, pa.Table]]":
+) -> Generator[tuple[int, Table]]:
     """Give the rows of parts, in any order.
 
     All machines need to see the photos, the model's files and the folder of the parts under the
@@ -54,34 +52,34 @@ def predict_on_ray(
         OneByOneError: What went wrong in an actor.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    waiting: dict[int, list[pa.Table]] = {}
-    with _ray(address), _errors_of_actors():
+    waiting: dict[int, list[Table]] = {}
+    with _without_warnings(), _ray(address), _quiet(), _errors_of_actors():
         for table in _tables(task, parts, missing, digest):
             for part in table[_PART].unique().to_pylist():
                 got = waiting.setdefault(part, [])
-                got.append(table.filter(pa.compute.equal(table[_PART], part)))
+                got.append(table.filter(pc.field(_PART) == part))
                 if sum(map(len, got)) == sizes[part]:
                     rows = pa.concat_tables(waiting.pop(part)).select(schema().names)
                     yield part, rows.cast(schema())
 
 
-def _tables(task: Task, parts: Parts, missing: list[int], digest: str) -> "Iterator[pa.Table]":
+def _tables(task: Task, parts: Parts, missing: list[int], digest: str) -> Iterator[Table]:
     import ray
+    from ray.data import ActorPoolStrategy, from_items
 
-    data = ray.data.from_items(missing, override_num_blocks=len(missing))  # a task for each part
+    data = from_items(missing, override_num_blocks=len(missing))  # a task for each part
     cores = int(ray.cluster_resources().get("CPU", 1))
     predicted = data.map_batches(
         _Actor,
         batch_size=1,
         batch_format="pyarrow",
         fn_constructor_args=(task.from_anywhere(), parts, digest),
-        compute=ray.data.ActorPoolStrategy(size=max(1, min(cores, len(missing)))),
+        compute=ActorPoolStrategy(size=max(1, min(cores, len(missing)))),
         num_cpus=1,
     )
-    yield from predicted.iter_batches(
-        batch_size=None, batch_format="pyarrow", prefetch_batches=0
-    )
+    yield from predicted.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
 class _Actor:
@@ -98,7 +96,7 @@ class _Actor:
                 "all machines need the same files"
             )
 
-    def __call__(self, batch: "pa.Table") -> "pa.Table":
+    def __call__(self, batch: Table) -> Table:
         import pyarrow as pa
 
         numbers = batch.column(0).to_pylist()
@@ -111,27 +109,26 @@ class _Actor:
 def _ray(address: str) -> Generator[None]:
     """Start Ray, or reach it, and leave it; what runs in this process already stays as it is."""
     import ray
-    import ray.data
+
     from onebyone.compiler import usable_cores
 
     if ray.is_initialized():
         yield
         return
-    cores = {"num_cpus": usable_cores()} if address == "local" else {}
+    cores = usable_cores() if address == "local" else None  # a cluster's are known
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address,
+            num_cpus=cores,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **cores,
         )
     except Exception as error:
         raise PredictionError(f"Ray cannot be used at {address!r} ({summary(error)})") from error
     try:
-        with _quiet():
-            yield
+        yield
     finally:
         ray.shutdown()
         if threading.current_thread() is threading.main_thread():
@@ -139,17 +136,27 @@ def _ray(address: str) -> Generator[None]:
 
 
 @contextmanager
+def _without_warnings() -> Generator[None]:
+    """Ignore what Ray warns of in its own code, where users can do nothing about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"ray(\.|$)")
+        yield
+
+
+@contextmanager
 def _quiet() -> Generator[None]:
-    """Let Ray Data show no progress bars: there is one."""
+    """Keep Ray Data's bars and words off the terminal: there is a bar, and errors are raised."""
     from ray.data import DataContext
 
-    context = DataContext.get_current()
-    shown = context.enable_progress_bars
+    context, logger = DataContext.get_current(), logging.getLogger("ray.data")
+    shown, level = context.enable_progress_bars, logger.level
     context.enable_progress_bars = False
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         context.enable_progress_bars = shown
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -16,15 +16,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from onebyone.errors import PredictionError, first_line
 from onebyone.files import replacing
 from onebyone.offline.items import Item
-from onebyone.offline.rows import schema
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from onebyone.offline.rows import Schema, Table, schema
 
 PART_IMAGES = 256
 """Photos in a part, which is what a kill costs at most: some seconds of work, and in an ImageNet of
@@ -100,7 +97,7 @@ class Parts:
                     path = Path(os.fsdecode(row["path"]))
                     yield Item(row["name"], path, row["size"], row["offset"])
 
-    def write(self, part: int, rows: "pa.Table") -> None:
+    def write(self, part: int, rows: Table) -> None:
         """Keep the rows of a part.
 
         Raises:
@@ -172,7 +169,7 @@ class Parts:
     def _part(self, number: int) -> Path:
         return self.folder / f"{number:07}.parquet"
 
-    def _read(self, part: int) -> "pa.Table":
+    def _read(self, part: int) -> Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -223,7 +220,7 @@ def run_of(result: Path) -> dict[str, Any] | None:
         return None
 
 
-def _item_schema() -> "pa.Schema":
+def _item_schema() -> Schema:
     import pyarrow as pa
 
     return pa.schema(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -47,7 +47,7 @@ class Predictor:
         self._call, self.engine, self.notice = ready.call, ready.engine, ready.notice
         self._top = task.top
 
-    def rows(self, items: Iterable[Item], *, threads: int) -> Iterator[Row]:
+    def rows(self, items: Iterable[Item], *, threads: int) -> Generator[Row]:
         """Give the rows of photos, in their order; some are prepared ahead, in threads.
 
         Raises:
@@ -77,7 +77,7 @@ class Predictor:
 
 def ahead(
     make: Callable[[Given], Made], given: Iterable[Given], *, threads: int
-) -> Iterator[tuple[Given, Made]]:
+) -> Generator[tuple[Given, Made]]:
     """Give what `make` makes of each, in order, while threads make what comes next."""
     waiting: deque[tuple[Given, Future[Made]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="onebyone-photos") as pool:
@@ -100,5 +100,5 @@ def _digest(network: nn.Module, card: ModelCard) -> str:
         if isinstance(tensor, Tensor):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             plain = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(plain.view(torch.uint8).numpy())
+            digest.update(plain.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

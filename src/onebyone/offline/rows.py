@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onebyone.errors import MissingPackageError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+Table = Any
+"""A `pyarrow.Table`; that package has no types for checkers."""
+
+Schema = Any
+"""A `pyarrow.Schema`, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def check_parquet() -> None:
         )
 
 
-def schema() -> "pa.Schema":
+def schema() -> Schema:
     """Return the columns of a result: the fields of `Row`."""
     import pyarrow as pa
 
@@ -58,7 +61,7 @@ def schema() -> "pa.Schema":
     )
 
 
-def table_of(rows: Iterable[Row]) -> "pa.Table":
+def table_of(rows: Iterable[Row]) -> Table:
     """Return rows as a table."""
     import pyarrow as pa
 

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -14,12 +14,10 @@ from onebyone.models.reference import check_reference, default_weights
 from onebyone.offline.engine import Engine
 from onebyone.offline.items import read_source
 from onebyone.offline.parts import FORMAT, Parts, open_parts, run_of
-from onebyone.offline.rows import check_parquet, table_of
+from onebyone.offline.rows import Row, Table, check_parquet, table_of
 from onebyone.offline.task import Task
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from onebyone.offline.predictor import Predictor
 
 SUFFIX = ".parquet"
@@ -147,7 +145,7 @@ def predict_many(
 
 def _task(model: str | Path, weights: str | Path | None, engine: str, top: int) -> Task:
     check_reference(str(model))
-    check_choice("engine", engine, list(Engine))
+    check_choice("engine", engine, [one.value for one in Engine])
     if top < 1:
         raise ShapeError(f"`top` (={top}) must be at least 1")
     used = default_weights(str(model)) if weights is None else str(weights)
@@ -182,9 +180,11 @@ def _predict_parts(
     if ray is not None and missing:
         from onebyone.offline.on_ray import predict_on_ray
 
-        for part, rows in predict_on_ray(task, parts, missing, sizes, predictor.digest, ray):
-            parts.write(part, rows)
-            count.add(sizes[part])
+        work = predict_on_ray(task, parts, missing, sizes, predictor.digest, ray)
+        with closing(work) as done:
+            for part, rows in done:
+                parts.write(part, rows)
+                count.add(sizes[part])
         return
     # Opening a photo changes the filters of warnings for a moment, and threads would leave them so.
     with warnings.catch_warnings(), closing(_here(parts, missing, sizes, predictor, count)) as done:
@@ -194,7 +194,7 @@ def _predict_parts(
 
 def _here(
     parts: Parts, missing: list[int], sizes: list[int], predictor: "Predictor", count: "_Count"
-) -> "Iterator[tuple[int, pa.Table]]":
+) -> Generator[tuple[int, Table]]:
     """Give the rows of parts, in order."""
     from onebyone.compiler import usable_cores
 
@@ -216,7 +216,7 @@ class _Count:
         self._images += images
         self._watch(Progress(self._images, self._total))
 
-    def counted(self, row: Any) -> Any:
+    def counted(self, row: Row) -> Row:
         self.add(1)
         return row
 

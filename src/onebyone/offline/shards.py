@@ -68,11 +68,11 @@ def expand(name: str) -> list[str]:
             f"{name}: names with braces need webdataset, which is not installed; install it: "
             "pip install 'onebyone[shards]'"
         )
-    from braceexpand import UnbalancedBracesError, braceexpand
+    from braceexpand import braceexpand
 
     try:
         return list(braceexpand(name))
-    except UnbalancedBracesError as error:
+    except ValueError as error:
         raise PhotoError(f"{name}: a brace is not closed; say photos-{{000..009}}.tar") from error
 
 
@@ -90,7 +90,7 @@ def find_members(shard: Path) -> Iterator[Member]:
     try:
         with tarfile.open(shard, "r:") as tar:
             while (member := tar.next()) is not None:
-                tar.members = []  # else it would keep all of them
+                tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  else it keeps all
                 named = _MEMBER.fullmatch(member.name)
                 if not member.isreg() or member.issparse() or not named:
                     continue

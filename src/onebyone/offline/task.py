@@ -40,4 +40,4 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as what `json` can write."""
-        return asdict(self)
+        return asdict(self) | {"engine": self.engine.value}
