@@ -25,6 +25,7 @@ ALLOWED = {
     "compiler": {"errors", "files", "graph", "lazy", "store"},
     "explainer": {"errors", "files", "graph", "lazy", "models", "compiler", "bench"},
     "training": {"errors", "files", "lazy", "store", "nn", "models"},
+    "offline": {"errors", "files", "lazy", "models", "compiler"},
     "bench": {"errors", "files", "nn", "models", "compiler"},
     "cli": {
         "errors",
@@ -35,6 +36,7 @@ ALLOWED = {
         "compiler",
         "explainer",
         "training",
+        "offline",
         "bench",
         "",
     },
@@ -52,7 +54,9 @@ NOT_AT_IMPORT = [
     "numpy",
     "pandas",
     "PIL",
+    "pyarrow",
     "pydantic",
+    "ray",
     "rich",
     "safetensors",
     "timm",
@@ -60,6 +64,7 @@ NOT_AT_IMPORT = [
     "torchvision",
     "typer",
     "vl_convert",
+    "webdataset",
 ]
 
 
@@ -117,7 +122,14 @@ def test_the_package_is_small_on_its_face():
 
 
 @pytest.mark.parametrize(
-    "package", ["onebyone", "onebyone.compiler", "onebyone.explainer", "onebyone.models"]
+    "package",
+    [
+        "onebyone",
+        "onebyone.compiler",
+        "onebyone.explainer",
+        "onebyone.models",
+        "onebyone.offline",
+    ],
 )
 def test_what_a_package_imports_late_is_what_it_shows_to_type_checkers(package):
     module = importlib.import_module(package)

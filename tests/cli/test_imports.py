@@ -12,7 +12,17 @@ from onebyone.models import ZOO
 from onebyone.models.reference import ZOO_NAMES
 from tests.helpers.photos import COFFEE
 
-HEAVY = {"torch", "llvmlite", "onnxruntime", "openvino", "timm", "torchvision", "huggingface_hub"}
+HEAVY = {
+    "huggingface_hub",
+    "llvmlite",
+    "onnxruntime",
+    "openvino",
+    "pyarrow",
+    "ray",
+    "timm",
+    "torch",
+    "torchvision",
+}
 
 SCRIPT = f"""
 import json, sys
@@ -56,6 +66,11 @@ ALLOWED = {
     "predict resnet50 no.jpg": (NOTHING, 2),
     "predict resnet50 PHOTO --top 0": (NOTHING, 2),
     "predict resnet50 PHOTO --engine none": (NOTHING, 2),
+    "predict resnet50 tests": (NOTHING, 2),
+    "predict resnet50 PHOTO --ray": (NOTHING, 2),
+    "predict resnet50 src --out no.parquet": (NOTHING, 2),
+    "predict resnet50 nowhere --out no.parquet": (NOTHING, 2),
+    "predict resnet50 PHOTO --out no.csv": (NOTHING, 2),
     "bench resnet52": (NOTHING, 2),
     "bench resnet50 --threads 0": (NOTHING, 2),
     "models": ({"torch", "huggingface_hub"}, 0),

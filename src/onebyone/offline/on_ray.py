@@ -4,18 +4,21 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
 
 from onebyone.errors import MissingPackageError, ModelError, OneByOneError, PredictionError, summary
 from onebyone.offline.parts import Parts
-from onebyone.offline.rows import Table, schema, table_of
+from onebyone.offline.rows import Row, Table, schema, table_of
 from onebyone.offline.task import Task
 
 _PART = "part"
 """The column that says which part a row belongs to."""
+
+_FAILURE = -1
+"""The part of a row whose error ends the run. It is no exception, as Ray would bury that in its
+own words, and start the actor again."""
 
 
 def check_ray() -> None:
@@ -48,16 +51,18 @@ def predict_on_ray(
         address: As for `predict_many`.
 
     Raises:
-        PredictionError: If Ray cannot be started or reached, or gives up.
-        OneByOneError: What went wrong in an actor.
+        PredictionError: If Ray cannot be started or reached, or gives up, or with what an actor
+            has to say.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     waiting: dict[int, list[Table]] = {}
-    with _without_warnings(), _ray(address), _quiet(), _errors_of_actors():
+    with _without_warnings(), reached(address), _quiet(), _told():
         for table in _tables(task, parts, missing, digest):
             for part in table[_PART].unique().to_pylist():
+                if part == _FAILURE:
+                    raise PredictionError(_first_failure(table))
                 got = waiting.setdefault(part, [])
                 got.append(table.filter(pc.field(_PART) == part))
                 if sum(map(len, got)) == sizes[part]:
@@ -82,6 +87,10 @@ def _tables(task: Task, parts: Parts, missing: list[int], digest: str) -> Iterat
     yield from predicted.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
 
+def _first_failure(table: Table) -> str:
+    return next(row["error"] for row in table.to_pylist() if row[_PART] == _FAILURE)
+
+
 class _Actor:
     """What Ray calls: a network on one core."""
 
@@ -89,24 +98,37 @@ class _Actor:
         from onebyone.offline.predictor import Predictor
 
         self._parts = parts
-        self._predictor = Predictor(task, threads=1)
-        if self._predictor.digest != digest:
-            raise ModelError(
-                f"{task.model} is another network on a machine of the cluster than it is here; "
-                "all machines need the same files"
-            )
+        self._failure = ""
+        try:
+            self._predictor = Predictor(task, threads=1)
+            if self._predictor.digest != digest:
+                raise ModelError(
+                    f"{task.model} is another network on a machine of the cluster than it is here; "
+                    "all machines need the same files"
+                )
+        except OneByOneError as error:
+            self._failure = str(error)
 
     def __call__(self, batch: Table) -> Table:
-        import pyarrow as pa
+        """Return the rows of one part, given its number."""
+        if self._failure:
+            return _with_part([Row("", error=self._failure)], _FAILURE)
+        (part,) = batch.column(0).to_pylist()
+        try:
+            return _with_part(self._predictor.rows(self._parts.items([part]), threads=1), part)
+        except OneByOneError as error:
+            return _with_part([Row("", error=str(error))], _FAILURE)
 
-        numbers = batch.column(0).to_pylist()
-        rows = table_of(self._predictor.rows(self._parts.items(numbers), threads=1))
-        (part,) = numbers
-        return rows.append_column(_PART, pa.array([part] * len(rows), pa.int64()))
+
+def _with_part(rows: Iterable[Row], part: int) -> Table:
+    import pyarrow as pa
+
+    table = table_of(rows)
+    return table.append_column(_PART, pa.array([part] * len(table), pa.int64()))
 
 
 @contextmanager
-def _ray(address: str) -> Generator[None]:
+def reached(address: str) -> Generator[None]:
     """Start Ray, or reach it, and leave it; what runs in this process already stays as it is."""
     import ray
 
@@ -160,27 +182,15 @@ def _quiet() -> Generator[None]:
 
 
 @contextmanager
-def _errors_of_actors() -> Generator[None]:
-    """Raise what an actor raised, without what Ray says of it.
+def _told() -> Generator[None]:
+    """Turn Ray's own errors into one line.
 
     Raises:
-        OneByOneError: If it was one.
-        PredictionError: If Ray itself gives up.
+        PredictionError: If Ray gives up.
     """
     from ray.exceptions import RayError
 
     try:
         yield
-    except OneByOneError:
-        raise
     except RayError as error:
-        raise _cause(error) from error
-
-
-def _cause(error: BaseException) -> OneByOneError:
-    seen: BaseException | Any = error
-    while seen is not None:
-        if isinstance(seen, OneByOneError) and not hasattr(seen, "cause"):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return PredictionError(f"Ray gave up ({summary(error)})")
+        raise PredictionError(f"Ray gave up ({summary(error)})") from error
