@@ -57,7 +57,6 @@ def predict(
         PhotoError: If the photo is not in RGB.
         ShapeError: If `top` is less than 1.
     """
-    check_top(top)
     return predict_prepared(network, card, card.preprocess(photo), top=top)
 
 
@@ -71,7 +70,8 @@ def predict_prepared(
         ModelError: As `predict`.
         ShapeError: As `predict`.
     """
-    check_top(top)
+    if top < 1:
+        raise ShapeError(f"`top` (={top}) must be at least 1")
     batch = prepared[None]
     start = time.perf_counter()
     scores = _scores(network, batch)
@@ -84,16 +84,6 @@ def predict_prepared(
         ),
         seconds,
     )
-
-
-def check_top(top: int) -> None:
-    """Check how many classes are to be named.
-
-    Raises:
-        ShapeError: If it is less than 1.
-    """
-    if top < 1:
-        raise ShapeError(f"`top` (={top}) must be at least 1")
 
 
 def _scores(network: Callable[[Tensor], Any], batch: Tensor) -> Tensor:
