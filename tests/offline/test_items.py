@@ -76,19 +76,24 @@ def test_a_shards_photos_are_named_by_their_keys(tmp_path, monkeypatch):
         [
             ("x/one.cls", b"1"),
             ("x/one.jpg", photo(0)),
-            ("x/one.png", photo(1)),
             ("x/one.mask.png", photo(2)),
             ("two.json", b"{}"),
             ("__meta__/three.png", photo(3)),
             ("four.PNG", photo(4)),
+            ("six.2026.jpg", photo(6)),
         ],
     )
     write_shard(Path("s-1.tar"), [("five.webp", photo(5))])
     source = read_source(["s-{0..1}.tar"])
     items = list(source.items())
     assert source.kind is Kind.SHARDS
-    assert [item.name for item in items] == ["s-0.tar::x/one", "s-0.tar::four", "s-1.tar::five"]
-    for item, number in zip(items, (0, 4, 5), strict=True):
+    assert [item.name for item in items] == [
+        "s-0.tar::x/one",
+        "s-0.tar::four",
+        "s-0.tar::six",
+        "s-1.tar::five",
+    ]
+    for item, number in zip(items, (0, 4, 6, 5), strict=True):
         with item.open() as content:
             assert content.read() == photo(number)
 
@@ -100,6 +105,18 @@ def test_keys_are_webdatasets(name):
     ours = (match["key"], match["extension"]) if match else (None, None)
     if not name.endswith("\n"):  # which Python's "$" overlooks
         assert ours == webdataset.base_plus_ext(name)
+
+
+def test_a_sample_with_several_photos_is_refused(tmp_path):
+    path = write_shard(tmp_path / "s.tar", [("a.jpg", b""), ("b.1.jpg", b""), ("b.2.jpg", b"")])
+    members = find_members(path)
+    assert next(members).key == "a"
+    with pytest.raises(PhotoError) as error:
+        next(members)
+    assert str(error.value) == (
+        f"{path}::b was to have one photo, and has several (1.jpg, 2.jpg); give each a name of its "
+        "own up to the first dot"
+    )
 
 
 @given(st.integers(0, 5000))
@@ -186,6 +203,6 @@ def test_a_folder_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
 
 def test_braces_without_their_package_are_answered_with_its_pip_line(monkeypatch):
     monkeypatch.setattr("onebyone.offline.shards.find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'onebyone\[shards\]'$"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'onebyone\[predict\]'$"):
         expand("s-{0..1}.tar")
     assert expand("s-0.tar") == ["s-0.tar"]

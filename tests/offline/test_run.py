@@ -284,7 +284,7 @@ def test_a_missing_package_is_answered_with_its_pip_line(model, folder, out, mon
         monkeypatch.setattr(
             f"onebyone.offline.{module}.find_spec", lambda name: None if name == package else name
         )
-    extra = {"pyarrow": "parquet"}.get(package, package)
+    extra = {"pyarrow": "predict"}.get(package, package)
     with pytest.raises(MissingPackageError, match=rf"pip install 'onebyone\[{extra}\]'$"):
         predict_many(model, folder, out, ray="local")
     assert not out.with_name("results.parquet.parts").exists()

@@ -77,10 +77,10 @@ def _tables(task: Task, parts: Parts, missing: list[int], digest: str) -> Iterat
     data = from_items(missing, override_num_blocks=len(missing))  # a task for each part
     cores = int(ray.cluster_resources().get("CPU", 1))
     predicted = data.map_batches(
-        _Actor,
+        Actor,
         batch_size=1,
         batch_format="pyarrow",
-        fn_constructor_args=(task.from_anywhere(), parts, digest),
+        fn_constructor_args=(task.from_anywhere(), parts.from_anywhere(), digest),
         compute=ActorPoolStrategy(size=max(1, min(cores, len(missing)))),
         num_cpus=1,
     )
@@ -91,7 +91,7 @@ def _first_failure(table: Table) -> str:
     return next(row["error"] for row in table.to_pylist() if row[_PART] == _FAILURE)
 
 
-class _Actor:
+class Actor:
     """What Ray calls: a network on one core."""
 
     def __init__(self, task: Task, parts: Parts, digest: str) -> None:
@@ -118,6 +118,9 @@ class _Actor:
             return _with_part(self._predictor.rows(self._parts.items([part]), threads=1), part)
         except OneByOneError as error:
             return _with_part([Row("", error=str(error))], _FAILURE)
+        except OSError as error:  # photos that cannot be read are rows; this is the list of them
+            seen = f"{error}; all machines need to see what is beside the result"
+            return _with_part([Row("", error=seen)], _FAILURE)
 
 
 def _with_part(rows: Iterable[Row], part: int) -> Table:

@@ -50,6 +50,10 @@ class Parts:
 
     folder: Path
 
+    def from_anywhere(self) -> "Parts":
+        """Return the same for a process that runs in another folder."""
+        return Parts(self.folder.absolute())
+
     def list_items(self, items: Iterable[Item]) -> str:
         """Write down what is to be predicted, and return what stands for it: a count, a digest.
 

@@ -42,7 +42,7 @@ def check_parquet() -> None:
     if find_spec("pyarrow") is None:
         raise MissingPackageError(
             "Parquet files need pyarrow, which is not installed; install it: "
-            "pip install 'onebyone[parquet]'"
+            "pip install 'onebyone[predict]'"
         )
 
 

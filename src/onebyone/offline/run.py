@@ -110,7 +110,7 @@ def predict_many(
         PhotoError: If there are no photos, or a folder or shard cannot be read.
         PredictionError: If the result cannot be written or is there already, or a run that was
             interrupted was another one.
-        MissingPackageError: If pyarrow, Ray or webdataset is wanted and not installed.
+        MissingPackageError: If pyarrow, braceexpand or Ray is wanted and not installed.
         OneByOneError: As `load_model` and `onebyone.predict`.
 
     Side effects:

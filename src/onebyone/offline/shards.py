@@ -2,8 +2,9 @@
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,10 +64,10 @@ def expand(name: str) -> list[str]:
         )
     if "{" not in name or Path(name).exists():
         return [name]
-    if find_spec("braceexpand") is None:  # comes with webdataset, whose own import takes torch
+    if find_spec("braceexpand") is None:  # as WebDataset does, whose own import takes torch
         raise MissingPackageError(
-            f"{name}: names with braces need webdataset, which is not installed; install it: "
-            "pip install 'onebyone[shards]'"
+            f"{name}: names with braces need braceexpand, which is not installed; install it: "
+            "pip install 'onebyone[predict]'"
         )
     from braceexpand import braceexpand
 
@@ -79,30 +80,45 @@ def expand(name: str) -> list[str]:
 def find_members(shard: Path) -> Iterator[Member]:
     """Give the photo of each sample, in the shard's order; nothing but heads is read.
 
-    A sample's photo is the first of its members whose extension is one of a photo's ("a.jpg", and
-    not "a.mask.png"). Samples without any are left out.
+    Members that follow one another and share a key are a sample. Its photo is the one with the
+    plainest extension: "a.jpg" comes before "a.mask.png". Samples without any are left out.
 
     Raises:
-        PhotoError: If it cannot be read, or is damaged or cut short.
+        PhotoError: If it cannot be read, is damaged or cut short, or a sample has several photos.
     """
     check_file(shard, "a tar shard", PhotoError)
-    last = None
     try:
         with tarfile.open(shard, "r:") as tar:
-            while (member := tar.next()) is not None:
-                tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  else it keeps all
-                named = _MEMBER.fullmatch(member.name)
-                if not member.isreg() or member.issparse() or not named:
-                    continue
-                key, extension = named["key"], named["extension"].lower()
-                if f".{extension}" in SUFFIXES and key != last and not _META.match(member.name):
-                    last = key
-                    yield Member(key, member.offset_data, member.size)
+            for key, members in groupby(_named(tar), key=lambda named: named[0]):
+                if photo := _plainest(f"{shard}::{key}", {end: one for _, end, one in members}):
+                    yield Member(key, photo.offset_data, photo.size)
             _check_end(shard, tar.offset)
     except (OSError, tarfile.TarError) as error:
         raise PhotoError(
             f"{shard} is damaged, cut short, or no tar file ({first_line(error)}); get it again"
         ) from error
+
+
+def _named(tar: tarfile.TarFile) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
+    """Give the key, the extension and the head of each member that belongs to a sample."""
+    while (member := tar.next()) is not None:
+        tar.members = []  # pyright: ignore[reportAttributeAccessIssue]  else it keeps all
+        named = _MEMBER.fullmatch(member.name)
+        if named and member.isreg() and not member.issparse() and not _META.match(member.name):
+            yield named["key"], named["extension"].lower(), member
+
+
+def _plainest(place: str, members: Mapping[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """Return the photo among a sample's members, by their extensions; None if there is none."""
+    photos = [end for end in members if f".{end.rpartition('.')[2]}" in SUFFIXES]
+    fewest = min((end.count(".") for end in photos), default=0)
+    plainest = [end for end in photos if end.count(".") == fewest]
+    if len(plainest) > 1:
+        raise PhotoError(
+            f"{place} was to have one photo, and has several ({', '.join(plainest)}); give each a "
+            "name of its own up to the first dot"
+        )
+    return members[plainest[0]] if plainest else None
 
 
 def _check_end(shard: Path, offset: int) -> None:
