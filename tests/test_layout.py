@@ -41,7 +41,7 @@ ALLOWED = {
         "",
     },
     "__main__": {"cli"},
-    "": {"errors", "lazy", "models", "nn", "compiler", "explainer", "training"},
+    "": {"errors", "lazy", "models", "nn", "compiler", "explainer", "offline", "training"},
 }
 # What only those who ask for it pay for.
 NOT_AT_IMPORT = [

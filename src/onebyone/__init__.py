@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from onebyone.errors import FallbackWarning, OneByOneError
     from onebyone.explainer import explain_network as explain
     from onebyone.models import create_model, load, load_model, open_photo, predict, save
+    from onebyone.offline import predict_many
     from onebyone.training import train
 
 __version__ = version("onebyone")
@@ -27,6 +28,7 @@ __all__ = [
     "nn",
     "open_photo",
     "predict",
+    "predict_many",
     "save",
     "train",
 ]
@@ -38,6 +40,7 @@ __getattr__, __dir__ = offer(
         "onebyone.errors": "FallbackWarning OneByOneError",
         "onebyone.explainer": "explain_network=explain",
         "onebyone.models": "create_model load load_model open_photo predict save",
+        "onebyone.offline": "predict_many",
         "onebyone.training": "train",
     },
 )
