@@ -27,6 +27,18 @@ ALLOWED = {
     "training": {"errors", "files", "lazy", "store", "nn", "models"},
     "offline": {"errors", "files", "lazy", "models", "compiler"},
     "bench": {"errors", "files", "nn", "models", "compiler"},
+    "studies": {
+        "errors",
+        "files",
+        "lazy",
+        "nn",
+        "graph",
+        "models",
+        "compiler",
+        "explainer",
+        "training",
+        "bench",
+    },
     "cli": {
         "errors",
         "files",
@@ -37,11 +49,22 @@ ALLOWED = {
         "explainer",
         "training",
         "offline",
+        "studies",
         "bench",
         "",
     },
     "__main__": {"cli"},
-    "": {"errors", "lazy", "models", "nn", "compiler", "explainer", "offline", "training"},
+    "": {
+        "errors",
+        "lazy",
+        "models",
+        "nn",
+        "compiler",
+        "explainer",
+        "offline",
+        "studies",
+        "training",
+    },
 }
 # What only those who ask for it pay for.
 NOT_AT_IMPORT = [
