@@ -102,13 +102,28 @@ def check_same_run(state: State, wanted: Mapping[str, Any], folder: Path) -> Non
     Raises:
         TrainingError: If it is not; names what differs.
     """
-    there, here = _flat(state.run), _flat(json.loads(json.dumps(wanted)))
-    for name in (*there, *(here.keys() - there.keys())):
-        if there.get(name) != here.get(name):
-            raise TrainingError(
-                f"{folder} holds a run with {name} {there.get(name)!r}, and {here.get(name)!r} "
-                f"was asked for; {_MEANT}"
-            )
+    different = first_difference(state.run, json.loads(json.dumps(wanted)))
+    if different:
+        name, there, here = different
+        raise TrainingError(
+            f"{folder} holds a run with {name} {there!r}, and {here!r} was asked for; {_MEANT}"
+        )
+
+
+def first_difference(
+    there: Mapping[str, Any], here: Mapping[str, Any]
+) -> tuple[str, Any, Any] | None:
+    """Return where two nested JSON objects differ, and what each has there; None if they don't.
+
+    Example:
+        >>> first_difference({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2})
+        ('a.b', 1, 3)
+    """
+    flat_there, flat_here = _flat(there), _flat(here)
+    for name in (*flat_there, *(flat_here.keys() - flat_there.keys())):
+        if flat_there.get(name) != flat_here.get(name):
+            return name, flat_there.get(name), flat_here.get(name)
+    return None
 
 
 def _flat(content: Mapping[str, Any], start: str = "") -> dict[str, Any]:
