@@ -152,6 +152,7 @@ def test_the_package_is_small_on_its_face():
         "onebyone.explainer",
         "onebyone.models",
         "onebyone.offline",
+        "onebyone.studies",
     ],
 )
 def test_what_a_package_imports_late_is_what_it_shows_to_type_checkers(package):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from onebyone.explainer import explain_network as explain
     from onebyone.models import create_model, load, load_model, open_photo, predict, save
     from onebyone.offline import predict_many
+    from onebyone.studies import run_study as study
     from onebyone.training import train
 
 __version__ = version("onebyone")
@@ -30,6 +31,7 @@ __all__ = [
     "predict",
     "predict_many",
     "save",
+    "study",
     "train",
 ]
 __getattr__, __dir__ = offer(
@@ -41,6 +43,7 @@ __getattr__, __dir__ = offer(
         "onebyone.explainer": "explain_network=explain",
         "onebyone.models": "create_model load load_model open_photo predict save",
         "onebyone.offline": "predict_many",
+        "onebyone.studies": "run_study=study",
         "onebyone.training": "train",
     },
 )

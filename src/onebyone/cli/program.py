@@ -20,6 +20,7 @@ from onebyone.cli.demo import demo
 from onebyone.cli.explain import explain
 from onebyone.cli.models import models
 from onebyone.cli.predict import predict
+from onebyone.cli.study import study
 from onebyone.cli.train import train
 from onebyone.errors import OneByOneError
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command()(models)
 app.command()(predict)
 app.command()(train)
+app.command()(study)
 app.command()(explain)
 app.command()(bench)
 app.command()(demo)

@@ -23,9 +23,9 @@ def bottleneck_block(in_channels: int, out_channels: int, *, stride: int) -> nn.
     return Bottleneck(in_channels, out_channels // WIDENING, out_channels, stride=stride)
 
 
-PLAIN = Skeleton(block=plain_block, widths=(32, 64, 128), blocks=2)
-# A stage more deep and a stream three times as wide: that is what the same cost buys.
-BOTTLENECK = Skeleton(block=bottleneck_block, widths=(96, 192, 384), blocks=3)
+PLAIN = Skeleton(block=plain_block, widths=(32, 64, 128), blocks=2, starts_quiet=True)
+# Three blocks a stage and a stream three times as wide: that is what the same cost buys.
+BOTTLENECK = Skeleton(block=bottleneck_block, widths=(96, 192, 384), blocks=3, starts_quiet=True)
 
 STUDY = Study(
     name="bottleneck",

@@ -10,6 +10,8 @@ from onebyone.studies.speed import Speed
 from onebyone.studies.study import Comparison, Panel, Scale, Study
 from onebyone.studies.trial import TrialResult
 
+_WEAK = "(Of so few seeds this is weak evidence: the 95 % interval has zero in it.)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
@@ -61,7 +63,8 @@ class Verdict:
         """What may be said."""
         if not self.difference.is_claimed:
             return self.comparison.alike
-        return self.comparison.more if self.difference.mean > 0 else self.comparison.less
+        said = self.comparison.more if self.difference.mean > 0 else self.comparison.less
+        return said if self.difference.is_certain else f"{said} {_WEAK}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

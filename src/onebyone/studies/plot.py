@@ -13,7 +13,7 @@ COLOURS = ("#cf4f12", "#1564b2", "#2f7d3b", "#86827a", "#8a3f9e", "#0b6470", "#b
 """Of the series of a panel, in turn: dark enough on white, and told apart by the colour-blind in
 the order in which they come."""
 
-WIDTH, HEIGHT, ROW = 340, 260, 24
+WIDTH, HEIGHT, ROW, COLUMNS = 340, 260, 24, 2
 SCALE = 2
 """Pixels of the PNG for one of the SVG, so that it is sharp on fine screens."""
 
@@ -33,7 +33,8 @@ def draw(result: StudyResult) -> tuple[str, bytes]:
     import vl_convert
 
     panels = [_panel(result, panel) for panel in result.study.panels]
-    chart = alt.hconcat(*panels, spacing=30).resolve_scale(color="independent").to_dict()
+    chart = alt.concat(*panels, columns=COLUMNS, spacing=30)
+    chart = chart.resolve_scale(color="independent").to_dict()
     chart["config"] = _CONFIG
     return vl_convert.vegalite_to_svg(chart), vl_convert.vegalite_to_png(chart, scale=SCALE)
 
@@ -89,7 +90,7 @@ def _curves(base: Any, result: StudyResult, panel: Panel, points: Sequence[dict[
         "x:Q",
         title=along.label,
         scale=alt.Scale(
-            type="log" if panel.is_log else "linear", zero=False, nice=not panel.is_log
+            type="log" if panel.is_log else "linear", zero=False, nice=False, padding=20
         ),
         axis=alt.Axis(values=sorted({point["x"] for point in points}), format=".3~g")
         if panel.is_log

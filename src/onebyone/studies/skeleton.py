@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from onebyone.nn import ConvUnit, initialize_weights
+from onebyone.nn import BasicBlock, Bottleneck, ConvUnit, initialize_weights
 from onebyone.training.data.data import Data
 
 
@@ -29,12 +29,16 @@ class Skeleton:
         widths: Channels that each stage's blocks give.
         blocks: Blocks in a stage. The first one of each stage but the first makes a step of 2.
         stem_channels: Channels that the 3x3 stem gives; by default as many as the first stage.
+        starts_quiet: Whether ResNet's blocks start as the identity: the last batch norm of a branch
+            scales by 0 (Goyal et al., arXiv 1706.02677, section 5.1). Without it, some blocks bear
+            less of a learning rate than others, and that would be all that a comparison shows.
     """
 
     block: MakeBlock
     widths: tuple[int, ...]
     blocks: int
     stem_channels: int | None = None
+    starts_quiet: bool = False
 
     def build(self, data: Data) -> "SkeletonNetwork":
         """Return the network for the data's channels and classes, started at random."""
@@ -70,7 +74,17 @@ class SkeletonNetwork(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
         initialize_weights(self)
+        if skeleton.starts_quiet:
+            _quieten(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the class scores of a batch of images."""
         return self.fc(self.pool(self.stages(self.stem(x))).flatten(1))
+
+
+def _quieten(network: nn.Module) -> None:
+    for block in network.modules():
+        if isinstance(block, BasicBlock):
+            nn.init.zeros_(block.bn2.weight)
+        elif isinstance(block, Bottleneck):
+            nn.init.zeros_(block.bn3.weight)

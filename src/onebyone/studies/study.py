@@ -47,7 +47,7 @@ class Quantity:
     Attributes:
         label: What a reader sees, with the unit, such as "test accuracy, %".
         scale: What numbers are multiplied by where they are written.
-        digits: Digits behind the point, of means. Of differences and errors there is one more.
+        digits: Digits behind the point, of means; differences have one more.
     """
 
     label: str

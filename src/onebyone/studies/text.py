@@ -7,7 +7,6 @@ from onebyone.studies.outcome import Condition, StudyResult, Verdict
 from onebyone.studies.paired import Estimate
 from onebyone.studies.study import Quantity, Table
 from onebyone.training.data.data import Data
-from onebyone.training.recipe import Recipe
 
 _PLURAL_FROM = 2
 
@@ -48,15 +47,15 @@ def _how(result: StudyResult, data: Data) -> Iterator[str]:
     yield (
         f"Each network is trained {scale.seeds} times, with seeds 0 to {scale.seeds - 1}, on "
         f"{images:,} images of {scale.data}, and tested on {len(data.test):,} others. The seed "
-        "says which images those are (as many of each class), in what order they come, how they are "
-        "changed at random, and how the weights start; it says the same to all networks, so they "
-        "are compared seed by seed."
+        "says which images those are (as many of each class), in what order they come, how they "
+        "are changed at random, and how the weights start; it says the same to all networks, so "
+        "they are compared seed by seed."
     )
     yield _recipe(result, images)
 
 
 def _recipe(result: StudyResult, images: int) -> str:
-    recipe: Recipe = result.scale.recipe
+    recipe = result.scale.recipe
     changes = [
         words
         for words, is_so in (
@@ -141,32 +140,32 @@ def _written(found: Estimate, quantity: Quantity) -> str:
 def _verdict_row(result: StudyResult, verdict: Verdict) -> list[str]:
     asked, found = verdict.comparison, verdict.difference
     quantity = result.study.quantity(asked.quantity)
-    digits = quantity.digits + 1
-
-    def signed(number: float) -> str:
-        return f"{quantity.scale * number:+.{digits}f}"
-
     return [
         f"{result.study.label(asked.this)} minus {result.study.label(asked.that)}",
         quantity.label,
-        f"{signed(found.mean)} ± {quantity.scale * found.error:.{digits}f}",
-        f"{signed(found.low)} to {signed(found.high)}",
+        _difference(found, quantity),
+        f"{_signed(found.low, quantity)} to {_signed(found.high, quantity)}",
         "yes" if found.is_claimed else "no",
     ]
 
 
+def _difference(found: Estimate, quantity: Quantity) -> str:
+    error = quantity.scale * found.error
+    return f"{_signed(found.mean, quantity)} ± {error:.{quantity.digits + 1}f}"
+
+
+def _signed(number: float, quantity: Quantity) -> str:
+    return f"{quantity.scale * number:+.{quantity.digits + 1}f}"
+
+
 def _answers(result: StudyResult) -> Iterator[str]:
     yield "## What follows"
-    yield "\n".join(f"- **{one.comparison.question}** {_answer(one)}" for one in result.verdicts)
-
-
-def _answer(verdict: Verdict) -> str:
-    if verdict.difference.is_claimed and not verdict.difference.is_certain:
-        return (
-            f"{verdict.text} (Of so few seeds this is weak evidence: the 95 % interval has zero in "
-            "it.)"
-        )
-    return verdict.text
+    lines: list[str] = []
+    for verdict in result.verdicts:
+        quantity = result.study.quantity(verdict.comparison.quantity)
+        numbers = f"{_difference(verdict.difference, quantity)} ({quantity.label})"
+        lines.append(f"- **{verdict.comparison.question}** {verdict.text} *{numbers}*")
+    yield "\n".join(lines)
 
 
 def _companion(table: Table) -> Iterator[str]:
@@ -180,9 +179,10 @@ def _limits(result: StudyResult) -> str:
     asked = len(result.verdicts)
     return (
         "The errors are those of choosing other seeds, and so other training images, with the "
-        f"same test images: other data may say something else. With {_several(asked, 'comparison')} and "
-        f"{result.scale.seeds} seeds, a difference of two standard errors turns up by chance about "
-        f"once in {_chance(result.scale.seeds)} comparisons where there is none."
+        "same test images: other data may say something else. With "
+        f"{_several(asked, 'comparison')} and {result.scale.seeds} seeds, a difference of two "
+        f"standard errors turns up by chance about once in {_chance(result.scale.seeds)} "
+        "comparisons where there is none."
     )
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -170,10 +171,8 @@ def _in_full(arm: Arm, condition: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    from onebyone import __version__
-
     return {
-        "onebyone": __version__,
+        "onebyone": version("onebyone"),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -253,7 +252,8 @@ def main(arguments: list[str]) -> int:
 
 def _end_with_parent() -> None:
     """End this process when whoever started it is gone, however it went."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # sys.stdin has a lock, and Python could not end while this waits in it
+        pass
     os._exit(SIGNALLED)
 
 
