@@ -29,7 +29,6 @@ STUDIES: Mapping[str, Entry] = MappingProxyType(
     {
         "bottleneck": Entry("bottleneck", "Bottlenecks against plain blocks of the same cost"),
         "width": Entry("width", "How narrow a bottleneck may be"),
-        "keeps": Entry("keeps", "What a reduction keeps, and what the network needs of it"),
     }
 )
 """All studies by name."""

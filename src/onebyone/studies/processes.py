@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,9 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from onebyone.errors import TrainingError
+
+SIGNALLED = 128
+"""Exit status of a program that was asked to end, and did."""
 
 POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 10.0
@@ -130,3 +134,14 @@ def _stop(running: Sequence[_Running]) -> None:
         assert one.process.stdin is not None
         one.process.stdin.close()
         one.errors.close()
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it by `run_tasks` is gone, however it went."""
+    threading.Thread(target=_wait_for_end, daemon=True).start()
+
+
+def _wait_for_end() -> None:
+    while os.read(0, 1):  # sys.stdin has a lock, and Python could not end while this waits in it
+        pass
+    os._exit(SIGNALLED)

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from onebyone.errors import OneByOneError, TrainingError, summary
 from onebyone.explainer import count_cost
 from onebyone.files import replacing
 from onebyone.studies.catalogue import find_study
+from onebyone.studies.processes import SIGNALLED, end_with_parent
 from onebyone.studies.study import Arm, Rows, Scale, Study
 from onebyone.studies.subset import first_tests, take_images
 from onebyone.training.data import read_data
@@ -43,7 +43,6 @@ GLANCED_AT = 256
 """Test images that are looked at behind each epoch; the whole test comes at the end."""
 
 WRONG_USE = 2
-SIGNALLED = 128
 NICENESS = 5
 
 
@@ -232,7 +231,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args(arguments)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     torch.set_num_threads(1)
@@ -248,13 +247,6 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)  # noqa: T201
         return WRONG_USE
     return 0
-
-
-def _end_with_parent() -> None:
-    """End this process when whoever started it is gone, however it went."""
-    while os.read(0, 1):  # sys.stdin has a lock, and Python could not end while this waits in it
-        pass
-    os._exit(SIGNALLED)
 
 
 if __name__ == "__main__":
