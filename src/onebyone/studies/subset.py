@@ -73,4 +73,4 @@ def _first(numbers: Tensor, wanted: int, name: str) -> Tensor:
 
 def _part(split: ResidentSplit, numbers: Tensor) -> ResidentSplit:
     pixels = Pixels(split.pixels.images[numbers], split.pixels.targets[numbers])
-    return ResidentSplit(pixels=pixels, classes=split.classes, mean=split.mean, std=split.std)
+    return ResidentSplit(pixels=pixels, finish=split.finish)
