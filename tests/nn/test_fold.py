@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from onebyone.errors import ShapeError
-from onebyone.nn import PointwiseConv2d, SamePaddingConv2d, fold_batch_norm, fold_pointwise
+from onebyone.nn import (
+    PointwiseConv2d,
+    SamePaddingConv2d,
+    fold_batch_norm,
+    fold_into_conv,
+    fold_pointwise,
+)
 from tests.helpers.checks import check_same
 
 channels = st.sampled_from([1, 2, 7, 8, 9, 31])
@@ -55,6 +61,36 @@ def test_two_linear_pointwise_layers_are_one(n_in, n_mid, n_out, bias1, bias2, s
     check_same(nn.Sequential(first, second), folded, x, terms=n_in * n_mid)
 
 
+@given(
+    channels,
+    channels,
+    channels,
+    st.sampled_from([1, 2, 3]),
+    st.integers(1, 2),
+    st.integers(0, 1),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_pointwise_layer_folds_into_any_convolution(
+    n_in, n_mid, n_out, kernel, stride, padding, bias1, bias2
+):
+    conv = nn.Conv2d(n_in, n_mid, kernel, stride, padding, bias=bias1).double()
+    pointwise = PointwiseConv2d(n_mid, n_out, bias=bias2).double()
+    folded = fold_into_conv(conv, pointwise)
+    assert (folded.bias is None) == (not bias1 and not bias2)
+    assert (folded.in_channels, folded.out_channels) == (n_in, n_out)
+    x = torch.randn(2, n_in, 6, 5, dtype=torch.float64)
+    check_same(nn.Sequential(conv, pointwise), folded, x, terms=n_in * kernel**2 * n_mid)
+
+
+def test_what_a_pointwise_layer_folds_into_keeps_its_kind():
+    conv, pointwise = SamePaddingConv2d(3, 8, 3, stride=2), PointwiseConv2d(8, 5)
+    folded = fold_into_conv(conv, pointwise)
+    assert type(folded) is SamePaddingConv2d
+    x = torch.randn(2, 3, 6, 6)
+    check_same(nn.Sequential(conv, pointwise), folded, x, terms=27 * 8)
+
+
 def test_a_relu_in_between_is_what_makes_them_two():
     first, second = PointwiseConv2d(8, 8), PointwiseConv2d(8, 8)
     x = torch.randn(2, 8, 4, 4)
@@ -69,6 +105,7 @@ def test_folding_leaves_its_arguments_alone():
     before = copy.deepcopy((conv.state_dict(), norm.state_dict()))
     fold_batch_norm(conv, norm)
     fold_pointwise(PointwiseConv2d(5, 3).double(), conv)
+    fold_into_conv(nn.Conv2d(5, 3, 3).double(), conv)
     for old, module in zip(before, (conv, norm), strict=True):
         for name, value in module.state_dict().items():
             assert torch.equal(value, old[name])
@@ -106,6 +143,22 @@ def test_folding_leaves_its_arguments_alone():
         (
             lambda: fold_pointwise(PointwiseConv2d(3, 4), PointwiseConv2d(5, 6)),
             r"^`first.out_channels` \(=4\) must be `second.in_channels` \(=5\)$",
+        ),
+        (
+            lambda: fold_into_conv(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3)),
+            r"^`pointwise` \(Conv2d\(4, 5, .*\)\) must be a 1x1 convolution without padding$",
+        ),
+        (
+            lambda: fold_into_conv(nn.Conv2d(3, 4, 3), PointwiseConv2d(4, 5, stride=2)),
+            r"^`pointwise.stride` \(=\(2, 2\)\) must be 1$",
+        ),
+        (
+            lambda: fold_into_conv(nn.Conv2d(4, 4, 3, groups=4), PointwiseConv2d(4, 5)),
+            r"^`conv.groups` \(=4\) must be 1$",
+        ),
+        (
+            lambda: fold_into_conv(nn.Conv2d(3, 4, 3), PointwiseConv2d(5, 6)),
+            r"^`conv.out_channels` \(=4\) must be `pointwise.in_channels` \(=5\)$",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """What the networks are built from: layers, units and blocks, and exact merges of them."""
 
 from onebyone.nn.conv_unit import ConvUnit, relu, relu6
-from onebyone.nn.fold import fold_batch_norm, fold_pointwise
+from onebyone.nn.fold import fold_batch_norm, fold_into_conv, fold_pointwise
 from onebyone.nn.inception import Branches, Inception, InceptionWidths, conv_branch
 from onebyone.nn.inception_resnet import (
     InceptionResidual,
@@ -43,6 +43,7 @@ __all__ = [
     "SamePaddingConv2d",
     "conv_branch",
     "fold_batch_norm",
+    "fold_into_conv",
     "fold_pointwise",
     "initialize_weights",
     "padded_conv",

@@ -3,6 +3,8 @@
 Every function returns a new layer and leaves its arguments alone.
 """
 
+import copy
+
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -78,3 +80,43 @@ def fold_pointwise(first: nn.Conv2d, second: nn.Conv2d) -> PointwiseConv2d:
         if second.bias is not None:
             folded.bias.add_(second.bias)
     return folded.train(first.training)
+
+
+@torch.no_grad()
+def fold_into_conv(conv: nn.Conv2d, pointwise: nn.Conv2d) -> nn.Conv2d:
+    """Fold the 1x1 behind a convolution, with no activation between them, into the convolution.
+
+    Rewrite:  conv(K -> R, k x k) ; 1x1(R -> N)  -->  conv(K -> N, k x k),
+              with weight sum over r of P[n, r] W[r], bias P b + c
+    Cost:     macs per pixel R (k k K + N)  -->  k k K N; the 1x1 is for nothing if R = N
+
+    Any stride and padding of the convolution stay as they are, and so does its kind.
+
+    Raises:
+        ShapeError: If `pointwise` is not 1x1 with stride 1 and without padding, if either has
+            groups, or if widths do not meet.
+    """
+    if pointwise.kernel_size != (1, 1) or pointwise.padding not in ((0, 0), "valid", "same"):
+        raise ShapeError(f"`pointwise` ({pointwise}) must be a 1x1 convolution without padding")
+    if pointwise.stride != (1, 1):
+        raise ShapeError(f"`pointwise.stride` (={pointwise.stride}) must be 1")
+    for name, one in (("conv", conv), ("pointwise", pointwise)):
+        if one.groups != 1:
+            raise ShapeError(f"`{name}.groups` (={one.groups}) must be 1")
+    if conv.out_channels != pointwise.in_channels:
+        raise ShapeError(
+            f"`conv.out_channels` (={conv.out_channels}) must be "
+            f"`pointwise.in_channels` (={pointwise.in_channels})"
+        )
+    matrix = pointwise.weight.flatten(1)
+    folded = copy.deepcopy(conv)
+    folded.out_channels = pointwise.out_channels
+    folded.weight = nn.Parameter(torch.einsum("nr,rkyx->nkyx", matrix, conv.weight))
+    if conv.bias is not None or pointwise.bias is not None:
+        bias = matrix.new_zeros(pointwise.out_channels)
+        if conv.bias is not None:
+            bias += matrix @ conv.bias
+        if pointwise.bias is not None:
+            bias += pointwise.bias
+        folded.bias = nn.Parameter(bias)
+    return folded
