@@ -29,6 +29,15 @@ STUDIES: Mapping[str, Entry] = MappingProxyType(
     {
         "bottleneck": Entry("bottleneck", "Bottlenecks against plain blocks of the same cost"),
         "width": Entry("width", "How narrow a bottleneck may be"),
+        "nonlinearity": Entry(
+            "nonlinearity", "Where a network in network has its non-linearity from"
+        ),
+        "linear-bottleneck": Entry(
+            "linear_bottleneck", "Whether an inverted bottleneck's narrow end should be linear"
+        ),
+        "residual-scale": Entry(
+            "residual_scale", "How an Inception-ResNet branch should end, and how much of it to add"
+        ),
     }
 )
 """All studies by name."""
