@@ -99,7 +99,7 @@ def test_more_images_than_fit_into_memory(run, engines, batch):
         ),
         (
             ["bench", NIN, "resnet52"],
-            "no model 'resnet52'; did you mean 'resnet152' or 'resnet50' or 'resnet34'? "
+            "no model 'resnet52'; did you mean 'resnet152' or 'resnet56' or 'resnet50'? "
             "`onebyone models` lists all",
         ),
     ],

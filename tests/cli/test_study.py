@@ -25,7 +25,10 @@ def test_a_study_runs_in_processes_of_its_own(tmp_path, capsys, monkeypatch):
 
 def test_the_list(capsys):
     assert run_program(["study", "--list"]) == 0
-    assert "bottleneck  Bottlenecks against plain blocks" in capsys.readouterr().out
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert ["bottleneck", "Bottlenecks against plain blocks of the same cost"] in [
+        [name, title.strip()] for name, title in lines
+    ]
     assert run_program(["study", "--list", "--json"]) == 0
     assert "width" in json.loads(capsys.readouterr().out)["studies"]
 

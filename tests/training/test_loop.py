@@ -78,6 +78,15 @@ def test_killed_runs_lose_nothing():
     assert kill.kill_often(2, seed=1) >= 1
 
 
+@pytest.fixture
+def heard():
+    """Let Ctrl-C be heard, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_twice_ends_it_at_once(tmp_path):
     def watch(_):
         os.kill(os.getpid(), signal.SIGINT)

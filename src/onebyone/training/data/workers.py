@@ -16,6 +16,9 @@ from onebyone.training.data.decode import Decoded, Decoder, Request
 MOST_WORKERS = 8
 """As many as one network on a GPU most often needs; `--workers` says otherwise."""
 
+IGNORED = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask for an end, which workers leave to the process that trains."""
+
 
 def count_workers(wanted: int | None, *, world: int) -> int:
     """Return how many processes decode photos for this one.
@@ -67,7 +70,7 @@ def decode(
         generator=torch.Generator(),  # else it would draw from everybody's
     )
     try:
-        with warnings.catch_warnings(), _keeping_children_quiet():
+        with warnings.catch_warnings(), _keeping_children_quiet(), _holding_signals():
             # Python 3.12 warns of each fork beside other threads.
             warnings.filterwarnings("ignore", "This process .* is multi-threaded")
             answers = iter(loader)
@@ -93,6 +96,16 @@ def _keeping_children_quiet() -> Generator[None]:
         signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
 
+@contextmanager
+def _holding_signals() -> Generator[None]:
+    """Let no signal in while workers begin: they would be ended before they could ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, IGNORED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _as_it_is(decoded: Decoded) -> Decoded:
     return decoded
 
@@ -100,5 +113,5 @@ def _as_it_is(decoded: Decoded) -> Decoded:
 def _begin_worker(_: int) -> None:
     # Ctrl-C and a job's SIGTERM go to all of its processes. The one that trains takes a last step
     # and keeps a state, for which it needs the photos; then it ends these.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
