@@ -1,0 +1,1 @@
+"""A network becomes narrower, and keeps its job."""
