@@ -11,6 +11,8 @@ OneByOneError                  everything below; the command line prints its tex
 ├── CacheError                 a folder or a file of the cache that cannot be used, or must not be
 ├── PredictionError            predictions of many photos that cannot begin, go on or be kept
 ├── TrainingError              a training that cannot begin, go on or be kept
+├── ShrinkError                a network, images or a plan that nothing can be made narrower with
+│   └── InfeasibleBudget       a budget that no network meets; says the smallest that one does
 ├── CompileError               a network that could not be turned into machine code
 └── InvalidGraphError          a graph that breaks its own rules: our bug, please report it
 
@@ -71,6 +73,14 @@ class PredictionError(OneByOneError):
 
 class TrainingError(OneByOneError):
     """Report a training that cannot begin, go on or be kept."""
+
+
+class ShrinkError(OneByOneError):
+    """Report a network, images or a plan that nothing can be made narrower with."""
+
+
+class InfeasibleBudget(ShrinkError):  # noqa: N818
+    """Report a budget that no network meets; says the smallest that one does."""
 
 
 class CompileError(OneByOneError):

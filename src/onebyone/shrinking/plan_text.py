@@ -1,6 +1,7 @@
 """A plan as a table for a terminal, at most 100 columns wide."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -30,7 +31,7 @@ def show_plan(plan: ShrinkPlan) -> RenderableType:
         _table(plan),
     ]
     if plan.left_alone:
-        parts += ["", Text("Left alone", style="bold"), _left_alone(plan)]
+        parts += ["", Text("Left alone", style="bold"), reasons_table(plan.left_alone)]
     return Group(*parts)
 
 
@@ -78,13 +79,12 @@ def _ratio(before: float, after: float) -> str:
     return f"x{after / before:.2f}"
 
 
-def _left_alone(plan: ShrinkPlan) -> Table:
-    """Name the reasons, and for each how many layers, or which one."""
-    counts = Counter(plan.left_alone.values())
+def reasons_table(reasons: Mapping[str, str]) -> Table:
+    """Name the reasons why layers are left alone, and for each how many, and the first of them."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for reason, count in counts.most_common():
-        first = next(path for path, why in plan.left_alone.items() if why == reason)
+    for reason, count in Counter(reasons.values()).most_common():
+        first = next(path for path, why in reasons.items() if why == reason)
         table.add_row(str(count), escape(f"{reason} ({first}{', ...' if count > 1 else ''})"))
     return table

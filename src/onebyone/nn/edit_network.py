@@ -1,0 +1,115 @@
+"""Edits, done: the structure of a network changes in place, and new layers start at random."""
+
+from torch import nn
+
+from onebyone.errors import ShapeError, located
+from onebyone.nn.edits import Edit, Factorise, FoldNorm, Narrow
+from onebyone.nn.fold import fold_batch_norm
+
+RANKS = {"reduce": 1, "expand": 1, "bottleneck": 2}
+"""How many ranks a form has."""
+
+
+def apply_edit(network: nn.Module, edit: Edit) -> None:
+    """Change one layer of a network in place.
+
+    A batch norm is folded with its numbers; new convolutions start at random. They are ordinary
+    `nn.Conv2d`, of the old one's type, device and mode, and always have a bias.
+
+    Args:
+        network: A copy of the user's; it may be on the meta device.
+        edit: What to do.
+
+    Raises:
+        ShapeError: If there is no such layer, or the edit does not fit it.
+    """
+    with located(edit.conv):
+        conv = _conv_at(network, edit.conv)
+        match edit:
+            case FoldNorm():
+                _fold(network, conv, edit)
+            case Factorise():
+                put_module(network, edit.conv, _factorised(conv, edit))
+            case Narrow():
+                put_module(network, edit.conv, _narrowed(conv, edit))
+
+
+def put_module(network: nn.Module, path: str, module: nn.Module) -> None:
+    """Put a module in the place of another."""
+    parent, _, name = path.rpartition(".")
+    network.get_submodule(parent).register_module(name, module)
+
+
+def _conv_at(network: nn.Module, path: str) -> nn.Conv2d:
+    found = dict(network.named_modules()).get(path)
+    if not isinstance(found, nn.Conv2d):
+        what = "nothing of that name" if found is None else f"a {type(found).__name__}"
+        raise ShapeError(f"a convolution was wanted here, and the network has {what}")
+    return found
+
+
+def _fold(network: nn.Module, conv: nn.Conv2d, edit: FoldNorm) -> None:
+    norm = dict(network.named_modules()).get(edit.norm)
+    if not isinstance(norm, nn.BatchNorm2d):
+        raise ShapeError(f"a batch norm was wanted at {edit.norm}, to be folded into this layer")
+    if norm.num_features != conv.out_channels:
+        raise ShapeError(
+            f"{edit.norm} has {norm.num_features} channels, and this layer gives "
+            f"{conv.out_channels}; it cannot be folded into it"
+        )
+    put_module(network, edit.conv, fold_batch_norm(conv, norm))
+    # Some norms hold an activation as well, which stays.
+    rest = list(norm.children())
+    put_module(network, edit.norm, nn.Sequential(*rest) if rest else nn.Identity())
+
+
+def _factorised(conv: nn.Conv2d, edit: Factorise) -> nn.Sequential:
+    if conv.groups != 1:
+        raise ShapeError(f"it has {conv.groups} groups, and only one can be factorised")
+    if len(edit.ranks) != RANKS.get(edit.form) or any(rank < 1 for rank in edit.ranks):
+        raise ShapeError(f"`ranks` (={edit.ranks}) are none of the form {edit.form!r}")
+    before, after = conv.in_channels, conv.out_channels
+    parts: list[nn.Conv2d] = []
+    if edit.form != "expand":
+        parts.append(_pointwise(conv, before, edit.ranks[0], bias=False))
+        before = edit.ranks[0]
+    middle = after if edit.form == "reduce" else edit.ranks[-1]
+    parts.append(_like(conv, before, middle, bias=edit.form == "reduce"))
+    if edit.form != "reduce":
+        parts.append(_pointwise(conv, middle, after, bias=True))
+    return nn.Sequential(*parts).train(conv.training)
+
+
+def _narrowed(conv: nn.Conv2d, edit: Narrow) -> nn.Conv2d:
+    before, after = edit.in_channels, edit.out_channels
+    is_depthwise = conv.groups == conv.in_channels == conv.out_channels
+    if conv.groups != 1 and not (is_depthwise and before == after):
+        raise ShapeError(f"it has {conv.groups} groups, and cannot be {before} → {after} channels")
+    if not (1 <= before <= conv.in_channels and 1 <= after <= conv.out_channels):
+        raise ShapeError(
+            f"it is {conv.in_channels} → {conv.out_channels} channels, and cannot be narrowed to "
+            f"{before} → {after}"
+        )
+    return _like(conv, before, after, bias=True).train(conv.training)
+
+
+def _like(conv: nn.Conv2d, before: int, after: int, *, bias: bool) -> nn.Conv2d:
+    """Return a convolution that moves over the image as another does."""
+    return nn.Conv2d(
+        before,
+        after,
+        conv.kernel_size,  # pyright: ignore[reportArgumentType]
+        stride=conv.stride,  # pyright: ignore[reportArgumentType]
+        padding=conv.padding,  # pyright: ignore[reportArgumentType]
+        dilation=conv.dilation,  # pyright: ignore[reportArgumentType]
+        groups=1 if conv.groups == 1 else before,
+        bias=bias,
+        device=conv.weight.device,
+        dtype=conv.weight.dtype,
+    )
+
+
+def _pointwise(conv: nn.Conv2d, before: int, after: int, *, bias: bool) -> nn.Conv2d:
+    return nn.Conv2d(
+        before, after, 1, bias=bias, device=conv.weight.device, dtype=conv.weight.dtype
+    )
