@@ -256,6 +256,44 @@ def _sealed(line: bytes) -> bytes:
     return line + hashlib.sha256(line).hexdigest().encode() + b"\n"
 
 
+def read_content(key: str) -> bytes | None:
+    """Return what `keep_content` kept under a key.
+
+    None if there is nothing, or if it is not as it was written: to make it again is all it costs.
+    """
+    try:
+        with open_folder() as folder, folder.open(key) as file:
+            head = read_head(file)
+            content = os.pread(file.fileno(), head["bytes"], PAGE)
+    except (CacheError, OSError, ValueError, KeyError, TypeError):
+        return None
+    is_whole = head["key"] == key and hashlib.sha256(content).hexdigest() == head["digest"]
+    return content if is_whole else None
+
+
+def keep_content(key: str, content: bytes, summary: Mapping[str, Any]) -> None:
+    """Keep some bytes under a key; a folder that cannot be written to is no reason to fail.
+
+    Args:
+        key: 64 hexadecimal digits.
+        content: What is kept.
+        summary: What `onebyone cache` tells of it.
+    """
+    head = {
+        "key": key,
+        "bytes": len(content),
+        "digest": hashlib.sha256(content).hexdigest(),
+        "summary": dict(summary),
+    }
+    with suppress(CacheError, OSError):
+        make_folder()
+        with open_folder() as folder:
+            with folder.writing(key) as file:
+                file.write(pack_head(head))
+                file.write(content)
+            folder.bound(keep=key)
+
+
 def total_size(kept: Iterable[Kept]) -> int:
     """Return what they take together, in bytes."""
     return sum(one.size for one in kept)

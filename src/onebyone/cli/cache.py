@@ -1,4 +1,4 @@
-"""`onebyone cache`: the compiled networks, and indexes of shards, that are kept on disk."""
+"""`onebyone cache`: the compiled networks, times of layers and indexes of shards that are kept on disk."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ def cache(
     action: Annotated[Action, typer.Argument(help="What to do.")] = Action.LIST,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the compiled networks and indexes that are kept on disk, or clear them."""
+    """List the compiled networks, times and indexes that are kept on disk, or clear them."""
     {Action.LIST: _list, Action.CLEAR: _clear}[action](as_json)
 
 
@@ -94,7 +94,8 @@ def _row(folder: Folder, one: Kept) -> dict[str, Any]:
     except (OSError, ValueError, CacheError):
         summary = {}
     known = {
-        name: summary.get(name) for name in ("layers", "inputs", "target", "numerics", "shard")
+        name: summary.get(name)
+        for name in ("layers", "inputs", "target", "numerics", "shard", "times")
     }
     used = datetime.fromtimestamp(one.used).astimezone().isoformat(timespec="seconds")
     return {"name": one.name} | known | {"bytes": one.size, "last_used": used}
@@ -112,7 +113,9 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_row(
             _short(row["name"]),
             _first(row),
-            row["shard"] or ", ".join("x".join(map(str, shape)) for shape in row["inputs"] or ()),
+            row["shard"]
+            or row["times"]
+            or ", ".join("x".join(map(str, shape)) for shape in row["inputs"] or ()),
             row["target"],
             row["numerics"],
             f"{row['bytes'] / 1e6:.1f}",
@@ -125,6 +128,8 @@ def _first(row: dict[str, Any]) -> str:
     """Return a network's number of layers, or what else the file is."""
     if row["shard"]:
         return "index"
+    if row["times"]:
+        return "times"
     return "damaged" if row["layers"] is None else str(row["layers"])
 
 

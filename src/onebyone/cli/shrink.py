@@ -1,25 +1,11 @@
 """`onebyone shrink`: 1x1 bottlenecks where they pay, under a budget of time or multiply-adds."""
 
-import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from onebyone.cli.console import print_json, stdout, tell, watch
 from onebyone.compiler.target import MOST_THREADS
-from onebyone.errors import ShrinkError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from onebyone.models import LoadedModel
-    from onebyone.shrinking import ShrinkPlan
-    from onebyone.shrinking.agreement import Agreement
-    from onebyone.shrinking.images import Calibration
 
 CURVE = (0.8, 0.65, 0.5, 0.4, 0.3)
 """Shares of the original that `--curve` tries, unless some are named."""

@@ -25,6 +25,7 @@ def compile_model(
     kwargs: Mapping[str, Any] | None = None,
     *,
     target: Target | None = None,
+    keep: bool = True,
     **options: Any,
 ) -> CompiledModel:
     """Compile a network as `compile_network` does, without a word on what runs in PyTorch.
@@ -34,17 +35,22 @@ def compile_model(
         example: As there.
         kwargs: As there.
         target: Processor to compile for, if not the best that this one can run.
+        keep: Whether the machine code is looked for on disk, and kept there for the next time.
         options: Those of `CompileOptions`.
     """
     chosen = CompileOptions(**options)
     model = check_model(model)
     args, named = compile_arguments(example, kwargs)
     captured = capture(model, args, named)
-    return compile_captured(captured, target=target or host_target(), options=chosen)
+    return compile_captured(captured, target=target or host_target(), options=chosen, keep=keep)
 
 
 def compile_captured(
-    captured: Captured, *, target: Target, options: CompileOptions = DEFAULT_OPTIONS
+    captured: Captured,
+    *,
+    target: Target,
+    options: CompileOptions = DEFAULT_OPTIONS,
+    keep: bool = True,
 ) -> CompiledModel:
     """Compile a captured graph.
 
@@ -62,7 +68,7 @@ def compile_captured(
             f"the best that it can run is {host_target().name!r}"
         )
     try:
-        return _compile(captured, target, options)
+        return _compile(captured, target, options, keep=keep)
     except MemoryError as error:
         raise CompileError("there is not enough memory to compile the network") from error
     except RuntimeError as error:
@@ -71,13 +77,15 @@ def compile_captured(
         raise CompileError("there is not enough memory to compile the network") from error
 
 
-def _compile(captured: Captured, target: Target, options: CompileOptions) -> CompiledModel:
+def _compile(
+    captured: Captured, target: Target, options: CompileOptions, *, keep: bool
+) -> CompiledModel:
     graph = captured.graph
-    key = graph_key(graph, target.key, options.numerics)
+    key = graph_key(graph, target.key, options.numerics) if keep else None
     threads = options.thread_count
     if is_native(graph):
         # What is in the cache needs neither rewrites nor a plan.
-        built = find_built(key) or build(rewrite_graph(graph), target, key, options)
+        built = (key and find_built(key)) or build(rewrite_graph(graph), target, key, options)
         names = tuple(node.name for node in graph.inputs)
         # Native code gives all outputs as they are shown.
         outputs = [
@@ -96,8 +104,8 @@ def _compile(captured: Captured, target: Target, options: CompileOptions) -> Com
         if not isinstance(part, Segment):
             steps.append(part)
             continue
-        name = f"{key}-{number}"
-        built = find_built(name) or build(part.graph, target, name, options)
+        name = f"{key}-{number}" if key else None
+        built = (name and find_built(name)) or build(part.graph, target, name, options)
         builts.append(built)
         steps.append(_native(built, threads, part.takes, part.gives))
     why = partial(explain, graph, rewritten.changed, [built.account for built in builts])

@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from onebyone.errors import UnknownNameError, WeightsError, located, summary
+from onebyone.errors import WeightsError, located, summary
 from onebyone.files import replacing
 from onebyone.models.card import ModelCard
 from onebyone.models.families import CONFIGS, build_network
 from onebyone.models.naming import describe_misfits, load_tensors
 from onebyone.models.network import Network, NetworkConfig
 from onebyone.models.reference import SUFFIX
+from onebyone.models.steps import repeat_steps
 from onebyone.models.weight_files import read_metadata, read_safetensors
 
 FORMAT = 1
@@ -153,16 +154,13 @@ def _damaged(path: Path, reason: str) -> WeightsError:
 
 def _rebuild(config: NetworkConfig, card: ModelCard) -> Network:
     """Build a network, without memory for its tensors."""
-    for step in card.steps:
-        raise UnknownNameError(
-            f"a step of kind {step.get('kind')!r} was done to this network, which this version of "
-            "onebyone does not know; install a newer one: pip install --upgrade onebyone"
-        )
     with torch.device("meta"):
         try:
-            return build_network(config)
+            network = build_network(config).eval()
         except Exception as error:  # widths below zero, blocks that do not fit, and their like
             raise WeightsError(
                 f"no network can be built as described ({summary(error)}); "
                 "write the checkpoint again"
             ) from error
+        repeat_steps(network, card.steps)
+    return network

@@ -1,5 +1,7 @@
 """Edits, done: the structure of a network changes in place, and new layers start at random."""
 
+import copy
+
 from torch import nn
 
 from onebyone.errors import ShapeError, located
@@ -14,7 +16,8 @@ def apply_edit(network: nn.Module, edit: Edit) -> None:
     """Change one layer of a network in place.
 
     A batch norm is folded with its numbers; new convolutions start at random. They are ordinary
-    `nn.Conv2d`, of the old one's type, device and mode, and always have a bias.
+    `nn.Conv2d`, a narrowed one of its own class, on the old one's device and in its mode. The one
+    that gives the output always has a bias.
 
     Args:
         network: A copy of the user's; it may be on the meta device.
@@ -90,7 +93,12 @@ def _narrowed(conv: nn.Conv2d, edit: Narrow) -> nn.Conv2d:
             f"it is {conv.in_channels} → {conv.out_channels} channels, and cannot be narrowed to "
             f"{before} → {after}"
         )
-    return _like(conv, before, after, bias=True).train(conv.training)
+    narrow = copy.copy(conv)  # of its own class, which may pad in its own way
+    narrow._parameters = {}  # pyright: ignore[reportPrivateUsage]
+    like = _like(conv, before, after, bias=True)
+    narrow.weight, narrow.bias = like.weight, like.bias
+    narrow.in_channels, narrow.out_channels, narrow.groups = before, after, like.groups
+    return narrow
 
 
 def _like(conv: nn.Conv2d, before: int, after: int, *, bias: bool) -> nn.Conv2d:

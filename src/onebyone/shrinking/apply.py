@@ -61,7 +61,7 @@ def apply_plan(
     for decision in watch(changed, "solving layers"):
         with located(decision.change.site.path):
             solve_layer(small, original, decision, evidence)
-    record_edits(small, model, plan.edits)
+    record_edits(small, plan.edits)
     return small
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from onebyone.nn.edit_network import apply_edit
 from onebyone.nn.edits import Edit, Factorise, Narrow
-from onebyone.shrinking.survey import Site
+from onebyone.shrinking.sites import Site
 
 PLACE = "layer"
 """What a layer is called where it stands alone."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from onebyone.errors import InfeasibleBudget
 from onebyone.shrinking.allocate import Option, allocate
 from onebyone.shrinking.changes import Change
 from onebyone.shrinking.judge import Judgement
@@ -24,10 +25,9 @@ class Costs:
     def fixed(self, changes: Iterable[Change]) -> float:
         """Return what the network costs without the layers that may change.
 
-        Layers may take longer one by one than together; it is never below nothing.
+        Of times, less than nothing where layers take longer one by one than together.
         """
-        layers = sum(self.of[change] for change in changes if change.edit is None)
-        return max(self.whole - layers, 0.0)
+        return self.whole - sum(self.of[change] for change in changes if change.edit is None)
 
 
 def macs_costs(whole: int, changes: Iterable[Change]) -> Costs:
@@ -60,6 +60,12 @@ class Knapsack:
         Raises:
             InfeasibleBudget: If even the cheapest network is over it.
         """
+        if budget < self.smallest:
+            raise InfeasibleBudget(
+                f"{budget / self.whole:.3f} of what the network costs was wanted, and the cheapest "
+                f"network that can be made has {self.smallest / self.whole:.3f}; ask for that or "
+                "more"
+            )
         options = [[Option(way.cost, way.loss) for way in chain] for chain in self.ways]
         chosen = allocate(options, budget - self.fixed)
         return tuple(chain[index] for chain, index in zip(self.ways, chosen, strict=True))

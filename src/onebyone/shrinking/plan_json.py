@@ -41,4 +41,3 @@ def plan_from_json(values: object) -> ShrinkPlan:
         raise ShrinkError(f"the plan is damaged ({where}: {first['msg']})") from error
     except (TypeError, ValueError) as error:
         raise ShrinkError(f"the plan is damaged ({summary(error)})") from error
-

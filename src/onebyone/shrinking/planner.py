@@ -139,7 +139,7 @@ def _draft(
         return before.median_seconds, after.median_seconds
 
     (whole,) = measure_whole([original], setting, watch=watch)
-    times = time_layers({change: change for change in changes}, setting, watch=watch)
+    times = time_layers(changes, setting, watch=watch)
     costs = Costs(whole=whole.median_seconds, of=times)
     knapsack = fill_knapsack(chains, costs, judgement)
     return _meet(knapsack, costs, budget, time_beside)
@@ -183,7 +183,10 @@ def _best(
         return best, tried[best]
     nearest = min(shares, key=lambda chosen: shares[chosen])
     if shares[nearest] > TOLERANCE * budget.share:
-        raise InfeasibleBudget(budget, smallest=shares[nearest])
+        raise InfeasibleBudget(
+            f"{budget} was wanted, and the fastest network that can be made takes "
+            f"{shares[nearest]:.2f} of the original's time; ask for that or more"
+        )
     return nearest, tried[nearest]
 
 

@@ -10,9 +10,9 @@ both cost and loss are all that is needed.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from onebyone.nn.edits import Factorise, Narrow
 from onebyone.shrinking.allocate import Option, pareto
 from onebyone.shrinking.changes import Change
-from onebyone.nn.edits import Factorise, Narrow
 from onebyone.shrinking.survey import HiddenGroup, Site, Survey
 
 MOST_WAYS = 200

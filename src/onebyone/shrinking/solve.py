@@ -37,7 +37,9 @@ def solve_layer(
     assert isinstance(conv, nn.Conv2d)
     if site.groups > 1:
         apply_edit(small, edit)
-        _keep_rows(small.get_submodule(site.path), conv, _numbers(decision.kept_out, site.out_channels))
+        _keep_rows(
+            small.get_submodule(site.path), conv, _numbers(decision.kept_out, site.out_channels)
+        )
         return
     reads = _numbers(decision.kept_in, site.in_channels)
     gives = _numbers(decision.kept_out, site.out_channels)

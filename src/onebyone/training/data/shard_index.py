@@ -12,7 +12,6 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onebyone.errors import CacheError, DataError, MissingPackageError, first_line
+from onebyone.errors import DataError, MissingPackageError, first_line
 from onebyone.files import check_file
 from onebyone.models.photo import SUFFIXES
-from onebyone.store import PAGE, make_folder, open_folder, pack_head, read_head
+from onebyone.store import keep_content, read_content
 from onebyone.training.data.examples import Numbers
 
 _LOG = logging.getLogger(__name__)
@@ -174,35 +173,21 @@ def _key_of(path: Path) -> str:
 
 def _read_kept(key: str) -> ShardIndex | None:
     """Return an index that is kept; None if there is none, or it is not as it was written."""
+    content = read_content(key)
+    if content is None:
+        return None
     try:
-        with open_folder() as folder, folder.open(key) as file:
-            head = read_head(file)
-            content = os.pread(file.fileno(), head["bytes"], PAGE)
-            if head["key"] != key or hashlib.sha256(content).hexdigest() != head["digest"]:
-                return None
-            with np.load(io.BytesIO(content), allow_pickle=False) as columns:
-                return ShardIndex(*(columns[name] for name in _COLUMNS))
-    except (CacheError, OSError, ValueError, KeyError, TypeError):
-        return None  # to make it again is all that it costs
+        with np.load(io.BytesIO(content), allow_pickle=False) as columns:
+            return ShardIndex(*(columns[name] for name in _COLUMNS))
+    except (ValueError, KeyError):
+        return None
 
 
 def _keep(key: str, path: Path, index: ShardIndex) -> None:
-    """Keep an index; a folder that cannot be written to is no reason to fail."""
+    """Keep an index."""
     content = io.BytesIO()
     np.savez(content, **{name: getattr(index, name) for name in _COLUMNS})
-    head = {
-        "key": key,
-        "bytes": len(content.getvalue()),
-        "digest": hashlib.sha256(content.getvalue()).hexdigest(),
-        "summary": {"shard": path.name},
-    }
-    with suppress(CacheError, OSError):
-        make_folder()
-        with open_folder() as folder:
-            with folder.writing(key) as file:
-                file.write(pack_head(head))
-                file.write(content.getvalue())
-            folder.bound(keep=key)
+    keep_content(key, content.getvalue(), {"shard": path.name})
 
 
 _COLUMNS = ("keys", "starts", "sizes", "targets")
