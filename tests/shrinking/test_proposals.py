@@ -9,27 +9,8 @@ from hypothesis import strategies as st
 from onebyone.nn.edits import Factorise, Narrow
 from onebyone.shrinking.changes import Change
 from onebyone.shrinking.proposals import Link, Way, all_changes, find_chains, ways_of
-from onebyone.shrinking.survey import HiddenGroup, Site, Survey
-
-
-def site(path, channels, kernel=3, groups=1):
-    before, after = channels
-    pad = kernel // 2
-    return Site(
-        path=path,
-        in_channels=before,
-        out_channels=after,
-        kernel_size=(kernel, kernel),
-        stride=(1, 1),
-        padding=(pad, pad),
-        dilation=(1, 1),
-        groups=groups,
-        has_bias=True,
-        in_shape=(1, before, 8, 8),
-        out_shape=(1, after, 8, 8),
-        macs=before * after // groups * kernel**2 * 64,
-    )
-
+from onebyone.shrinking.survey import HiddenGroup, Survey
+from tests.shrinking.networks import site
 
 FIRST, SECOND, THIRD = site("a", (64, 32), 1), site("b", (32, 32)), site("c", (32, 64), 1)
 BEHIND_A = HiddenGroup(producer="a", depthwise=(), consumer="b", channels=32)
@@ -52,6 +33,7 @@ def survey_of(*sites, groups=()):
         groups=groups,
         left_alone={},
         unproven={},
+        order=(),
         macs=sum(one.macs for one in sites),
     )
 

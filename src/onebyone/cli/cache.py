@@ -1,4 +1,4 @@
-"""`onebyone cache`: the compiled networks, times of layers and indexes of shards that are kept on disk."""
+"""`onebyone cache`: compiled networks, times of layers and indexes of shards, kept on disk."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

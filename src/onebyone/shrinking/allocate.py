@@ -61,13 +61,15 @@ def allocate(options: Sequence[Sequence[Option]], budget: float) -> tuple[int, .
     """
     step = sum(max(one.cost for one in some) for some in options) / STEPS or 1.0
     counts = [[_steps(one.cost, step) for one in some] for some in options]
-    room = int(budget / step * (1 + 1e-12))
-    least = sum(map(min, counts))
-    if room < least:
+    cheapest = [min(range(len(some)), key=lambda i, some=some: some[i].cost) for some in options]
+    least = sum(some[index].cost for some, index in zip(options, cheapest, strict=True))
+    if budget < least:
         raise InfeasibleBudget(
-            f"a cost of {budget:g} was to be met, and the cheapest choices cost {least * step:g}"
+            f"a cost of {budget:g} was to be met, and the cheapest choices cost {least:g}"
         )
-    room = min(room, sum(map(max, counts)))
+    room = min(int(budget / step), sum(map(max, counts)))
+    if room < sum(map(min, counts)):
+        return tuple(cheapest)  # which fit by less than a step of each
     best, picks = _fill(options, counts, room)
     left = int(np.argmin(best))
     chosen: list[int] = []

@@ -1,5 +1,8 @@
 """Where 1x1s would pay in a network, and how little of it could be left: no data, some seconds."""
 
+# pyright: reportImportCycles=false
+# `ShrinkAnalysis.__str__` imports its text when it is called.
+
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass

@@ -1,5 +1,8 @@
 """From a plan to a small network: structure first, then numbers, from front to back."""
 
+# pyright: reportImportCycles=false
+# `ShrinkPlan.apply` imports this when it is called.
+
 import copy
 from collections.abc import Mapping, Sequence
 

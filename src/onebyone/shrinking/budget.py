@@ -77,7 +77,7 @@ def parse_budget(text: str) -> Budget:
 
 
 def _check(share: float, kind: str) -> None:
-    is_number = isinstance(share, int | float) and not isinstance(share, bool)
+    is_number = type(share) in (int, float)
     if not (is_number and isfinite(share) and 0 < share < 1):
         raise ShrinkError(
             f"a budget is a share of what the network costs now, above 0 and below 1, such as "

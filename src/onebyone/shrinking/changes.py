@@ -93,14 +93,14 @@ def _chain(change: Change) -> list[tuple[bool, int, int]]:
     before, after = change.in_channels, change.out_channels
     if not isinstance(change.edit, Factorise):
         return [(True, before, after)]
-    ranks = change.edit.ranks
+    first, last = change.edit.ranks[0], change.edit.ranks[-1]
     match change.edit.form:
         case "reduce":
-            return [(False, before, ranks[0]), (True, ranks[0], after)]
+            return [(False, before, first), (True, first, after)]
         case "expand":
-            return [(True, before, ranks[0]), (False, ranks[0], after)]
+            return [(True, before, first), (False, first, after)]
         case "bottleneck":
-            return [(False, before, ranks[0]), (True, *ranks), (False, ranks[1], after)]
+            return [(False, before, first), (True, first, last), (False, last, after)]
 
 
 def _parts(change: Change) -> Iterator[tuple[int, int]]:
@@ -109,7 +109,8 @@ def _parts(change: Change) -> Iterator[tuple[int, int]]:
     for is_kernel, before, after in _chain(change):
         if is_kernel:
             pixels = prod(change.site.out_shape[2:])
-            before //= change.site.groups
+            if change.site.groups > 1:
+                before = change.site.in_channels // change.site.groups  # as many in each group
         yield pixels, before * after * (prod(change.site.kernel_size) if is_kernel else 1)
 
 

@@ -53,6 +53,7 @@ def judge(
         survey: What may change in it.
         moments: Of each layer that may change.
         offer: Which ranks and widths are tried.
+        watch: Shows a person how far it has come.
     """
     factors: dict[str, tuple[Factorise, ...]] = {}
     factor_loss: dict[Factorise, float] = {}

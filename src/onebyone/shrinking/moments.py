@@ -252,6 +252,7 @@ class _StopError(Exception):
     """Carries a value out of a network that has run far enough."""
 
     def __init__(self, value: Tensor) -> None:
+        super().__init__()
         self.value = value
 
 

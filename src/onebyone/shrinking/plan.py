@@ -1,5 +1,8 @@
 """What will be done to a network, before anything is done to it."""
 
+# pyright: reportImportCycles=false
+# What a plan can do is imported when it is asked for.
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any

@@ -57,11 +57,13 @@ def plan_shrink(
         model: The network, its weights trained; it is left as it is.
         data: Images like those that it will see, unlabelled: a tensor `(N, C, H, W)`, batches, or
             the data of a training; 256 to 1024 are enough.
-        budget: `LatencyBudget(0.5)` for half of the measured time, `MacsBudget(0.5)` for half of the
-            multiply-adds.
-        runtime: What the network will run on, and is timed on: "compiled", "eager" or "onnxruntime".
+        budget: `LatencyBudget(0.5)` for half of the measured time, `MacsBudget(0.5)` for half of
+            the multiply-adds.
+        runtime: What the network will run on, and is timed on: "compiled", "eager" or
+            "onnxruntime".
         example: What it will be run on, `(N, C, H, W)`; by default one of the images.
-        align: Numbers of channels are multiples of this; "auto" for what the runtime's vectors like.
+        align: Numbers of channels are multiples of this; "auto" for what the runtime's vectors
+            like.
         keep: Paths of layers that stay as they are.
         threads: Threads to time with; by default those that PyTorch would use.
         name: What people call the network.

@@ -79,7 +79,7 @@ def make_offer(align: Align, runtime: str) -> Offer:
         from onebyone.compiler.target import host_target
 
         return Offer(EAGER_ALIGN if runtime == "eager" else max(host_target().lanes, EAGER_ALIGN))
-    if not isinstance(align, int) or isinstance(align, bool) or align < 1:
+    if type(align) is not int or align < 1:
         raise ShrinkError(f"`align` (={align!r}) must be a whole number from 1 on, or 'auto'")
     return Offer(align)
 

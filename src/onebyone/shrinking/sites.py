@@ -5,11 +5,21 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
-from torch import nn
-from torch.nn.modules.conv import _ConvNd
+from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from onebyone.graph import Convolution, Graph, Pair, Shape
+
+LAYERS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.Linear,
+)
+"""Layers that have multiply-adds."""
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Where PyTorch keeps what users hang on a module."""
@@ -65,9 +75,7 @@ class Layers:
         self.modules = dict(network.named_modules(remove_duplicate=False))
         self._ids = Counter(id(module) for module in self.modules.values())
         self._weights = Counter(
-            module.weight.data_ptr()
-            for module in network.modules()
-            if isinstance(module, _ConvNd | nn.Linear)
+            _memory_of(module.weight) for module in network.modules() if isinstance(module, LAYERS)
         )
         self.calls: dict[str, list[Convolution]] = {}
         for node in graph:
@@ -77,8 +85,9 @@ class Layers:
     def conv(self, node: Convolution) -> nn.Conv2d | None:
         """Return the module that is all that a node is, if there is one."""
         conv = self.modules.get(node.path)
-        is_it = isinstance(conv, nn.Conv2d) and conv.weight.data_ptr() == node.weight.data_ptr()
-        return conv if is_it else None
+        if not isinstance(conv, nn.Conv2d):
+            return None
+        return conv if _memory_of(conv.weight) == _memory_of(node.weight) else None
 
     def has_hooks(self, path: str) -> bool:
         """Whether a user listens to a module, or changes what it does."""
@@ -101,7 +110,7 @@ class Layers:
             return "it runs more than once"
         if self.conv(calls[0]) is None:
             return "its weights are changed before they are used"
-        if self._weights[calls[0].weight.data_ptr()] > 1:
+        if self._weights[_memory_of(calls[0].weight)] > 1:
             return "it shares its weights with another layer"
         return ""
 
@@ -160,4 +169,9 @@ def read_sites(layers: Layers, keep: Collection[str]) -> tuple[list[Site], dict[
 
 
 def _candidates(modules: Mapping[str, nn.Module]) -> Iterator[str]:
-    return (path for path, one in modules.items() if isinstance(one, _ConvNd | nn.Linear))
+    return (path for path, one in modules.items() if isinstance(one, LAYERS))
+
+
+def _memory_of(tensor: Tensor) -> int:
+    """Return what tells one tensor's memory from another's; on the meta device as well."""
+    return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]

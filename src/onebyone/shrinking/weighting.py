@@ -9,8 +9,8 @@ from torch import Tensor
 from onebyone.shrinking.moments import Moments
 
 INPUT_RIDGE = 1e-5
-"""What is added to a covariance's diagonal, as a share of its mean: images are few, and numbers that
-never differed among them may differ elsewhere."""
+"""What is added to a covariance's diagonal, as a share of its mean: images are few, and numbers
+that never differed among them may differ elsewhere."""
 
 OUTPUT_RIDGE = 1e-3
 """The same for the gradients' second moment: outputs that the loss never felt are not for free."""
