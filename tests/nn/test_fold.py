@@ -165,3 +165,10 @@ def test_folding_leaves_its_arguments_alone():
 def test_layers_that_do_not_fold_are_refused(make, message):
     with pytest.raises(ShapeError, match=message):
         make()
+
+
+def test_a_folded_layer_can_learn_as_the_one_before():
+    conv, norm = nn.Conv2d(3, 4, 1, bias=False).eval(), nn.BatchNorm2d(4).eval()
+    assert fold_batch_norm(conv, norm).bias.requires_grad
+    conv.requires_grad_(requires_grad=False)
+    assert not fold_batch_norm(conv, norm).bias.requires_grad

@@ -102,10 +102,11 @@ def check_hidden(network, group, images, order):
 def test_nobody_else_knows_the_order_of_hidden_channels(name):
     build, shape = NETWORKS[name]
     torch.manual_seed(0)
-    network, images = build().double().eval(), torch.randn(2, *shape).double()
+    network, images = build().eval(), torch.randn(2, *shape)
     network = folded_copy(network, survey(network, images[:1]).folds)
     groups = survey(network, images[:1]).groups
     assert groups
+    network, images = network.double(), images.double()
     for group in groups[:: max(1, len(groups) // 6)]:
         check_hidden(network, group, images, torch.randperm(group.channels))
 
@@ -123,15 +124,15 @@ def test_check_hidden_sees_a_width_that_somebody_else_reads():
 class Padded(nn.Conv2d):
     """Pads as it likes."""
 
-    def forward(self, x):
-        return super().forward(F.pad(x, (1, 0, 1, 0)))
+    def forward(self, input):
+        return super().forward(F.pad(input, (1, 0, 1, 0)))
 
 
 class Standardised(nn.Conv2d):
     """Changes its weights before it uses them."""
 
-    def forward(self, x):
-        return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+    def forward(self, input):
+        return self._conv_forward(input, self.weight - self.weight.mean(), self.bias)
 
 
 class Twice(nn.Module):
@@ -294,7 +295,6 @@ def test_networks_that_cannot_be_followed_have_sites_only():
     assert found.notes
 
 
-@pytest.mark.skipif(timm is None, reason="needs timm")
 @pytest.mark.parametrize(
     "name", ["resnet18", "efficientnet_b0", "regnetx_002", "mobilenetv3_small_100"]
 )

@@ -36,7 +36,10 @@ def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
         raise ShapeError("`norm` keeps no statistics (track_running_stats=False): nothing to fold")
     if conv.training or norm.training:
         raise ShapeError("`conv` and `norm` must be in evaluation mode; call .eval() first")
-    return fuse_conv_bn_eval(conv, norm)
+    folded = fuse_conv_bn_eval(conv, norm)
+    if folded.bias is not None:  # PyTorch leaves the bias of a layer that had none fixed
+        folded.bias.requires_grad_(conv.weight.requires_grad)
+    return folded
 
 
 @torch.no_grad()

@@ -63,7 +63,7 @@ def allocate(options: Sequence[Sequence[Option]], budget: float) -> tuple[int, .
     counts = [[_steps(one.cost, step) for one in some] for some in options]
     cheapest = [min(range(len(some)), key=lambda i, some=some: some[i].cost) for some in options]
     least = sum(some[index].cost for some, index in zip(options, cheapest, strict=True))
-    if budget < least:
+    if budget < least * (1 - 1e-9):  # less is rounding
         raise InfeasibleBudget(
             f"a cost of {budget:g} was to be met, and the cheapest choices cost {least:g}"
         )

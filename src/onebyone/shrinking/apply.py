@@ -52,8 +52,8 @@ def apply_plan(
     Raises:
         ShrinkError: If the plan is of another network, or there are no images.
     """
+    _check_layers(plan, model)
     original = folded_copy(model, plan.folds)
-    _check_layers(plan, original)
     evidence = plan.evidence if data is None else gather_evidence(original, plan, data)
     if evidence is None:
         raise ShrinkError(

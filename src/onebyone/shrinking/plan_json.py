@@ -1,9 +1,10 @@
 """Plans as plain JSON values, and back; checked where they are read."""
 
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import asdict, fields, replace
+from typing import Any, get_type_hints
 
-from onebyone.errors import ShrinkError, summary
+from onebyone.errors import ShrinkError
+from onebyone.shrinking.budget import parse_budget
 from onebyone.shrinking.plan import ShrinkPlan
 
 FORMAT = 1
@@ -12,9 +13,9 @@ FORMAT = 1
 
 def plan_to_json(plan: ShrinkPlan) -> dict[str, Any]:
     """Return a plan as plain JSON values, without the images that it was decided on."""
-    fields = asdict(replace(plan, evidence=None))  # the images are not copied
-    del fields["evidence"]
-    return {"format": FORMAT, **fields}
+    values = asdict(replace(plan, evidence=None))  # the images are not copied
+    del values["evidence"]
+    return {"format": FORMAT, **values, "budget": str(plan.budget)}
 
 
 def plan_from_json(values: object) -> ShrinkPlan:
@@ -32,12 +33,15 @@ def plan_from_json(values: object) -> ShrinkPlan:
             f"the plan is of format {values['format']!r}, and this version of onebyone reads "
             f"{FORMAT}; install a newer one: pip install --upgrade onebyone"
         )
-    fields = {name: value for name, value in values.items() if name != "format"}
-    try:
-        return TypeAdapter(ShrinkPlan).validate_python(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ShrinkError(f"the plan is damaged ({where}: {first['msg']})") from error
-    except (TypeError, ValueError) as error:
-        raise ShrinkError(f"the plan is damaged ({summary(error)})") from error
+    types = get_type_hints(ShrinkPlan)
+    read: dict[str, Any] = {"budget": parse_budget(str(values.get("budget")))}
+    for one in fields(ShrinkPlan):
+        if one.name in {"budget", "evidence"}:
+            continue
+        try:
+            read[one.name] = TypeAdapter(types[one.name]).validate_python(values.get(one.name))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, (one.name, *first["loc"])))
+            raise ShrinkError(f"the plan is damaged ({where}: {first['msg']})") from error
+    return ShrinkPlan(**read)

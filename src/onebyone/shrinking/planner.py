@@ -24,7 +24,7 @@ from onebyone.shrinking.runtimes import RuntimeName
 from onebyone.shrinking.survey import Survey, survey
 from onebyone.shrinking.timing import Setting, measure_whole, time_layers
 
-ROUNDS = 5
+ROUNDS = 6
 """How often a network is rebuilt and timed, at most: layers' times do not add up to the whole's."""
 
 NEAR = (0.93, 1.02)
@@ -159,19 +159,31 @@ def _meet(
         InfeasibleBudget: If even the cheapest network is too slow.
     """
     tried: dict[tuple[Way, ...], tuple[float, float]] = {}
+    reached = {knapsack.whole: 1.0}  # share of the time, by what was asked for
     asked = budget.share * knapsack.whole
     for _ in range(ROUNDS):
-        asked = min(max(asked, knapsack.smallest), knapsack.whole)
+        asked = max(asked, knapsack.smallest)
         chosen = knapsack.choose(asked)
         if chosen in tried:
             break
         before, after = tried[chosen] = time_beside(chosen)
-        reached = after / before / budget.share
-        if NEAR[0] <= reached <= NEAR[1]:
+        reached[asked] = after / before
+        if NEAR[0] <= reached[asked] / budget.share <= NEAR[1]:
             break
-        asked /= reached
+        asked = _next(reached, budget.share, knapsack.whole)
     chosen, seconds = _best(tried, budget)
     return Draft(chosen=chosen, costs=costs, predicted=knapsack.cost(chosen), seconds=seconds)
+
+
+def _next(reached: Mapping[float, float], share: float, whole: float) -> float:
+    """Return what to ask for next: between what was too slow and what was faster than need be."""
+    slow = min(asked for asked, found in reached.items() if found > share)
+    fast = [asked for asked, found in reached.items() if found <= share]
+    if not fast:
+        return slow - (reached[slow] - share) * whole
+    quick = max(fast)
+    place = (share * sum(NEAR) / 2 - reached[quick]) / (reached[slow] - reached[quick])
+    return quick + place * (slow - quick)
 
 
 def _best(
