@@ -38,6 +38,7 @@ STUDIES: Mapping[str, Entry] = MappingProxyType(
         "residual-scale": Entry(
             "residual_scale", "How an Inception-ResNet branch should end, and how much of it to add"
         ),
+        "keeps": Entry("keeps", "What a reduction keeps, and what the network needs of it"),
     }
 )
 """All studies by name."""
