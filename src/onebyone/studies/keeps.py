@@ -123,7 +123,9 @@ def _weights_or_inputs(arm: str, part: str, end: str) -> Comparison:
             "No, what varies most in the input is of more use. Here the article's picture of "
             "compression is a fair one: to keep most of the input is to keep what is needed."
         ),
-        alike="It cannot be told, and so nothing is said for or against the picture of compression.",
+        alike=(
+            "It cannot be told, and so nothing is said for or against the picture of compression."
+        ),
     )
 
 
