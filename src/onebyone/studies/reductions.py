@@ -1,7 +1,7 @@
 """Reductions of a trained network that are made to read less, and what that leaves of it."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -113,7 +113,7 @@ class _Sums:
 
 
 @contextmanager
-def _watched(network: nn.Module, sums: Mapping[str, _Sums]) -> Iterator[None]:
+def _watched(network: nn.Module, sums: Mapping[str, _Sums]) -> Generator[None]:
     blocks = narrowing_blocks(network)
     hooks = [blocks[path].conv1.register_forward_pre_hook(one.add) for path, one in sums.items()]
     try:
