@@ -95,7 +95,7 @@ def test_layers_to_keep_are_kept(network):
     assert not any(
         edit.conv.startswith("3.") for edit in plan.edits if not isinstance(edit, FoldNorm)
     )
-    assert plan.left_alone["3.conv1"] == "to be kept"
+    assert plan.left_alone["3.conv1"] == "named in `keep`"
 
 
 def test_it_can_learn(network, plan):
@@ -137,7 +137,7 @@ def test_a_plan_is_a_table(plan):
     text = str(plan)
     assert "macs=0.5, decided on 48 images" in text
     assert "3.conv1" in text
-    assert "linear layers are left (7)" in text
+    assert "linear layer (7)" in text
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -153,7 +153,9 @@ def test_an_infeasible_budget_is_told_with_the_smallest(network):
 
 def test_a_network_without_convolutions_is_told():
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
-    with pytest.raises(ShrinkError, match=r"^no convolution .* linear layers are left.*nothing to"):
+    with pytest.raises(
+        ShrinkError, match=r"^no convolution .* .1: linear layer.; nothing to shrink"
+    ):
         plan_shrink(network, IMAGES, budget=MacsBudget(0.5))
 
 

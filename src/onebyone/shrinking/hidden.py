@@ -1,19 +1,26 @@
-"""Widths that only two layers know of: the one that gives them, and the one that reads them."""
+"""Widths between two convolutions that nobody else reads."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 
-from onebyone.graph import Activation, Convolution, Node, Pad, Pool, Upsample
-from onebyone.shrinking.sites import Layers, Site
+from onebyone.graph import Convolution, Node
+from onebyone.nn.edits import FoldNorm
+from onebyone.shrinking.mixing import Width, why_mixed
+from onebyone.shrinking.reading import Reading
+from onebyone.shrinking.reasons import Why
+from onebyone.shrinking.sites import Site, make_site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HiddenGroup:
-    """A width between two layers, which nobody else reads.
+    """A width between two convolutions that nobody else reads.
 
     Attributes:
-        producer: Path of the layer that gives it.
-        depthwise: Layers between, which treat each channel by itself and have as many.
-        consumer: Path of the layer that reads it.
+        producer: Path of the convolution that gives it.
+        depthwise: The convolutions between, in the order in which they run; they have as many
+            channels, and convolve each by itself.
+        consumer: Path of the convolution that reads it.
         channels: How wide it is.
     """
 
@@ -23,71 +30,72 @@ class HiddenGroup:
     channels: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    why: str
+def find_groups(
+    reading: Reading, sites: Collection[Site], folds: Collection[FoldNorm]
+) -> tuple[tuple[HiddenGroup, ...], dict[str, str]]:
+    """Return the hidden groups, and why there is none behind the other sites, by their path.
+
+    Args:
+        reading: Of the network, proven.
+        sites: What may be changed.
+        folds: Norms that are gone once they are folded.
+    """
+    by_path = {site.path: site for site in sites}
+    norms = frozenset(fold.norm for fold in folds)
+    found = {path: _find_group(reading, by_path, norms, path) for path in by_path}
+    groups = tuple(one for one in found.values() if isinstance(one, HiddenGroup))
+    return groups, {path: why for path, why in found.items() if isinstance(why, str)}
 
 
-def read_groups(layers: Layers, sites: dict[str, Site]) -> tuple[list[HiddenGroup], dict[str, str]]:
-    """Return the widths that may become narrower, and why others may not, by their producer."""
-    readers = layers.graph.readers()
-    groups: list[HiddenGroup] = []
-    unproven: dict[str, str] = {}
-    for path in sites:
-        found = _follow(layers, readers, sites, path)
-        if isinstance(found, _Refusal):
-            unproven[path] = found.why
+def _find_group(
+    reading: Reading, sites: Mapping[str, Site], folded: Collection[str], path: str
+) -> HiddenGroup | str:
+    """Follow what a site gives, channel by channel, to who mixes the channels."""
+    nodes = dropwhile(lambda node: not (node.path == path and reading.is_own(node)), reading.graph)
+    producer = next(nodes, None)
+    if producer is None:
+        return "not computed in float32"
+    width = Width(reading, folded, {producer.name: producer})
+    consumers: list[Convolution] = []
+    for node in nodes:
+        if width.nodes.keys().isdisjoint(node.inputs):
+            continue
+        if isinstance(node, Convolution) and node.groups == 1:
+            consumers.append(node)
+        elif why := why_mixed(width, node):
+            return why
         else:
-            groups.append(found)
-    return groups, unproven
+            width.nodes[node.name] = node
+    if any(map(reading.graph.is_output, width.nodes)):
+        return "given by the network"
+    return _why_not_one(sites, consumers) or _group(width, sites[path], consumers[0])
 
 
-def _follow(
-    layers: Layers, readers: dict[str, list[str]], sites: dict[str, Site], path: str
-) -> HiddenGroup | _Refusal:
-    """Go from a layer to the only one that reads what it gives, channel by channel."""
-    depthwise: list[Site] = []
-    node: Node = layers.calls[path][0]
-    while True:
-        if layers.graph.is_output(node.name):
-            return _Refusal("the network gives it")
-        found = readers[node.name]
-        if len(found) != 1:
-            return _Refusal("several layers read it" if found else "nobody reads it")
-        node = layers.graph[found[0]]
-        if isinstance(node, Activation | Pool | Pad | Upsample):
-            continue
-        if not isinstance(node, Convolution):
-            return _Refusal(f"{_READERS.get(node.kind, node.kind)} reads it")
-        if node.is_channelwise:
-            if why := _why_not_narrowed(layers, node):
-                return _Refusal(f"{node.place} reads it: {why}")
-            depthwise.append(layers.site(node.path))
-            continue
-        if node.path not in sites:
-            return _Refusal(f"{node.place} reads it, which is left alone")
-        return HiddenGroup(
-            producer=path,
-            depthwise=tuple(depthwise),
-            consumer=node.path,
-            channels=sites[path].out_channels,
-        )
+def _why_not_one(sites: Collection[str], consumers: Sequence[Convolution]) -> Why:
+    """Say why the convolutions that read a width are not one that may be changed."""
+    assert consumers, "the graph has nothing that nobody reads"
+    if len(consumers) > 1:
+        return f"read by {len(consumers)} layers: {', '.join(one.place for one in consumers)}"
+    (consumer,) = consumers
+    if consumer.is_linear:
+        return f"read by the linear layer {consumer.place}"
+    return None if consumer.path in sites else f"read by {consumer.place}, which is left alone"
 
 
-_READERS = {
-    "arithmetic": "a sum or a product",
-    "concat": "a concatenation",
-    "slice": "a slice",
-    "shuffle": "a shuffle of channels",
-    "reshape": "a flattening",
-    "batchnorm": "a batch norm that could not be folded",
-    "layernorm": "a layer norm",
-    "softmax": "a softmax",
-    "opaque": "an operator that mixes what it likes",
-}
+def _group(width: Width, producer: Site, consumer: Convolution) -> HiddenGroup | str:
+    reading = width.reading
+    places = {consumer.path, *(node.path for node in width.nodes.values())}
+    if watcher := reading.layers.watcher(places):
+        return f"seen by a hook on {watcher}"
+    return HiddenGroup(
+        producer=producer.path,
+        depthwise=tuple(make_site(reading, path) for path in _depthwise(width, producer)),
+        consumer=consumer.path,
+        channels=producer.out_channels,
+    )
 
 
-def _why_not_narrowed(layers: Layers, node: Convolution) -> str:
-    if node.path not in layers.modules:
-        return "it is no layer of its own"
-    return layers.why_not_changed(node.path)
+def _depthwise(width: Width, producer: Site) -> list[str]:
+    nodes: Collection[Node] = width.nodes.values()
+    convolutions = (node.path for node in nodes if isinstance(node, Convolution))
+    return [path for path in convolutions if path != producer.path]

@@ -1,34 +1,35 @@
-"""What may be changed in a network, read from its graph; the network stays as it is."""
+"""What could be changed in a network, what is left alone, and why."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from onebyone.errors import UnknownNameError, did_you_mean
 from onebyone.explainer.cost import count_graph
-from onebyone.explainer.follow import Followed, follow
-from onebyone.graph import BatchNorm, Convolution
 from onebyone.nn.edits import FoldNorm
 from onebyone.shrinking.hidden import HiddenGroup as HiddenGroup
-from onebyone.shrinking.hidden import read_groups
-from onebyone.shrinking.sites import Layers, read_sites
+from onebyone.shrinking.hidden import find_groups
+from onebyone.shrinking.norms import find_folds
+from onebyone.shrinking.reading import read_network
 from onebyone.shrinking.sites import Site as Site
+from onebyone.shrinking.sites import find_sites, left_alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What may be changed in a network.
+    """What could be changed in a network.
 
     Attributes:
-        folds: Batch norms that may become part of the convolution before them.
-        sites: Layers that may be changed, in the order in which they run.
-        groups: Widths between two of them that nobody else reads.
-        left_alone: Why other convolutions and linear layers stay as they are, by path.
-        unproven: Why a width stays as it is, by the path of the layer that gives it.
-        order: Paths of all convolutions, in the order in which they run.
+        folds: Batch norms that can be folded, in the order in which they run.
+        sites: Convolutions that may be changed, in the order in which they run.
+        groups: Widths between two sites that nobody else reads, in the order of their producers;
+            norms within them are among `folds`.
+        left_alone: Why each convolution or linear layer that is no site is none, by path.
+        unproven: Why there is no group behind each other site, by path; empty if there are none
+            because the graph could not be read, which `notes` tell.
+        order: Paths of the convolutions and batch norms that run, in that order.
         macs: Multiply-adds of the whole network for one image.
-        notes: What could not be read, or only in part, and why.
+        notes: What could not be read of the network, and why.
     """
 
     folds: tuple[FoldNorm, ...]
@@ -42,71 +43,31 @@ class Survey:
 
 
 def survey(network: nn.Module, example: Tensor, keep: Collection[str] = ()) -> Survey:
-    """Return what may be changed in a network.
+    """Read what could be changed in a network, as it is in evaluation.
+
+    Where the graph is not that of every image, there are sites and neither folds nor groups.
 
     Args:
-        network: In any mode; it is read as in evaluation.
-        example: What it reads, `(N, C, H, W)`.
-        keep: Paths of layers that stay as they are, or of modules all of whose layers do.
+        network: The network; it is left unchanged.
+        example: Images that it takes, `(N, C, H, W)`; the first is looked at.
+        keep: Paths of layers, or of modules with all that is in them, that must stay as they are.
 
     Raises:
-        ModelError: If the network does not run on the example.
-        UnknownNameError: If there is nothing of a name in `keep`.
+        ShrinkError: If the network needs more than images, or cannot be copied.
+        ModelError: If it does not run on the example.
+        UnknownNameError: If `keep` names what the network does not have.
     """
-    followed = follow(network, (example,))
-    layers = Layers(network, followed.graph)
-    sites, left_alone = read_sites(layers, _kept_paths(layers, keep))
-    groups, unproven = [], {}
-    if followed.is_whole:
-        groups, unproven = read_groups(layers, {site.path: site for site in sites})
+    reading = read_network(network, example, keep)
+    sites = find_sites(reading)
+    folds = find_folds(reading) if reading.is_proven else ()
+    groups, unproven = find_groups(reading, sites, folds) if reading.is_proven else ((), {})
     return Survey(
-        folds=tuple(_folds(followed, layers)),
-        sites=tuple(sites),
-        groups=tuple(groups),
-        left_alone=left_alone,
+        folds=folds,
+        sites=sites,
+        groups=groups,
+        left_alone=left_alone(reading, sites),
         unproven=unproven,
-        order=tuple(layers.calls),
-        macs=count_graph(followed.graph, params=0).macs // len(example),
-        notes=followed.notes,
-    )
-
-
-def _kept_paths(layers: Layers, keep: Collection[str]) -> set[str]:
-    """Return the paths of all modules that are named, and of those within them."""
-    found: set[str] = set()
-    for name in keep:
-        if name not in layers.modules or not name:
-            raise UnknownNameError(
-                f"no layer {name!r} to keep{did_you_mean(name, layers.modules) or ''}"
-            )
-        found |= {path for path in layers.modules if f"{path}.".startswith(f"{name}.")}
-    return found
-
-
-def _folds(followed: Followed, layers: Layers) -> list[FoldNorm]:
-    """Return the norms behind a convolution that nobody else reads."""
-    if not followed.is_whole:
-        return []
-    graph, readers = followed.graph, followed.graph.readers()
-    found: list[FoldNorm] = []
-    for node in graph:
-        before = graph[node.inputs[0]] if isinstance(node, BatchNorm) else None
-        if not isinstance(before, Convolution) or graph.is_output(before.name):
-            continue
-        is_alone = len(readers[before.name]) == 1
-        if is_alone and _may_fold(layers, before, node.path):
-            found.append(FoldNorm(conv=before.path, norm=node.path))
-    return found
-
-
-def _may_fold(layers: Layers, conv: Convolution, path: str) -> bool:
-    norm = layers.modules.get(path)
-    uses = sum(isinstance(node, BatchNorm) and node.path == path for node in layers.graph)
-    return (
-        conv.path in layers.modules
-        and not layers.why_not_changed(conv.path)
-        and isinstance(norm, nn.BatchNorm2d)
-        and norm.running_mean is not None
-        and uses == 1
-        and not layers.has_hooks(path)
+        order=tuple(path for path, use in reading.uses.items() if use.shapes),
+        macs=count_graph(reading.graph, params=0).macs,
+        notes=reading.notes,
     )
