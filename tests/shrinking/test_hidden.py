@@ -179,6 +179,11 @@ def test_what_the_network_gives_is_no_group():
     assert survey(Gives(nn.Identity()), IMAGES).unproven["producer"] == "given by the network"
 
 
+def test_one_channel_cannot_be_fewer():
+    network = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU(), nn.Conv2d(1, 2, 1))
+    assert survey(network, IMAGES).unproven["0"] == "one channel"
+
+
 def test_only_float32_is_read():
     network = Between(nn.ReLU()).double()
     found = survey(network, IMAGES.double())

@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import onebyone
+from onebyone.shrinking.apply import folded_copy
 from onebyone.shrinking.survey import survey
 from tests.helpers.hidden import check_hidden
 from tests.helpers.networks import randomize
@@ -111,6 +112,35 @@ def test_the_zoo(name):
 def test_networks_of_timm(name):
     size, *expected = TIMM[name]
     check_survey(surveyed(timm.create_model, name, size), expected)
+
+
+def unfolded(found):
+    """What a survey says of widths, whether norms are folded or not."""
+    groups = [(one.producer, one.consumer, len(one.depthwise)) for one in found.groups]
+    return groups, [site.path for site in found.sites], found.unproven, found.macs
+
+
+@pytest.mark.parametrize(
+    ("build", "name"),
+    [
+        (onebyone.create_model, "resnet18"),
+        (onebyone.create_model, "efficientnet_lite0"),
+        (timm.create_model, "mobilenetv3_small_050"),
+        (timm.create_model, "resnetv2_50"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+@torch.no_grad()
+def test_norms_are_folded_and_the_rest_is_as_before(build, name):
+    network, images = build(name), torch.randn(2, 3, 64, 64)
+    randomize(network, 64)
+    found = survey(network, images)
+    folded = folded_copy(network, found.folds)
+    expected = network(images)
+    torch.testing.assert_close(folded(images), expected, rtol=0, atol=1e-4 * expected.abs().max())
+    again = survey(folded, images)
+    assert again.folds == ()
+    assert unfolded(again) == unfolded(found)
 
 
 def test_the_groups_of_blocks():

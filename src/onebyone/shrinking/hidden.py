@@ -66,6 +66,8 @@ def _find_group(
             return why
         else:
             width.nodes[node.name] = node
+    if sites[path].out_channels == 1:
+        return "one channel"
     if any(map(reading.graph.is_output, width.nodes)):
         return "given by the network"
     return _why_not_one(sites, consumers) or _group(width, sites[path], consumers[0])

@@ -1,8 +1,9 @@
 """A network is read: what it computes, and what it does with its layers."""
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ class Reading:
 
     Attributes:
         layers: Of the user's network.
+        network: A copy in evaluation, which shares its parameters.
+        image: What it was run on.
         graph: What it computes for one image; if it is not proven, its layers each by itself, or
             what it does for the example.
         is_proven: Whether the graph is that of every image.
@@ -33,6 +36,8 @@ class Reading:
     """
 
     layers: Layers
+    network: Callable[..., Any]
+    image: Tensor
     graph: Graph
     is_proven: bool
     uses: Mapping[str, Use]
@@ -82,6 +87,8 @@ def read_network(network: nn.Module, example: Tensor, keep: Collection[str]) -> 
     tensors = (tensor for node in followed.graph for tensor in node.tensors())
     return Reading(
         layers=layers,
+        network=followed.network,
+        image=image,
         graph=followed.graph,
         is_proven=followed.is_whole and not followed.notes,
         modules=modules,

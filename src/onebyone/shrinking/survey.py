@@ -13,6 +13,7 @@ from onebyone.shrinking.norms import find_folds
 from onebyone.shrinking.reading import read_network
 from onebyone.shrinking.sites import Site as Site
 from onebyone.shrinking.sites import find_sites, left_alone
+from onebyone.shrinking.trial import find_rigid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +60,13 @@ def survey(network: nn.Module, example: Tensor, keep: Collection[str] = ()) -> S
     """
     reading = read_network(network, example, keep)
     sites = find_sites(reading)
-    folds = find_folds(reading) if reading.is_proven else ()
-    groups, unproven = find_groups(reading, sites, folds) if reading.is_proven else ((), {})
+    folds, groups, unproven = (), (), {}
+    if reading.is_proven:
+        folds = find_folds(reading)
+        groups, unproven = find_groups(reading, sites, folds)
+        rigid = {group.producer for group in find_rigid(reading, folds, groups)}
+        groups = tuple(group for group in groups if group.producer not in rigid)
+        unproven |= dict.fromkeys(rigid, "counted by the network itself")
     return Survey(
         folds=folds,
         sites=sites,
