@@ -1,15 +1,20 @@
 """Edits, done: the structure of a network changes in place, and new layers start at random."""
 
 import copy
+from collections.abc import Callable, Mapping
 
 from torch import nn
 
 from onebyone.errors import ShapeError, located
-from onebyone.nn.edits import Edit, Factorise, FoldNorm, Narrow
+from onebyone.nn.edits import Edit, Factorise, FoldNorm, Form, Narrow
 from onebyone.nn.fold import fold_batch_norm
 
-RANKS = {"reduce": 1, "expand": 1, "bottleneck": 2}
-"""How many ranks a form has."""
+FULL_RANKS: Mapping[Form, Callable[[nn.Conv2d], tuple[int, ...]]] = {
+    "reduce": lambda conv: (conv.in_channels,),
+    "expand": lambda conv: (conv.out_channels,),
+    "bottleneck": lambda conv: (conv.in_channels, conv.out_channels),
+}
+"""The largest ranks of each form: more would add work, and nothing that can be computed."""
 
 
 def apply_edit(network: nn.Module, edit: Edit) -> None:
@@ -26,7 +31,7 @@ def apply_edit(network: nn.Module, edit: Edit) -> None:
     Raises:
         ShapeError: If there is no such layer, or the edit does not fit it.
     """
-    with located(edit.conv):
+    with located(_shown(edit.conv) or "the network itself"):
         conv = _conv_at(network, edit.conv)
         match edit:
             case FoldNorm():
@@ -44,17 +49,33 @@ def put_module(network: nn.Module, path: str, module: nn.Module) -> None:
 
 
 def _conv_at(network: nn.Module, path: str) -> nn.Conv2d:
-    found = dict(network.named_modules()).get(path)
+    found = _module_at(network, path)
     if not isinstance(found, nn.Conv2d):
         what = "nothing of that name" if found is None else f"a {type(found).__name__}"
         raise ShapeError(f"a convolution was wanted here, and the network has {what}")
+    if found is network:
+        raise ShapeError("it is one layer, with no place for another; put it into an nn.Sequential")
     return found
 
 
+def _module_at(network: nn.Module, path: str) -> nn.Module | None:
+    """Look a path up among the modules alone: files may name any attribute."""
+    return dict(network.named_modules()).get(path)
+
+
+def _shown(path: str) -> str:
+    """Return a path, from a file perhaps, as it can stand in one line."""
+    return repr(path)[1:-1]
+
+
 def _fold(network: nn.Module, conv: nn.Conv2d, edit: FoldNorm) -> None:
-    norm = dict(network.named_modules()).get(edit.norm)
+    norm = _module_at(network, edit.norm)
     if not isinstance(norm, nn.BatchNorm2d):
-        raise ShapeError(f"a batch norm was wanted at {edit.norm}, to be folded into this layer")
+        what = "nothing of that name" if norm is None else f"a {type(norm).__name__}"
+        raise ShapeError(
+            f"a batch norm was wanted at {_shown(edit.norm)}, to be folded into this layer, and "
+            f"the network has {what}"
+        )
     if norm.num_features != conv.out_channels:
         raise ShapeError(
             f"{edit.norm} has {norm.num_features} channels, and this layer gives "
@@ -63,14 +84,16 @@ def _fold(network: nn.Module, conv: nn.Conv2d, edit: FoldNorm) -> None:
     put_module(network, edit.conv, fold_batch_norm(conv, norm))
     # Some norms hold an activation as well, which stays.
     rest = list(norm.children())
-    put_module(network, edit.norm, nn.Sequential(*rest) if rest else nn.Identity())
+    stays = nn.Sequential(*rest) if rest else nn.Identity()
+    put_module(network, edit.norm, stays.train(norm.training))
 
 
 def _factorised(conv: nn.Conv2d, edit: Factorise) -> nn.Sequential:
     if conv.groups != 1:
         raise ShapeError(f"it has {conv.groups} groups, and only one can be factorised")
-    if len(edit.ranks) != RANKS.get(edit.form) or any(rank < 1 for rank in edit.ranks):
-        raise ShapeError(f"`ranks` (={edit.ranks}) are none of the form {edit.form!r}")
+    if conv.padding_mode != "zeros":
+        raise ShapeError(f"it pads by {conv.padding_mode}, and only zeros can be factorised")
+    _check_ranks(conv, edit)
     before, after = conv.in_channels, conv.out_channels
     parts: list[nn.Conv2d] = []
     if edit.form != "expand":
@@ -81,6 +104,19 @@ def _factorised(conv: nn.Conv2d, edit: Factorise) -> nn.Sequential:
     if edit.form != "reduce":
         parts.append(_pointwise(conv, middle, after, bias=True))
     return nn.Sequential(*parts).train(conv.training)
+
+
+def _check_ranks(conv: nn.Conv2d, edit: Factorise) -> None:
+    if edit.form not in FULL_RANKS:
+        raise ShapeError(f"`form` (={edit.form!r}) must be one of {', '.join(FULL_RANKS)}")
+    largest = FULL_RANKS[edit.form](conv)
+    if len(edit.ranks) != len(largest):
+        raise ShapeError(
+            f"`ranks` (={edit.ranks}) must be {len(largest)}, as the form {edit.form!r} has"
+        )
+    if not all(1 <= rank <= most for rank, most in zip(edit.ranks, largest, strict=True)):
+        wanted = " and ".join(f"1..{most}" for most in largest)
+        raise ShapeError(f"`ranks` (={edit.ranks}) must be in {wanted}")
 
 
 def _narrowed(conv: nn.Conv2d, edit: Narrow) -> nn.Conv2d:
