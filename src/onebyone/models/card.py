@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
 from onebyone.models.preprocess import Preprocess
 
 
@@ -17,7 +19,8 @@ class ModelCard:
         weights: Where the weights come from; None for a random start.
         license: Licence of the weights, if known.
         steps: What was done to the network since it was built, oldest first: a JSON object each,
-            whose "kind" says what. This version knows none, and refuses checkpoints that have any.
+            whose "kind" says what (`onebyone.models.steps`). A checkpoint with a step of a kind
+            that this version does not know is refused.
     """
 
     model: str
@@ -26,3 +29,18 @@ class ModelCard:
     weights: str | None = None
     license: str | None = None
     steps: tuple[dict[str, Any], ...] = ()
+
+
+def card_of(network: nn.Module) -> ModelCard | None:
+    """Return the card that a network carries, as all do that `onebyone` loaded."""
+    card = getattr(network, "card", None)
+    return card if isinstance(card, ModelCard) else None
+
+
+def give_card(network: nn.Module, card: ModelCard) -> None:
+    """Let a network carry a card, in place, unless it has a `card` of another kind.
+
+    Copies of the network carry it too.
+    """
+    if not hasattr(network, "card") or card_of(network):
+        object.__setattr__(network, "card", card)  # a card is no layer

@@ -22,11 +22,22 @@ from onebyone.errors import (
     summary,
 )
 from onebyone.files import check_file
-from onebyone.models.card import ModelCard
-from onebyone.models.network import Network
+from onebyone.models.card import ModelCard, card_of
 from onebyone.models.preprocess import Preprocess
 from onebyone.models.sources import HubFile, ask_hub
 from onebyone.models.timm_config import classes_from_timm, preprocess_from_timm
+
+
+def from_package(package: str, name: str, *, pretrained: bool) -> tuple[nn.Module, ModelCard]:
+    """Build a network of timm's or torchvision's; more as `from_timm` and `from_torchvision`.
+
+    Args:
+        package: One of `onebyone.models.reference.PACKAGES`.
+        name: What the package calls it.
+        pretrained: Whether it gets the package's weights; else it starts at random.
+    """
+    build = {"timm": from_timm, "torchvision": from_torchvision}[package]
+    return build(name, pretrained=pretrained)
 
 
 def from_timm(name: str, *, pretrained: bool) -> tuple[nn.Module, ModelCard]:
@@ -142,8 +153,8 @@ def _check_factory(make: Any, path: Path, factory: str) -> None:
 
 
 def _card_of(network: nn.Module, name: str) -> ModelCard:
-    if isinstance(network, Network):
-        return replace(network.card, model=name)
+    if card := card_of(network):
+        return replace(card, model=name)
     if isinstance(config := getattr(network, "pretrained_cfg", None), dict):
         return _card_from_timm(config, name, pretrained=False)
     return ModelCard(model=name)

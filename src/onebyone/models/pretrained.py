@@ -109,14 +109,20 @@ def _from_file(spec: ModelSpec, path: Path) -> Pretrained:
 
 def _from_checkpoint(spec: ModelSpec, path: Path) -> Pretrained:
     checkpoint = read_checkpoint(path)
-    config = replace(checkpoint.config, num_classes=spec.config.num_classes)
-    if config not in (spec.config, *spec.architectures.values()) or checkpoint.card.steps:
+    config = checkpoint.origin
+    if not isinstance(config, NetworkConfig) or not _is_of(spec, config) or checkpoint.card.steps:
         raise WeightsError(
             f"{path} holds a network that is not {spec.name} as the zoo has it; load the file as "
             f"the model itself: onebyone.load({str(path)!r}), or `onebyone predict {path} ...`"
         )
     card = replace(checkpoint.card, model=spec.name, weights=str(path))
-    return Pretrained(path, checkpoint.config, card)
+    return Pretrained(path, config, card)
+
+
+def _is_of(spec: ModelSpec, config: NetworkConfig) -> bool:
+    """Say whether a configuration is a row of the zoo, for any number of classes."""
+    alike = replace(config, num_classes=spec.config.num_classes)
+    return alike in (spec.config, *spec.architectures.values())
 
 
 def _described(spec: ModelSpec, description: Mapping[str, Any]) -> tuple[NetworkConfig, ModelCard]:

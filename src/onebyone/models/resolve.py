@@ -9,10 +9,11 @@ from typing import NamedTuple
 from torch import nn
 
 from onebyone.errors import UnknownNameError, WeightsError, located
-from onebyone.models.card import ModelCard
-from onebyone.models.checkpoint import load
+from onebyone.files import check_file
+from onebyone.models.card import ModelCard, card_of, give_card
+from onebyone.models.checkpoint import is_checkpoint, load, load_onto
 from onebyone.models.create import create_model
-from onebyone.models.external import from_file, from_timm, from_torchvision
+from onebyone.models.external import from_file, from_package
 from onebyone.models.naming import load_tensors
 from onebyone.models.reference import (
     CheckpointFile,
@@ -32,23 +33,22 @@ class LoadedModel(NamedTuple):
     card: ModelCard
 
 
-_PACKAGES = {"timm": from_timm, "torchvision": from_torchvision}
-
-
 def load_model(model: str | Path, *, weights: str | Path | None = None) -> LoadedModel:
-    """Build the network that a user names, in float32 and in evaluation mode.
+    """Build the network that a user names, in float32 and in evaluation mode; it carries its card.
 
     Args:
         model: A name of the zoo; "timm:NAME" or "torchvision:NAME"; "path/to/file.py:factory",
             where the function returns a network; or a checkpoint that `save` wrote.
         weights: None for a random start, or for the weights that a checkpoint or a file's function
             brings along; "imagenet" for the default weights of a named model; or a file of weights.
-            More for the zoo: see `create_model`.
+            If `save` wrote that, what was done to its network is done to this one, and its card is
+            taken. More for the zoo: see `create_model`.
 
     Raises:
         OneByOneError: One of its kinds; see `create_model`, `load` and `models.external`.
     """
     network, card = _build(str(model), None if weights is None else str(weights))
+    give_card(network, card)
     return LoadedModel(network.float().eval(), card)
 
 
@@ -82,13 +82,15 @@ def _build(model: str, weights: str | None) -> LoadedModel:
             network = create_model(name, weights=weights)
             return LoadedModel(network, network.card)
         case PackageName(package, name):
-            loaded = LoadedModel(*_PACKAGES[package](name, pretrained=weights == "imagenet"))
+            loaded = LoadedModel(*from_package(package, name, pretrained=weights == "imagenet"))
             return loaded if weights == "imagenet" else _with_weights(loaded, weights)
         case FileFactory(path, factory):
             return _with_weights(LoadedModel(*from_file(path, factory)), weights)
         case CheckpointFile(path):
             network = load(path)
-            return _with_weights(LoadedModel(network, network.card), weights)
+            card = card_of(network)
+            assert card is not None
+            return _with_weights(LoadedModel(network, card), weights)
 
 
 def _with_weights(loaded: LoadedModel, weights: str | None) -> LoadedModel:
@@ -99,6 +101,9 @@ def _with_weights(loaded: LoadedModel, weights: str | None) -> LoadedModel:
             f"no weights {weights!r} for {loaded.card.model}; "
             "a file (.safetensors, .pth) was wanted"
         )
+    check_file(Path(weights), "a file of weights", WeightsError)
+    if is_checkpoint(Path(weights)):
+        return loaded._replace(card=load_onto(*loaded, Path(weights)))
     tensors = read_tensors(Path(weights))
     with located(weights):
         load_tensors(loaded.network, tensors)

@@ -5,12 +5,13 @@ before anything is done.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from torch import nn
 
 from onebyone.errors import OneByOneError, UnknownNameError, WeightsError, located
+from onebyone.models.card import ModelCard
 from onebyone.nn.edit_network import apply_edit
 from onebyone.nn.edits import Edit, Factorise, FoldNorm, Narrow
 
@@ -31,6 +32,11 @@ def edits_step(edits: Sequence[Edit]) -> dict[str, Any]:
     return {"kind": EDITS, "edits": listed}
 
 
+def with_edits(card: ModelCard, edits: Sequence[Edit]) -> ModelCard:
+    """Return the card of a network that edits were applied to, for `save` to write."""
+    return replace(card, steps=(*card.steps, edits_step(edits))) if edits else card
+
+
 def repeat_steps(network: nn.Module, steps: Sequence[Mapping[str, Any]]) -> None:
     """Do to a network what was done to another of its kind, in place; new layers are random.
 
@@ -44,16 +50,14 @@ def repeat_steps(network: nn.Module, steps: Sequence[Mapping[str, Any]]) -> None
     """
     for step in steps:
         if step.get("kind") != EDITS:
-            raise UnknownNameError(
-                f"a step of kind {step.get('kind')!r} was done to this network, which this version "
-                "of onebyone does not know; install a newer one: pip install --upgrade onebyone"
-            )
+            raise _too_new(f"a step of kind {step.get('kind')!r}")
         for edit in _read_edits(step.get("edits")):
             try:
                 apply_edit(network, edit)
             except OneByOneError as error:
                 raise WeightsError(
-                    f"a change of the network does not fit it ({error}); write the file again"
+                    f"the network was changed in ways that do not fit this one ({error}); name the "
+                    "network that the file was made from, or write the file again"
                 ) from error
 
 
@@ -74,8 +78,10 @@ def _read_edit(values: object) -> Edit:
         raise _damaged("an object was wanted")
     fields = dict(values)
     kind = fields.pop("kind", None)
-    if not isinstance(kind, str) or kind not in KINDS:
+    if not isinstance(kind, str):
         raise _damaged(f"of kind {kind!r}, and there are {', '.join(KINDS)}")
+    if kind not in KINDS:
+        raise _too_new(f"an edit of kind {kind!r}")
     if unknown := set(fields) - set(KINDS[kind].__slots__):
         raise _damaged(f"it has {min(map(str, unknown))!r}, which nothing is known of")
     try:
@@ -83,6 +89,13 @@ def _read_edit(values: object) -> Edit:
     except ValidationError as error:
         first = error.errors()[0]
         raise _damaged(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _too_new(what: str) -> UnknownNameError:
+    return UnknownNameError(
+        f"{what} was done to this network, which this version of onebyone does not know; install a "
+        "newer one: pip install --upgrade onebyone"
+    )
 
 
 def _damaged(reason: str) -> WeightsError:
