@@ -7,14 +7,16 @@ from torch import nn
 from onebyone.errors import WeightsError, first_line
 from onebyone.files import replacing
 from onebyone.models import Network, save
+from onebyone.models.card import card_of
 from onebyone.training.state import writing
 
 
 def keep(network: nn.Module, path: Path) -> None:
     """Write a network to a `.safetensors` file.
 
-    One of the zoo becomes a checkpoint that needs nothing beside it. Of others the tensors are
-    kept, as a file of weights: `onebyone predict mine.py:make --weights FILE`.
+    One of the zoo becomes a checkpoint, and so does one whose layers were changed since it was
+    built, which tensors alone do not tell. Of others the tensors are kept, as a file of weights:
+    `onebyone predict mine.py:make --weights FILE`.
 
     Raises:
         TrainingError: If the file cannot be written.
@@ -24,7 +26,8 @@ def keep(network: nn.Module, path: Path) -> None:
 
     with writing(path):
         try:
-            if isinstance(network, Network):
+            card = card_of(network)
+            if isinstance(network, Network) or (card is not None and card.steps):
                 save(network, path)
                 return
             tensors = {
