@@ -12,14 +12,24 @@ if TYPE_CHECKING:
     from onebyone.explainer import explain_network as explain
     from onebyone.models import create_model, load, load_model, open_photo, predict, save
     from onebyone.offline import predict_many
+    from onebyone.shrinking import (
+        LatencyBudget,
+        MacsBudget,
+        analyse_shrink,
+        plan_shrink,
+        shrink,
+    )
     from onebyone.studies import run_study as study
     from onebyone.training import train
 
 __version__ = version("onebyone")
 __all__ = [
     "FallbackWarning",
+    "LatencyBudget",
+    "MacsBudget",
     "OneByOneError",
     "__version__",
+    "analyse_shrink",
     "compile",
     "create_model",
     "explain",
@@ -28,9 +38,11 @@ __all__ = [
     "models",
     "nn",
     "open_photo",
+    "plan_shrink",
     "predict",
     "predict_many",
     "save",
+    "shrink",
     "study",
     "train",
 ]
@@ -43,6 +55,7 @@ __getattr__, __dir__ = offer(
         "onebyone.explainer": "explain_network=explain",
         "onebyone.models": "create_model load load_model open_photo predict save",
         "onebyone.offline": "predict_many",
+        "onebyone.shrinking": "LatencyBudget MacsBudget analyse_shrink plan_shrink shrink",
         "onebyone.studies": "run_study=study",
         "onebyone.training": "train",
     },

@@ -20,6 +20,7 @@ from onebyone.cli.demo import demo
 from onebyone.cli.explain import explain
 from onebyone.cli.models import models
 from onebyone.cli.predict import predict
+from onebyone.cli.shrink import shrink
 from onebyone.cli.study import study
 from onebyone.cli.train import train
 from onebyone.errors import OneByOneError
@@ -38,6 +39,7 @@ app.command()(predict)
 app.command()(train)
 app.command()(study)
 app.command()(explain)
+app.command()(shrink)
 app.command()(bench)
 app.command()(demo)
 app.command()(cache)

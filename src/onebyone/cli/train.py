@@ -95,7 +95,7 @@ def train(
     usual = usual_for(data, model=model, weights=weights)
     whole = replace(find_recipe(recipe or usual.recipe), **changed)
     tell(f"preparing {data} and {model or usual.model}")
-    with redirect_stdout(sys.stderr), _Bar() as bar:
+    with redirect_stdout(sys.stderr), TrainingBar() as bar:
         result = train_by_name(
             model,
             data,
@@ -165,7 +165,7 @@ def _evaluate(
     return 0
 
 
-class _Bar:
+class TrainingBar:
     """A progress bar with loss, accuracy, speed and time left, if a person is watching."""
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ class _Bar:
             "", total=None, visible=False, epoch="", loss=0.0, accuracy=0.0, speed=0.0
         )
 
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> "TrainingBar":
         self._bar.start()
         return self
 
@@ -193,6 +193,7 @@ class _Bar:
         self._bar.stop()
 
     def __call__(self, progress: "Reached") -> None:
+        """Take note of a step, or of an epoch's end."""
         self._bar.update(
             self._task,
             completed=progress.step,

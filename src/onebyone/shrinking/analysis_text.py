@@ -36,34 +36,41 @@ def show_analysis(analysis: ShrinkAnalysis) -> RenderableType:
 
 def _summary(analysis: ShrinkAnalysis) -> str:
     changing = sum(one.macs for one in analysis.prospects)
-    return (
+    text = (
         f"{changing / analysis.macs:.0%} of them lie in {len(analysis.prospects)} layers that may "
-        f"change. No budget below {analysis.smallest_share:.2f} of the multiply-adds can be met, "
-        "whatever it cost in quality; what budgets cost, `plan_shrink` tells from images."
+        f"change; no budget below {analysis.smallest_share:.2f} of the multiply-adds can be met, "
+        "whatever it cost in quality. "
     )
+    if any(one.held_in is not None for one in analysis.prospects):
+        paying = [one for one in analysis.prospects if one.pays]
+        share = sum(one.macs for one in paying) / analysis.macs
+        text += (
+            f"By their weights alone, a 1x1 would lose little and pay in {len(paying)} of them, "
+            f"which have {share:.0%} of the multiply-adds. "
+        )
+    return text + "What a budget costs in quality, images tell (--data)."
 
 
 def _table(analysis: ShrinkAnalysis) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("layer", max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column("is", no_wrap=True)
     table.add_column("of all MACs", justify="right", no_wrap=True)
-    table.add_column(f"{HELD:.0%} of it in", justify="right", no_wrap=True)
-    table.add_column("could be as small as", overflow="fold")
-    table.add_column("MACs left", justify="right", no_wrap=True)
+    table.add_column(f"{HELD:.0%} of its weights in", justify="right", no_wrap=True)
+    table.add_column("a 1x1 pays below", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for one in analysis.prospects:
         table.add_row(*_row(one, analysis.macs))
     return table
 
 
 def _row(one: Prospect, macs: int) -> list[str]:
-    smaller = one.best or ("narrower" if one.group else "")
-    left = f"x{one.least_macs / one.macs:.2f}" if one.best else ""
+    verdict = "likely" if one.pays else ""
     return [
         escape(one.path),
         one.words,
         f"{one.macs / macs:.1%}",
-        f"{one.held_in} channels",
-        smaller,
-        left,
+        "" if one.held_in is None else f"{one.held_in} channels",
+        f"{one.pays_below} channels",
+        ", ".join(word for word in (verdict, "width" if one.group else "") if word),
     ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from onebyone.bench.measure import Watch, unwatched
 from onebyone.nn.edits import Edit, FoldNorm
 from onebyone.shrinking.budget import Budget
 from onebyone.shrinking.changes import Change
@@ -92,7 +93,13 @@ class ShrinkPlan:
         changed = (one.change.edit for one in self.decisions)
         return (*self.folds, *(edit for edit in changed if edit is not None))
 
-    def apply(self, model: "nn.Module", data: "CalibrationSource | None" = None) -> "nn.Module":
+    def apply(
+        self,
+        model: "nn.Module",
+        data: "CalibrationSource | None" = None,
+        *,
+        watch: Watch = unwatched,
+    ) -> "nn.Module":
         """Return the small network; `model` stays as it is.
 
         Layers are solved from front to back: each one anew, so that on what the layers before it
@@ -102,13 +109,14 @@ class ShrinkPlan:
             model: The network that the plan was made for.
             data: Images, as for `plan_shrink`; by default those that the plan was made on, which a
                 plan read from JSON does not have.
+            watch: Shows a person how far it has come.
 
         Raises:
             ShrinkError: If it is another network, or the plan has no images and none are given.
         """
         from onebyone.shrinking.apply import apply_plan
 
-        return apply_plan(self, model, data)
+        return apply_plan(self, model, data, watch=watch)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values, without the images."""

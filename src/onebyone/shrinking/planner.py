@@ -9,18 +9,19 @@ from torch import Tensor, nn
 
 from onebyone.bench.measure import Watch, unwatched
 from onebyone.errors import InfeasibleBudget, ShrinkError
-from onebyone.nn.edits import Factorise
+from onebyone.nn.edits import Factorise, FoldNorm
 from onebyone.shrinking.apply import evidence_of, folded_copy, restructured
 from onebyone.shrinking.budget import Budget, LatencyBudget
 from onebyone.shrinking.changes import Change
 from onebyone.shrinking.costs import Costs, Knapsack, fill_knapsack, macs_costs
+from onebyone.shrinking.evidence import Evidence
 from onebyone.shrinking.images import CalibrationSource, calibration_images
 from onebyone.shrinking.judge import Judgement, judge
 from onebyone.shrinking.moments import collect_moments
 from onebyone.shrinking.plan import Decision, ShrinkPlan, Whole
 from onebyone.shrinking.proposals import Way, all_changes, find_chains
 from onebyone.shrinking.ranks import Align, make_offer
-from onebyone.shrinking.runtimes import RuntimeName
+from onebyone.shrinking.runtimes import find_runtime
 from onebyone.shrinking.survey import Survey, survey
 from onebyone.shrinking.timing import Setting, measure_whole, time_layers
 
@@ -39,7 +40,7 @@ def plan_shrink(
     data: CalibrationSource,
     *,
     budget: Budget,
-    runtime: RuntimeName = "compiled",
+    runtime: str = "compiled",
     example: Tensor | None = None,
     align: Align = "auto",
     keep: Collection[str] = (),
@@ -74,31 +75,116 @@ def plan_shrink(
         InfeasibleBudget: If no network is that cheap; says what the smallest budget is.
         ShrinkError: If nothing of the network can be changed, or the images do not serve.
     """
+    prepared = prepare_shrink(
+        model,
+        data,
+        runtime=runtime,
+        example=example,
+        align=align,
+        keep=keep,
+        threads=threads,
+        name=name,
+        seed=seed,
+        watch=watch,
+    )
+    return prepared.plan(budget, watch=watch)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A network that has been looked at, for which plans can be made for any budget.
+
+    Attributes:
+        model: What people call it.
+        original: The network, with batch norms folded.
+        folds: These norms.
+        found: What may be changed in it.
+        judgement: What each change would cost in quality.
+        evidence: What was looked at.
+        setting: What times are measured with.
+    """
+
+    model: str
+    original: nn.Module
+    folds: tuple[FoldNorm, ...]
+    found: Survey
+    judgement: Judgement
+    evidence: Evidence
+    setting: Setting
+
+    def plan(self, budget: Budget, *, watch: Watch = unwatched) -> ShrinkPlan:
+        """Return the plan that loses least within a budget.
+
+        Raises:
+            InfeasibleBudget: If no network is that cheap; says what the smallest budget is.
+        """
+        draft = _draft(self, budget, watch)
+        is_timed = isinstance(budget, LatencyBudget)
+        return ShrinkPlan(
+            model=self.model,
+            budget=budget,
+            folds=self.folds,
+            decisions=_decisions(self.found, self.judgement, draft),
+            left_alone=self.found.left_alone,
+            whole=_whole(self.found, draft),
+            conditions=self.setting.conditions if is_timed else {},
+            images=len(self.evidence.images),
+            evidence=self.evidence,
+        )
+
+
+def prepare_shrink(
+    model: nn.Module,
+    data: CalibrationSource,
+    *,
+    runtime: str = "compiled",
+    example: Tensor | None = None,
+    align: Align = "auto",
+    keep: Collection[str] = (),
+    threads: int | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    watch: Watch = unwatched,
+) -> Prepared:
+    """Look at a network once, so that plans can be made for any budget.
+
+    Args:
+        model: As for `plan_shrink`.
+        data: As there.
+        runtime: As there.
+        example: As there.
+        align: As there.
+        keep: As there.
+        threads: As there.
+        name: As there.
+        seed: As there.
+        watch: As there.
+
+    Raises:
+        ShrinkError: If nothing of the network can be changed, or the images do not serve.
+    """
+    find_runtime(runtime)
+    offer = make_offer(align, runtime)
     images = calibration_images(data, network=model)
     setting = Setting(
         runtime=runtime,
         threads=threads or torch.get_num_threads(),
         example=images[:1] if example is None else example,
     )
-    original = folded_copy(model, folds := survey(model, setting.example, keep).folds)
+    folds = survey(model, setting.example, keep).folds
+    original = folded_copy(model, folds)
     found = survey(original, setting.example, keep)
     _check_any(found)
-    offer = make_offer(align, runtime)
-    moments = collect_moments(
-        original, [site.path for site in found.sites], images, seed=seed, watch=watch
-    )
-    judgement = judge(original, found, moments, offer, watch=watch)
-    draft = _draft(original, found, judgement, budget, setting, watch)
-    return ShrinkPlan(
+    paths = [site.path for site in found.sites]
+    moments = collect_moments(original, paths, images, seed=seed, watch=watch)
+    return Prepared(
         model=name or type(model).__name__,
-        budget=budget,
+        original=original,
         folds=folds,
-        decisions=_decisions(found, judgement, draft),
-        left_alone=found.left_alone,
-        whole=_whole(found, draft),
-        conditions=setting.conditions if isinstance(budget, LatencyBudget) else {},
-        images=len(images),
+        found=found,
+        judgement=judge(original, found, moments, offer, watch=watch),
         evidence=evidence_of(images, moments),
+        setting=setting,
     )
 
 
@@ -119,18 +205,12 @@ class Draft:
     seconds: tuple[float, float] | None = None
 
 
-def _draft(
-    original: nn.Module,
-    found: Survey,
-    judgement: Judgement,
-    budget: Budget,
-    setting: Setting,
-    watch: Watch,
-) -> Draft:
-    chains = find_chains(found, judgement.factors, judgement.widths)
+def _draft(prepared: Prepared, budget: Budget, watch: Watch) -> Draft:
+    original, setting, judgement = prepared.original, prepared.setting, prepared.judgement
+    chains = find_chains(prepared.found, judgement.factors, judgement.widths)
     changes = all_changes(chains)
     if not isinstance(budget, LatencyBudget):
-        costs = macs_costs(found.macs, changes)
+        costs = macs_costs(prepared.found.macs, changes)
         knapsack = fill_knapsack(chains, costs, judgement)
         chosen = knapsack.choose(budget.share * costs.whole)
         return Draft(chosen=chosen, costs=costs, predicted=knapsack.cost(chosen))
@@ -143,8 +223,7 @@ def _draft(
     (whole,) = measure_whole([original], setting, watch=watch)
     times = time_layers(changes, setting, watch=watch)
     costs = Costs(whole=whole.median_seconds, of=times)
-    knapsack = fill_knapsack(chains, costs, judgement)
-    return _meet(knapsack, costs, budget, time_beside)
+    return _meet(fill_knapsack(chains, costs, judgement), costs, budget, time_beside)
 
 
 def _meet(

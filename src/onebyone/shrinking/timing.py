@@ -17,7 +17,7 @@ from onebyone.bench.measure import Spread, Watch, measure_interleaved, spread, u
 from onebyone.bench.threads import on_threads
 from onebyone.nn.edits import Factorise
 from onebyone.shrinking.changes import Change
-from onebyone.shrinking.runtimes import RuntimeName, find_runtime
+from onebyone.shrinking.runtimes import find_runtime
 from onebyone.store import keep_content, read_content
 
 AT_ONCE = 24
@@ -40,7 +40,7 @@ class Setting:
         example: What a network reads, `(N, C, H, W)`.
     """
 
-    runtime: RuntimeName
+    runtime: str
     threads: int
     example: Tensor
 
