@@ -56,21 +56,22 @@ def _table(analysis: ShrinkAnalysis) -> Table:
     table.add_column("layer", max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
     table.add_column("is", no_wrap=True)
     table.add_column("of all MACs", justify="right", no_wrap=True)
-    table.add_column(f"{HELD:.0%} of its weights in", justify="right", no_wrap=True)
-    table.add_column("a 1x1 pays below", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column(f"{HELD:.0%} of weights in", justify="right", no_wrap=True)
+    table.add_column("pays below", justify="right", no_wrap=True)
+    table.add_column("a 1x1 pays", no_wrap=True)
+    table.add_column("may narrow", no_wrap=True)
     for one in analysis.prospects:
         table.add_row(*_row(one, analysis.macs))
     return table
 
 
 def _row(one: Prospect, macs: int) -> list[str]:
-    verdict = "likely" if one.pays else ""
     return [
         escape(one.path),
         one.words,
         f"{one.macs / macs:.1%}",
         "" if one.held_in is None else f"{one.held_in} channels",
-        f"{one.pays_below} channels",
-        ", ".join(word for word in (verdict, "width" if one.group else "") if word),
+        str(one.pays_below),
+        "likely" if one.pays else "",
+        "yes" if one.group else "",
     ]
