@@ -12,13 +12,7 @@ if TYPE_CHECKING:
     from onebyone.explainer import explain_network as explain
     from onebyone.models import create_model, load, load_model, open_photo, predict, save
     from onebyone.offline import predict_many
-    from onebyone.shrinking import (
-        LatencyBudget,
-        MacsBudget,
-        analyse_shrink,
-        plan_shrink,
-        shrink,
-    )
+    from onebyone.shrinking import LatencyBudget, MacsBudget, analyse_shrink, plan_shrink, shrink
     from onebyone.studies import run_study as study
     from onebyone.training import train
 

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from onebyone.bench.measure import Watch, unwatched
 from onebyone.errors import InfeasibleBudget, ShrinkError
-from onebyone.models import Network, default_weights, load_model, save
-from onebyone.models.checkpoint import save_edited
-from onebyone.models.steps import edits_step
+from onebyone.models import load_model, save
+from onebyone.models.reference import default_weights
 from onebyone.shrinking.agreement import Agreement, measure_agreement
 from onebyone.shrinking.apply import restructured
 from onebyone.shrinking.budget import KINDS, Budget, parse_budget
@@ -198,7 +197,7 @@ def shrink(
         tuned = _tune(job, small, tune_epochs, out, watch_training)
         small = tuned.network
     if out is not None:
-        write_network(small, plan, Path(out))
+        save(small, out)
     return ShrinkResult(
         network=small,
         plan=plan,
@@ -253,7 +252,7 @@ def shrink_curve(
             except InfeasibleBudget as error:
                 infeasible[str(budget)] = str(error)
                 continue
-            write_network(small, plan, file.with_suffix(".safetensors"))
+            save(small, file.with_suffix(".safetensors"))
             point = _point(job, small, plan, watch)
             write_point(file, point)
         points.append(point)
@@ -263,18 +262,6 @@ def shrink_curve(
     write_json(folder / "curve.json", result.to_json())
     draw_curve(folder, result.points, title=f"{model}: what budgets cost")
     return result
-
-
-def write_network(small: nn.Module, plan: ShrinkPlan, out: Path) -> None:
-    """Write a small network: one of the zoo as a checkpoint, of others the tensors and the edits.
-
-    Raises:
-        WeightsError: If the file cannot be written.
-    """
-    if isinstance(small, Network):
-        save(small, out)
-    else:
-        save_edited(small, out, [edits_step(plan.edits)])
 
 
 def _tune(
