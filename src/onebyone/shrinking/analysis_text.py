@@ -59,7 +59,7 @@ def _table(analysis: ShrinkAnalysis) -> Table:
     table.add_column(f"{HELD:.0%} of weights in", justify="right", no_wrap=True)
     table.add_column("pays below", justify="right", no_wrap=True)
     table.add_column("a 1x1 pays", no_wrap=True)
-    table.add_column("may narrow", no_wrap=True)
+    table.add_column("width", no_wrap=True)
     for one in analysis.prospects:
         table.add_row(*_row(one, analysis.macs))
     return table
