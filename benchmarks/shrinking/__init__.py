@@ -1,0 +1,1 @@
+"""What `benchmarks/shrink.py` is made of: networks, rivals, times, and the tables of them."""
