@@ -1,7 +1,7 @@
 """The networks that are made smaller, and the images that they are trained and judged on.
 
-Fashion-MNIST in three parts: of its 60,000 training images, 55,000 to learn from and 5,000 to choose
-by; its 10,000 test images to report, once.
+Fashion-MNIST in three parts: of its 60,000 training images, 55,000 to learn from and 5,000 to
+choose by; its 10,000 test images to report, once.
 """
 
 from dataclasses import replace
@@ -20,6 +20,7 @@ from onebyone.training.data import read_data
 from onebyone.training.data.data import Data
 from onebyone.training.data.resident import Pixels, ResidentSplit
 from onebyone.training.engine import make_engine
+from onebyone.training.evaluate import evaluate
 from onebyone.training.loop import train_network
 from onebyone.training.run import LAST_FILE
 
@@ -35,7 +36,8 @@ RECIPE: Recipe = replace(RECIPES["small-images"], epochs=EPOCHS)
 def read_parts() -> tuple[Data, ResidentSplit]:
     """Return the data with what chooses in the place of the test, and the test."""
     data = read_data("fashion-mnist")
-    assert isinstance(data.train, ResidentSplit) and isinstance(data.test, ResidentSplit)
+    assert isinstance(data.train, ResidentSplit)
+    assert isinstance(data.test, ResidentSplit)
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     chosen, learnt = order[:CHOSEN_BY], order[CHOSEN_BY:]
     return replace(data, train=part(data.train, learnt), test=part(data.train, chosen)), data.test
@@ -49,11 +51,26 @@ def part(split: ResidentSplit, numbers: Tensor) -> ResidentSplit:
 
 def calibration(count: int, *, seed: int) -> Tensor:
     """Return images that the network learnt from, without their labels, `(count, 1, 28, 28)`."""
+    return labelled(count, seed=seed)[0]
+
+
+def labelled(count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the same images, and their labels for those who need them."""
     data, _ = read_parts()
     assert isinstance(data.train, ResidentSplit)
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
-    some = part(data.train, order[:count])
-    return torch.cat([batch.images for batch in some.batches(256, epoch=None)])
+    batches = list(part(data.train, order[:count]).batches(256, epoch=None))
+    return torch.cat([one.images for one in batches]), torch.cat([one.targets for one in batches])
+
+
+def chosen_accuracy(network: nn.Module) -> float:
+    """Return the share of right answers on the images that choose."""
+    return evaluate(network, read_parts()[0].test, make_engine(), batch_size=256).accuracy
+
+
+def test_accuracy(network: nn.Module) -> float:
+    """Return the share of right answers on the test images: what is reported."""
+    return evaluate(network, read_parts()[1], make_engine(), batch_size=256).accuracy
 
 
 def build(name: str) -> nn.Module:
