@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from onebyone.compiler import compile_network as compile  # noqa: A004
     from onebyone.errors import FallbackWarning, OneByOneError
     from onebyone.explainer import explain_network as explain
+    from onebyone.exporting import export
     from onebyone.models import create_model, load, load_model, open_photo, predict, save
     from onebyone.offline import predict_many
     from onebyone.shrinking import LatencyBudget, MacsBudget, analyse_shrink, plan_shrink, shrink
@@ -27,6 +28,7 @@ __all__ = [
     "compile",
     "create_model",
     "explain",
+    "export",
     "load",
     "load_model",
     "models",
@@ -47,6 +49,7 @@ __getattr__, __dir__ = offer(
         "onebyone.compiler": "compile_network=compile",
         "onebyone.errors": "FallbackWarning OneByOneError",
         "onebyone.explainer": "explain_network=explain",
+        "onebyone.exporting": "export",
         "onebyone.models": "create_model load load_model open_photo predict save",
         "onebyone.offline": "predict_many",
         "onebyone.shrinking": "LatencyBudget MacsBudget analyse_shrink plan_shrink shrink",

@@ -18,6 +18,7 @@ from onebyone.cli.cache import cache
 from onebyone.cli.console import WRONG_USE, print_error, show_notices
 from onebyone.cli.demo import demo
 from onebyone.cli.explain import explain
+from onebyone.cli.export import export
 from onebyone.cli.models import models
 from onebyone.cli.predict import predict
 from onebyone.cli.shrink import shrink
@@ -40,6 +41,7 @@ app.command()(train)
 app.command()(study)
 app.command()(explain)
 app.command()(shrink)
+app.command()(export)
 app.command()(bench)
 app.command()(demo)
 app.command()(cache)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from onebyone.bench.peers.quiet import quiet
+from onebyone.exporting.quiet import quiet
 
 _CONVOLUTION = torch.ops.aten.conv2d.default
 _BATCH_NORM = torch.ops.aten.batch_norm.default

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from onebyone.bench.peers.engine import Runner
 from onebyone.bench.peers.folding import to_channels_last
-from onebyone.bench.peers.quiet import quiet
+from onebyone.exporting.quiet import quiet
 
 
 def build(model: nn.Module, example: Tensor, threads: int) -> Runner:

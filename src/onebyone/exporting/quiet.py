@@ -1,4 +1,4 @@
-"""Keeping what compilers write about themselves out of a comparison."""
+"""Keeping what exporters and compilers write about themselves from a person."""
 
 import logging
 import warnings
