@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from onebyone.shrinking.moments import collect_moments
+from onebyone.shrinking.moments import batched, collect_moments, collect_pairs
+from onebyone.shrinking.playback import Playback
 from onebyone.shrinking.sites import Site
 
 
@@ -109,3 +110,9 @@ def block_network(seed=0):
     network.train()
     network(torch.randn(32, 3, 8, 8))
     return network.eval()
+
+
+def pairs_of(reader, giver, layer, images):
+    """Return the pairs of a layer in two networks that run from the images."""
+    batches = batched(images)
+    return collect_pairs(Playback(reader, batches), Playback(giver, batches), layer)

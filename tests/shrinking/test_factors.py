@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from onebyone.shrinking.factors import Spectrum, balance, compose, factorise, regress
-from onebyone.shrinking.moments import Pairs, collect_pairs
+from onebyone.shrinking.moments import Pairs
 from onebyone.shrinking.weighting import Weighting
-from tests.shrinking.networks import mixed_images, moments_of, odd_network
+from tests.shrinking.networks import mixed_images, moments_of, odd_network, pairs_of
 
 FORMS = {"expand": (10,), "reduce": (6,), "bottleneck": (6, 10)}
 PART = {"expand": (3,), "reduce": (2,), "bottleneck": (3, 4)}
@@ -189,12 +189,12 @@ def _pairs(changed, other, images):
             return self.conv(self.before(x))
 
     reader, giver = Same(changed[0], changed[1]), Same(nn.Identity(), other[0])
-    return collect_pairs(reader, giver, "conv", images)
+    return pairs_of(reader, giver, "conv", images)
 
 
 def test_a_great_ridge_leaves_a_layer_as_it_was():
     network, images = odd_network(), mixed_images()
-    pairs = collect_pairs(network, network, "0", images + 0)
+    pairs = pairs_of(network, network, "0", images + 0)
     weight, bias = regress(pairs, network[0].weight * 0.5, ridge=1e9)
     torch.testing.assert_close(weight, network[0].weight.detach() * 0.5)
     torch.testing.assert_close(bias, pairs.mean_out - weight.flatten(1) @ pairs.mean)

@@ -9,8 +9,8 @@ from torch import nn
 
 from onebyone.errors import ShrinkError
 from onebyone.shrinking import moments as module
-from onebyone.shrinking.moments import collect_moments, collect_pairs
-from tests.shrinking.networks import mixed_images, moments_of, odd_network
+from onebyone.shrinking.moments import collect_moments
+from tests.shrinking.networks import mixed_images, moments_of, odd_network, pairs_of
 
 
 def patches(x, conv):
@@ -114,7 +114,7 @@ def test_a_layer_that_the_loss_does_not_feel_has_no_gradients():
 
 def test_pairs_of_a_network_with_itself_are_its_moments():
     network, images = odd_network(), mixed_images(5)
-    pairs, alone = collect_pairs(network, network, "0", images), moments_of(network, images)
+    pairs, alone = pairs_of(network, network, "0", images), moments_of(network, images)
     conv = network[0]
     torch.testing.assert_close(pairs.covariance, alone.covariance)
     torch.testing.assert_close(pairs.cross, conv.weight.flatten(1) @ alone.covariance)
@@ -126,7 +126,7 @@ def test_pairs_of_a_network_with_itself_are_its_moments():
 def test_pairs_stop_at_the_layer():
     network = odd_network()
     network.append(nn.Linear(3, 3))  # which does not fit
-    assert collect_pairs(network, network, "0", mixed_images(3)).count
+    assert pairs_of(network, network, "0", mixed_images(3)).count
 
 
 def test_a_layer_that_does_not_run_is_told():
@@ -143,7 +143,7 @@ def test_a_layer_that_does_not_run_is_told():
 
     half = Half().double().eval()
     with pytest.raises(ShrinkError, match="did not come to this layer"):
-        collect_pairs(half, half, "idle", mixed_images(2))
+        pairs_of(half, half, "idle", mixed_images(2))
 
 
 def test_scores_of_every_pixel_are_answers_too():

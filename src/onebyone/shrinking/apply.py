@@ -16,8 +16,9 @@ from onebyone.nn.edits import FoldNorm
 from onebyone.shrinking.changes import Change
 from onebyone.shrinking.evidence import Evidence
 from onebyone.shrinking.images import CalibrationSource, calibration_images
-from onebyone.shrinking.moments import Moments, collect_moments
+from onebyone.shrinking.moments import Moments, batched, collect_moments
 from onebyone.shrinking.plan import ShrinkPlan
+from onebyone.shrinking.playback import Playback, find_row
 from onebyone.shrinking.record import record_edits
 from onebyone.shrinking.solve import solve_layer
 
@@ -60,10 +61,12 @@ def apply_plan(
             "the plan holds no images to solve its layers on; give some: plan.apply(model, data)"
         )
     small = copy.deepcopy(original)
+    row, batches = find_row(original, evidence.images[:1]), batched(evidence.images)
+    ours, theirs = Playback(small, batches, row), Playback(original, batches, row)
     changed = [one for one in plan.decisions if one.change.edit is not None]
     for decision in watch(changed, "solving layers"):
         with located(decision.change.site.path):
-            solve_layer(small, original, decision, evidence)
+            solve_layer(ours, theirs, decision, evidence)
     record_edits(small, plan.edits)
     return small
 

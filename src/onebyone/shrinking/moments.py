@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from onebyone.bench.measure import Watch, unwatched
-from onebyone.errors import ShrinkError
+from onebyone.shrinking.playback import Playback
 
 MOST_PATCHES = 2**16
 """Patches of one layer that are looked at, in all images together."""
@@ -102,7 +102,7 @@ def collect_moments(
     with ExitStack() as hooks, torch.enable_grad():
         for gatherer in gatherers.values():
             hooks.enter_context(gatherer.listening())
-        for batch in watch(_batches(images), "looking at images"):
+        for batch in watch(batched(images), "looking at images"):
             batch = batch.detach().clone().requires_grad_()
             scores = tree_leaves(network(batch))[0]
             # Hooks see the gradients of outputs on their way; those of weights are not computed.
@@ -112,10 +112,9 @@ def collect_moments(
 
 @torch.no_grad()
 def collect_pairs(
-    reader: nn.Module,
-    giver: nn.Module,
+    reader: Playback,
+    giver: Playback,
     layer: str,
-    images: Tensor,
     *,
     seed: int = 0,
     most_patches: int = MOST_PATCHES,
@@ -128,28 +127,21 @@ def collect_pairs(
         reader: What the layer reads there is looked at; it may read fewer channels there.
         giver: What the layer gives there is looked at.
         layer: Path of the layer in both, a convolution.
-        images: `(N, C, H, W)`.
         seed: What the places that are looked at depend on.
         most_patches: Patches that are looked at, about.
     """
-    conv, places = _conv(giver, layer), Places(seed, most_patches, len(images))
+    conv, places = giver.convolution(layer), Places(seed, most_patches, giver.count)
     both = Sums()
-    split = 0
-    for batch in _batches(images):
-        x = _stopped(reader, reader.get_submodule(layer), batch, gives=False)
-        y = _stopped(giver, conv, batch, gives=True)
+    for playback in (reader, giver):
+        playback.go_to(layer)
+    for batch in range(len(giver)):
+        x, y = reader.read(layer, batch), giver.give(layer, batch)
         chosen = places.choose(prod(y.shape[2:]))
-        for rows, images_in_it in _patches(x, conv, chosen):
-            split = rows.shape[1]
-            both.add(torch.cat([rows, _rows(y[images_in_it], chosen)], 1))
+        for rows, images in _patches(x, conv, chosen):
+            both.add(rows, _rows(y[images], chosen))
     mean, covariance = both.mean_and_covariance()
-    return Pairs(
-        mean=mean[:split],
-        covariance=covariance[:split, :split],
-        mean_out=mean[split:],
-        cross=covariance[split:, :split],
-        count=both.count,
-    )
+    mean_out, cross = both.beside()
+    return Pairs(mean=mean, covariance=covariance, mean_out=mean_out, cross=cross, count=both.count)
 
 
 class Sums:
@@ -161,25 +153,53 @@ class Sums:
 
     def __init__(self) -> None:
         self.count = 0
-        self._shift = self._total = self._products = torch.empty(0)
+        self._rows = self._beside = _Total(torch.empty(0, 0))
+        self._products = self._cross = torch.empty(0)
 
-    def add(self, rows: Tensor) -> None:
-        """Take in `(n, K)`."""
+    def add(self, rows: Tensor, beside: Tensor | None = None) -> None:
+        """Take in `(n, K)`, and what stands beside it, `(n, M)`: always or never."""
         if not self.count:
-            width = rows.shape[1]
-            self._shift = rows.mean(0)
-            self._total = torch.zeros(width, dtype=torch.float64)
-            self._products = torch.zeros((width, width), dtype=torch.float64)
-        rows = rows - self._shift
+            self._rows = _Total(rows)
+            self._products = rows.new_zeros((rows.shape[1],) * 2, dtype=torch.float64)
         self.count += len(rows)
-        self._total += rows.sum(0, dtype=torch.float64)
+        rows = self._rows.add(rows)
         self._products += rows.T @ rows
+        if beside is None:
+            return
+        if self.count == len(rows):
+            self._beside = _Total(beside)
+            self._cross = rows.new_zeros((beside.shape[1], rows.shape[1]), dtype=torch.float64)
+        self._cross += self._beside.add(beside).T @ rows
 
     def mean_and_covariance(self) -> tuple[Tensor, Tensor]:
         """Return `(K,)` and `(K, K)`; nothing can be added from then on."""
-        mean = self._total / self.count
+        mean = self._rows.mean(self.count)
         covariance = self._products.div_(self.count).sub_(torch.outer(mean, mean))
-        return mean + self._shift, covariance
+        return mean + self._rows.shift, covariance
+
+    def beside(self) -> tuple[Tensor, Tensor]:
+        """Return the mean of what stands beside, `(M,)`, and its covariance with rows, `(M, K)`."""
+        mean = self._beside.mean(self.count)
+        cross = self._cross / self.count - torch.outer(mean, self._rows.mean(self.count))
+        return mean + self._beside.shift, cross
+
+
+class _Total:
+    """Add up rows, relative to the mean of the first ones."""
+
+    def __init__(self, first: Tensor) -> None:
+        self.shift = first.mean(0)
+        self._total = torch.zeros_like(self.shift, dtype=torch.float64)
+
+    def add(self, rows: Tensor) -> Tensor:
+        """Take in rows, and return them as they are relative to that mean."""
+        rows = rows - self.shift
+        self._total += rows.sum(0, dtype=torch.float64)
+        return rows
+
+    def mean(self, count: int) -> Tensor:
+        """Return the mean of so many rows, relative to that of the first."""
+        return self._total / count
 
 
 class Places:
@@ -248,31 +268,6 @@ class _Gatherer:
         )
 
 
-class _StopError(Exception):
-    """Carries a value out of a network that has run far enough."""
-
-    def __init__(self, value: Tensor) -> None:
-        super().__init__()
-        self.value = value
-
-
-def _stopped(network: nn.Module, layer: nn.Module, batch: Tensor, *, gives: bool) -> Tensor:
-    """Run a network up to a layer, and return what that gives, or what it reads."""
-
-    def stop(_: nn.Module, args: tuple[Tensor, ...], *given: Tensor) -> None:
-        raise _StopError(given[0] if gives else args[0])
-
-    listen = layer.register_forward_hook if gives else layer.register_forward_pre_hook
-    handle = listen(stop)
-    try:
-        network(batch)
-    except _StopError as reached:
-        return reached.value
-    finally:
-        handle.remove()
-    raise ShrinkError("the network did not come to this layer on these images")
-
-
 def _own_answers(scores: Tensor, drawn: torch.Generator) -> Tensor:
     """Return the log probability of answers that are drawn from the network's own."""
     flat = scores.movedim(1, -1).flatten(0, -2)
@@ -280,7 +275,8 @@ def _own_answers(scores: Tensor, drawn: torch.Generator) -> Tensor:
     return -F.cross_entropy(flat, answers, reduction="sum")
 
 
-def _batches(images: Tensor) -> Sequence[Tensor]:
+def batched(images: Tensor) -> Sequence[Tensor]:
+    """Return images in parts that may run at once."""
     size = max(1, min(MOST_IMAGES, BATCH_NUMBERS // images[0].numel()))
     return images.split(size)
 

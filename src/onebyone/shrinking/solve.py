@@ -17,11 +17,12 @@ from onebyone.shrinking.evidence import Evidence
 from onebyone.shrinking.factors import factorise, regress
 from onebyone.shrinking.moments import Moments, Pairs, collect_pairs
 from onebyone.shrinking.plan import Decision
+from onebyone.shrinking.playback import Playback
 
 
 @torch.no_grad()
 def solve_layer(
-    small: nn.Module, original: nn.Module, decision: Decision, evidence: Evidence
+    small: Playback, original: Playback, decision: Decision, evidence: Evidence
 ) -> None:
     """Change one layer of a network in place, structure and numbers.
 
@@ -33,20 +34,19 @@ def solve_layer(
     """
     site, edit = decision.change.site, decision.change.edit
     assert edit is not None
-    conv = original.get_submodule(site.path)
-    assert isinstance(conv, nn.Conv2d)
+    conv, network = original.convolution(site.path), small.network
     if site.groups > 1:
-        apply_edit(small, edit)
+        apply_edit(network, edit)
         _keep_rows(
-            small.get_submodule(site.path), conv, _numbers(decision.kept_out, site.out_channels)
+            network.get_submodule(site.path), conv, _numbers(decision.kept_out, site.out_channels)
         )
         return
     reads = _numbers(decision.kept_in, site.in_channels)
     gives = _numbers(decision.kept_out, site.out_channels)
-    pairs = collect_pairs(small, original, site.path, evidence.images)
+    pairs = collect_pairs(small, original, site.path)
     weight, bias = regress(_rows(pairs, gives), conv.weight[gives][:, reads])
-    apply_edit(small, edit)
-    place = small.get_submodule(site.path)
+    apply_edit(network, edit)
+    place = network.get_submodule(site.path)
     if not isinstance(edit, Factorise):
         _write(place, weight, bias)
         return
