@@ -15,6 +15,9 @@ from torch import Tensor
 from onebyone.shrinking.moments import Moments
 from onebyone.shrinking.weighting import Weighting, cholesky
 
+PUT_OFF = 32
+"""Cuts whose changes of the whole inverse are made together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Elimination:
@@ -41,25 +44,91 @@ def eliminate(weight: Tensor, moments: Moments) -> Elimination:
         moments: What it reads, and what the loss feels of what it gives.
     """
     weighting = Weighting(moments)
-    channels, taps = weight.shape[1], weight.shape[2] * weight.shape[3]
-    inverse = torch.cholesky_inverse(cholesky(weighting.inputs))
-    left = weighting.outputs[0] @ weight.detach().double().flatten(1)
+    channels = weight.shape[1]
+    weighted = weighting.outputs[0] @ weight.detach().double().flatten(1)
+    surgeon = _Surgeon(
+        torch.cholesky_inverse(cholesky(weighting.inputs)),
+        weighted.T.reshape(channels, -1, len(weight)).contiguous(),
+    )
     order: list[int] = []
     losses = [0.0]
-    is_gone = torch.zeros(channels, dtype=torch.bool)
     for _ in range(channels):
-        costs = _costs(left, inverse, channels, taps)
-        costs[is_gone] = torch.inf
-        goes = int(costs.argmin())
-        block = slice(goes * taps, (goes + 1) * taps)
-        losses.append(losses[-1] + weighting.scale * float(costs[goes].clamp_min(0)))
-        rows = torch.linalg.solve(inverse[block, block], inverse[block])
-        left = left - left[:, block] @ rows
-        inverse = inverse - inverse[:, block] @ rows
-        inverse[block, block] = torch.eye(taps, dtype=inverse.dtype)
+        goes, cost = surgeon.cut()
         order.append(goes)
-        is_gone[goes] = True
+        losses.append(losses[-1] + weighting.scale * cost)
     return Elimination(tuple(order), tuple(losses))
+
+
+class _Surgeon:
+    """Cut channels, and let the weights of the others make up for it.
+
+    What each cut changes in the inverse is of low rank, and is put off until there are many: to
+    write all of a large matrix for every channel would take longer than all else together.
+
+    Args:
+        inverse: Of the covariance of what is read, `(K, K)`; symmetric.
+        weights: What each channel is read with, `(C, taps, N_out)`; it is written into.
+    """
+
+    def __init__(self, inverse: Tensor, weights: Tensor) -> None:
+        self._numbers = torch.arange(len(weights))
+        self._is_gone = torch.zeros(len(weights), dtype=torch.bool)
+        self._inverse, self._weights = inverse, weights
+        channels, taps, _ = weights.shape
+        blocks = inverse.reshape(channels, taps, channels, taps).diagonal(dim1=0, dim2=2)
+        self._blocks = blocks.permute(2, 0, 1).contiguous()  # (C, taps, taps)
+        self._columns: list[Tensor] = []
+        self._rows: list[Tensor] = []
+
+    def cut(self) -> tuple[int, float]:
+        """Cut the channel whose loss is least; return its number, and that squared error."""
+        costs = self._costs()
+        goes = int(costs.argmin())
+        cost = float(costs[goes].clamp_min(0))
+        row = self._row(goes)  # (taps, K)
+        solved = torch.linalg.solve(row[:, self._slice(goes)], row)
+        flat = self._weights.flatten(0, 1)
+        flat.addmm_(solved.T, self._weights[goes].clone(), alpha=-1)
+        parts = (len(row), len(self._numbers), len(row))
+        self._blocks -= torch.einsum("acb,acd->cbd", row.reshape(parts), solved.reshape(parts))
+        self._blocks[goes] = torch.eye(len(row), dtype=row.dtype)  # nothing asks for it again
+        self._is_gone[goes] = True
+        self._columns.append(row.T)
+        self._rows.append(solved)
+        number = int(self._numbers[goes])
+        if len(self._rows) == PUT_OFF:
+            self._catch_up()
+        return number, cost
+
+    def _costs(self) -> Tensor:
+        """Return for each channel what its going would add to the squared, weighted error."""
+        squares = self._weights @ self._weights.transpose(1, 2)
+        costs = torch.linalg.solve(self._blocks, squares).diagonal(dim1=1, dim2=2).sum(1)
+        costs[self._is_gone] = torch.inf
+        return costs
+
+    def _slice(self, channel: int) -> slice:
+        taps = self._weights.shape[1]
+        return slice(channel * taps, (channel + 1) * taps)
+
+    def _row(self, channel: int) -> Tensor:
+        """Return a channel's rows of the inverse as it is now."""
+        row = self._inverse[self._slice(channel)]
+        if not self._rows:
+            return row.clone()
+        columns = torch.cat([one[self._slice(channel)] for one in self._columns], 1)
+        return row - columns @ torch.cat(self._rows)
+
+    def _catch_up(self) -> None:
+        """Do what was put off, and forget the channels that are gone."""
+        self._inverse.addmm_(torch.cat(self._columns, 1), torch.cat(self._rows), alpha=-1)
+        self._columns.clear()
+        self._rows.clear()
+        left = ~self._is_gone
+        at = left.repeat_interleave(self._weights.shape[1])
+        self._inverse = self._inverse[at][:, at]
+        self._weights, self._blocks = self._weights[left], self._blocks[left]
+        self._numbers, self._is_gone = self._numbers[left], self._is_gone[left]
 
 
 def narrow_reader(
@@ -85,11 +154,3 @@ def narrow_reader(
     shift = was @ moments.mean - found @ moments.mean[rows]
     start = shift.new_zeros(len(shift)) if bias is None else bias.detach().double()
     return found.reshape(len(was), len(kept), *weight.shape[2:]), start + shift
-
-
-def _costs(left: Tensor, inverse: Tensor, channels: int, taps: int) -> Tensor:
-    """Return for each channel what its going would add to the squared, weighted error."""
-    blocks = inverse.reshape(channels, taps, channels, taps).diagonal(dim1=0, dim2=2)
-    blocks = blocks.permute(2, 0, 1)  # (channels, taps, taps)
-    weights = left.reshape(len(left), channels, taps).permute(1, 2, 0)
-    return (weights * torch.linalg.solve(blocks, weights)).sum((1, 2))
