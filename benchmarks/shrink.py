@@ -17,6 +17,7 @@ import torch
 from shrinking.clocks import time_networks
 from shrinking.making import make_learners, make_quick, make_scratch
 from shrinking.networks import SKELETONS
+from shrinking.report import write_report
 from shrinking.subject import make_subject
 
 STAGES = {"make": make_quick, "learn": make_learners, "scratch": make_scratch}
@@ -38,6 +39,8 @@ def main() -> None:
     elif given.stage == "time":
         for name in given.rest or SKELETONS:
             time_networks(name, given.runs / "made")
+    else:
+        write_report(given.runs, Path(given.rest[0]))
 
 
 if __name__ == "__main__":

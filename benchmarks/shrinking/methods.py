@@ -18,7 +18,7 @@ from shrinking.subject import Subject
 SHARES = (0.9, 0.75, 0.6, 0.45, 0.25, 0.18)
 """Of the multiply-adds, that networks are made for."""
 
-TUNED_SHARES = (0.6, 0.45, 0.25, 0.18)
+TUNED_SHARES = (0.6, 0.45, 0.25)
 """For which they also learn from the original."""
 
 SCRATCH_SHARES = (0.45, 0.25)
