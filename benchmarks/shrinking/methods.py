@@ -21,7 +21,7 @@ SHARES = (0.9, 0.75, 0.6, 0.45, 0.25, 0.18)
 TUNED_SHARES = (0.6, 0.45, 0.25)
 """For which they also learn from the original."""
 
-SCRATCH_SHARES = (0.45, 0.25)
+SCRATCH_SHARES = (0.25,)
 """For which ours is also trained from a random start."""
 
 

@@ -232,6 +232,8 @@ def _show_result(result: "ShrinkResult") -> None:
             f"Learning from the original: {tuned.before:.2%} -> {tuned.after:.2%} on images kept "
             f"to choose by{helped}."
         )
+    if result.advice:
+        console.print(result.advice)
     if result.out:
         console.print(f"Written to {result.out}", markup=False, soft_wrap=True)
 

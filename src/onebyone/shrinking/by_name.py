@@ -40,6 +40,7 @@ class ShrinkResult:
         agreement: How far it does what the original does, on images that it was not decided on.
         tuned: What came of letting it learn; None if it did not.
         source: What it was decided on, for people.
+        advice: What people should know before they trust it; mostly nothing.
         out: Where it was written to; None if it was not.
     """
 
@@ -47,6 +48,7 @@ class ShrinkResult:
     plan: ShrinkPlan
     agreement: Agreement
     source: str
+    advice: str = ""
     tuned: Tuned | None = None
     out: Path | None = None
 
@@ -62,6 +64,7 @@ class ShrinkResult:
             "agreement": asdict(self.agreement),
             "tuned": tuned,
             "images": self.source,
+            "advice": self.advice,
             "out": str(self.out) if self.out else None,
         }
 
@@ -204,6 +207,7 @@ def shrink(
         agreement=job.judge(small),
         tuned=tuned,
         source=job.material.source,
+        advice=job.material.advice,
         out=None if out is None else Path(out),
     )
 

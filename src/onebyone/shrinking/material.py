@@ -24,6 +24,9 @@ HELD_OUT = 4
 MOST_JUDGED = 10_000
 """Test images that a network is judged by, at most."""
 
+FEW = 64
+"""Photos, below which people are told that they are few."""
+
 JUDGED_NUMBERS = 2**28
 """Numbers of these images, at most: 1 GiB."""
 
@@ -38,6 +41,7 @@ class Material:
         labels: The classes' numbers of these, `(N,)`; None where nobody has told them.
         data: To learn from, where there are labels.
         source: What they are, for people.
+        advice: What people should know before they trust what is decided on them; mostly nothing.
     """
 
     images: Tensor
@@ -45,6 +49,7 @@ class Material:
     labels: Tensor | None = None
     data: Data | None = None
     source: str = ""
+    advice: str = ""
 
 
 def read_material(text: str, preprocess: Preprocess, *, limit: int = LIMIT) -> Material:
@@ -103,6 +108,10 @@ def _of_photos(files: list[Path], preprocess: Preprocess, limit: int, of: str) -
         images=calibration_images(images, limit=limit),
         judged=_cut(judged, preprocess, each),
         source=f"{each} crops of each of {len(used)} {of}" if each > 1 else f"{len(used)} {of}",
+        advice=f"It was decided on {len(used)} photos: what does for these may not do for others; "
+        "give it some hundred."
+        if len(used) < FEW
+        else "",
     )
 
 
