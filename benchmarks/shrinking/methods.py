@@ -62,8 +62,15 @@ LEARNERS = ("ours", "l2", "taylor")
 
 
 def distilled(subject: Subject, small: nn.Module, out: Path) -> nn.Module:
-    """Return a small network after an epoch of learning from the original, if that helped."""
-    return tune(small, subject.network, read_parts()[0], out=out, seed=subject.seed).network
+    """Return a small network after an epoch of learning from the original, if that helped.
+
+    Raises:
+        SystemExit: If a signal asked for the end.
+    """
+    found = tune(small, subject.network, read_parts()[0], out=out, seed=subject.seed)
+    if found.signal:
+        raise SystemExit(128 + found.signal)
+    return found.network
 
 
 def from_scratch(subject: Subject, share: float, out: Path) -> nn.Module:

@@ -51,7 +51,9 @@ def write_report(runs: Path, folder: Path) -> None:
     known = {"made": [asdict(one) for one in made]}
     known["times"] = [asdict(one) for found in times.values() for one in found.values()]
     _write(folder / "results.json", json.dumps(known, indent=1) + "\n")
-    parts: list[str] = []
+    parts = [
+        "Points of accuracy lost, mean over seeds ± standard error; shares are of the original's."
+    ]
     for name in SKELETONS:
         lost = points_lost([one for one in made if one.network == name])
         parts += [f"### {name}: points lost by multiply-adds", _by_macs(lost)]
@@ -85,13 +87,18 @@ def spots_of(
     found: dict[str, list[Spot]] = {}
     for (method, share), points in lost.items():
         key = Made(network=name, seed=SEED, method=method, share=share).key
-        if key in shares:
+        if key in shares and method != "scratch":  # of which there is one network
             found.setdefault(method, []).append(Spot(shares[key], statistics.mean(points)))
     return {method: _unbeaten([*spots, Spot(1.0, 0.0)]) for method, spots in found.items()}
 
 
 def lost_at(spots: Sequence[Spot], time: float) -> float | None:
-    """Return the points lost at a share of the time, on lines between networks; None if slower."""
+    """Return the points lost at a share of the time, on lines between networks.
+
+    None if the fastest of them takes longer.
+    """
+    if time >= spots[-1].time:
+        return spots[-1].lost
     for quick, slow in pairwise(spots):
         if quick.time <= time <= slow.time:
             place = (time - quick.time) / (slow.time - quick.time)
@@ -99,13 +106,13 @@ def lost_at(spots: Sequence[Spot], time: float) -> float | None:
     return None
 
 
-def time_at(spots: Sequence[Spot], lost: float) -> float:
-    """Return the share of the time at which no more points are lost, likewise."""
+def time_at(spots: Sequence[Spot], lost: float) -> str:
+    """Return the share of the time at which so many points are lost, likewise."""
     for quick, slow in pairwise(spots):
         if quick.lost >= lost >= slow.lost:
             place = (quick.lost - lost) / (quick.lost - slow.lost)
-            return quick.time + place * (slow.time - quick.time)
-    return spots[0].time
+            return f"{quick.time + place * (slow.time - quick.time):.2f}"
+    return f"≤ {spots[0].time:.2f}"
 
 
 def _unbeaten(spots: Iterable[Spot]) -> list[Spot]:
@@ -141,10 +148,7 @@ def _at_loss(spots: Mapping[str, Mapping[str, Sequence[Spot]]]) -> str:
     rows = [
         [
             TITLES[method],
-            *(
-                f"{time_at(found[method], LOST):.2f}" if method in found else "–"
-                for found in spots.values()
-            ),
+            *(time_at(found[method], LOST) if method in found else "–" for found in spots.values()),
         ]
         for method in methods
     ]
@@ -207,8 +211,6 @@ def _draw(folder: Path, name: str, spots: Mapping[str, Mapping[str, Sequence[Spo
     found["config"] = {"background": "white", "font": "sans-serif", "view": {"stroke": None}}
     with replacing(folder / f"{name}.svg") as temporary:
         temporary.write_bytes(vl_convert.vegalite_to_svg(found).encode())
-    with replacing(folder / f"{name}.png") as temporary:
-        temporary.write_bytes(vl_convert.vegalite_to_png(found, scale=2))
 
 
 def _write(file: Path, text: str) -> None:
