@@ -1,6 +1,7 @@
 """The real adapters, on a network with all that matters to them."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -152,6 +153,8 @@ def test_engines_that_read_onnx_share_one_export(subject, monkeypatch):
     exported = []
 
     class Program:
+        model = SimpleNamespace(graph=SimpleNamespace(outputs=[]), metadata_props={})
+
         class model_proto:  # noqa: N801
             @staticmethod
             def SerializeToString():  # noqa: N802

@@ -4,13 +4,14 @@ import copy
 import json
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from onebyone.errors import ModelError, ShapeError
+from onebyone.errors import MissingPackageError, ModelError, ShapeError
 from onebyone.exporting.formats import check_format
 from onebyone.exporting.onnx_file import to_onnx
 from onebyone.exporting.package_file import to_package
@@ -64,6 +65,8 @@ def export(
     """
     out = Path(out)
     to = check_format(out, to)
+    if to == "onnx":
+        _check_packages()
     network, card = _read(model, weights)
     images = _images(network, card, example, batch)
     any_batch = batch == "any"
@@ -87,6 +90,15 @@ def export(
         shape=(count, *images.shape[1:]),
         deviation=deviation,
     )
+
+
+def _check_packages() -> None:
+    for package in ("onnx", "onnxscript"):
+        if find_spec(package) is None:
+            raise MissingPackageError(
+                f"torch writes ONNX with the package {package}, which is not installed; install "
+                "it: pip install 'onebyone[bench]'"
+            )
 
 
 def _read(

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.onnx.errors import OnnxExporterError
 
-from onebyone.errors import MissingPackageError, ModelError, summary
+from onebyone.errors import ModelError, summary
 from onebyone.exporting.quiet import quiet
 
 READS, GIVES = "images", "scores"
@@ -36,14 +35,8 @@ def to_onnx(
 
     Raises:
         ModelError: If torch cannot write the network so.
-        MissingPackageError: If what torch writes it with is not installed.
+        ModuleNotFoundError: If onnxscript, which torch exports with, is not installed.
     """
-    for package in ("onnx", "onnxscript"):
-        if find_spec(package) is None:
-            raise MissingPackageError(
-                f"torch writes ONNX with the package {package}, which is not installed; install "
-                "it: pip install 'onebyone[bench]'"
-            )
     import_module("onnxscript")
     options: dict[str, Any] = {"input_names": [READS]}
     if any_batch:

@@ -19,7 +19,7 @@ class OnnxExport:
 
         Raises:
             ModelError: If torch cannot write the network so.
-            MissingPackageError: If what torch writes it with is not installed.
+            ModuleNotFoundError: If onnxscript, which torch exports with, is not installed.
         """
         if model is not self._model or example.shape != self._shape:
             self._content = to_onnx(model, example)
