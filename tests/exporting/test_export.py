@@ -94,6 +94,35 @@ def test_the_network_stays_as_it_was(network, tmp_path):
         assert torch.equal(before[name], value)
 
 
+class Pair(nn.Module):
+    """Gives two tensors, the first of zeros alone."""
+
+    def forward(self, images):
+        return images.mean((2, 3)) * 0, images + 1
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_several_outputs_and_zeros_are_written_too(tmp_path, to):
+    if to == "onnx":
+        pytest.importorskip("onnxruntime")
+    file = tmp_path / f"pair.{to}"
+    assert onebyone.export(Pair(), file, example=torch.ones(1, 3, 8, 8)).deviation == 0
+
+
+class Through(nn.Module):
+    """Gives what it reads besides, which torch writes as an ONNX file that does not load."""
+
+    def forward(self, images):
+        return images + 1, images
+
+
+def test_an_onnx_file_that_does_not_run_is_refused(tmp_path):
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(ModelError, match="does not run in ONNX Runtime"):
+        onebyone.export(Through(), tmp_path / "net.onnx", example=torch.ones(1, 3, 8, 8))
+    assert not list(tmp_path.iterdir())
+
+
 class Wrongly(nn.Module):
     """Gives something else once it is exported."""
 
@@ -115,6 +144,7 @@ class Unreadable(nn.Module):
         (make_network, {"to": "tflite"}, UnknownNameError, "'onnx' or 'pt2'"),
         (make_network, {"batch": 0}, ShapeError, "1 or more"),
         (lambda: nn.Conv2d(3, 4, 1), {}, ShapeError, "give an example"),
+        (make_network, {"example": torch.ones(1, 5, 32, 32)}, ModelError, "cannot write it"),
         (Wrongly, {"example": torch.ones(1, 3, 8, 8)}, ModelError, "something else"),
         (Unreadable, {"example": torch.ones(1, 3, 8, 8)}, ModelError, "cannot write it"),
     ],

@@ -123,4 +123,20 @@ def test_what_ran_before_does_not_run_again():
     for number in range(6):
         played.go_to(str(number))
         played.read(str(number), 0)
-    assert len(runs) <= 2 * 6  # a look at the size, and the run
+    assert len(runs) == 5  # the last is not run, only read
+
+
+@torch.no_grad()
+def test_what_is_too_large_to_keep_is_passed(monkeypatch):
+    parts = [nn.Conv2d(3, 64, 1), nn.MaxPool2d(8), nn.Conv2d(64, 3, 1), nn.Conv2d(3, 3, 1)]
+    network, images = nn.Sequential(*parts).eval(), torch.ones(4, 3, 8, 8)
+    monkeypatch.setattr(module, "KEPT_BYTES", 4 * 64 * 4)  # what the third reads, of all images
+    runs = []
+    parts[0].register_forward_hook(lambda *_: runs.append(1))
+    played = Playback(network, images.split(2), find_row(network, images[:1]))
+    runs.clear()
+    for layer in ("2", "3"):
+        played.go_to(layer)
+        for batch in range(2):
+            played.read(layer, batch)
+    assert len(runs) == 2  # once for each batch

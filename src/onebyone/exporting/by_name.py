@@ -27,7 +27,7 @@ TRIED = 2
 """Images that a file is tried on that takes any number; torch would take one as meant."""
 
 MOST_DEVIATION = 1e-3
-"""A file that gives something further from its network is none; float32 comes to a thousandth."""
+"""A file that gives something further from its network is refused; rounding comes to some 1e-6."""
 
 
 def export(

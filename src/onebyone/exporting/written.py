@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
+from onebyone.errors import ModelError, summary
 from onebyone.exporting.formats import Format
 from onebyone.exporting.quiet import quiet
 
@@ -38,20 +40,25 @@ class Exported:
 
 
 def deviation_of(content: bytes, to: Format, network: nn.Module, images: Tensor) -> float | None:
-    """Return how far a file gives something else than its network.
+    """Return how far a file gives something else than its network; of several outputs, the first.
 
     Args:
         content: Of the file.
         to: Its format.
         network: That it was made of.
         images: To run both on.
+
+    Raises:
+        ModelError: If the file does not run.
     """
     given = _run_onnx(content, images) if to == "onnx" else _run_package(content, images)
     if given is None:
         return None
     with torch.inference_mode():
-        wanted = network(images).double()
-    return float((given - wanted).square().mean().sqrt() / wanted.square().mean().sqrt())
+        wanted = tree_leaves(network(images))[0].double()
+    if torch.equal(given, wanted):
+        return 0.0  # of zeros too, to which nothing is relative
+    return float((given - wanted).norm() / wanted.norm())
 
 
 def _run_onnx(content: bytes, images: Tensor) -> Tensor | None:
@@ -59,12 +66,18 @@ def _run_onnx(content: bytes, images: Tensor) -> Tensor | None:
         return None
     from onnxruntime import InferenceSession
 
-    session = InferenceSession(content, providers=["CPUExecutionProvider"])
-    (reads,) = session.get_inputs()
-    found = session.run(None, {reads.name: images.numpy()})
+    try:
+        session = InferenceSession(content, providers=["CPUExecutionProvider"])
+        (reads,) = session.get_inputs()
+        found = session.run(None, {reads.name: images.numpy()})
+    except Exception as error:  # its kinds have no root of their own
+        raise ModelError(
+            f"what torch wrote as onnx does not run in ONNX Runtime: {summary(error)}"
+        ) from error
     return torch.from_numpy(found[0]).double()
 
 
 def _run_package(content: bytes, images: Tensor) -> Tensor:
     with quiet(), torch.inference_mode():
-        return torch.export.load(BytesIO(content)).module()(images).double()
+        found = torch.export.load(BytesIO(content)).module()(images)
+    return tree_leaves(found)[0].double()

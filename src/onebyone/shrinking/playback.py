@@ -64,15 +64,14 @@ class Playback:
         place = self._place_of(layer)
         if place is None or place <= self._place:
             return
-        for number in range(self._place, place):
-            module = self.network.get_submodule(self._row[number])
-            first = module(self._kept[0].clone())
-            if first.nbytes * len(self._kept) > KEPT_BYTES:
-                return
-            del first
-            for batch, values in enumerate(self._kept):
-                self._kept[batch] = module(values.clone() if number == 0 else values)
-            self._place = number + 1
+        steps = [self.network.get_submodule(path) for path in self._row[self._place : place]]
+        first = _run_all(steps, self._kept[0])
+        if first.nbytes * len(self._kept) > KEPT_BYTES:
+            return
+        self._kept[0] = first
+        for batch in range(1, len(self._kept)):  # one by one: what was kept is let go
+            self._kept[batch] = _run_all(steps, self._kept[batch])
+        self._place = place
 
     def read(self, layer: str, batch: int) -> Tensor:
         """Return what a layer reads of a batch."""
@@ -103,15 +102,21 @@ class Playback:
 
         listen = module.register_forward_hook if gives else module.register_forward_pre_hook
         handle = listen(stop)
-        values = values.clone()  # a module may write into what it reads, and it is read again
         try:
-            for step in steps:
-                values = step(values)
+            _run_all(steps, values)
         except _StopError as reached:
             return reached.value
         finally:
             handle.remove()
         raise ShrinkError("the network did not come to this layer on these images")
+
+
+def _run_all(steps: Sequence[nn.Module], values: Tensor) -> Tensor:
+    """Run modules one behind the other, on a copy: they may write into what they read."""
+    values = values.clone()
+    for step in steps:
+        values = step(values)
+    return values
 
 
 class _StopError(Exception):
