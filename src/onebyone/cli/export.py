@@ -79,7 +79,7 @@ def _show(found: "Exported") -> None:
     count, channels, height, width = found.shape
     stdout().print(
         f"{found.out}: {found.format}, {found.size_bytes / 1e6:.1f} MB, reads "
-        f"{count or 'any number of'} images {channels}x{height}x{width}",
+        f"{count or 'any number of'} image{'' if count == 1 else 's'} {channels}x{height}x{width}",
         soft_wrap=True,
     )
     if found.deviation is None:

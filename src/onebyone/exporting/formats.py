@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
-from onebyone.errors import ModelError, check_choice
+from onebyone.errors import ModelError, UnknownNameError, check_choice
 
 Format = Literal["onnx", "pt2"]
 
@@ -18,6 +18,10 @@ def check_format(out: Path, to: str | None) -> Format:
         ModelError: If the file cannot be there.
     """
     wanted = to or out.suffix.removeprefix(".")
+    if to is None and wanted not in FORMATS:
+        raise UnknownNameError(
+            f"a file called .onnx or .pt2 was wanted, or a format of 'onnx' or 'pt2'; got {out}"
+        )
     check_choice("format", wanted, FORMATS)
     if not out.absolute().parent.is_dir():
         raise ModelError(f"a file in a folder that is there was wanted; got {out}")
