@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from onebyone.compiler.emit.functions import FUNCTIONS
 from onebyone.compiler.emit.network import EMITTERS
-from onebyone.compiler.plan.lower import LOWER
+from onebyone.compiler.kernels.lower import LOWER
 from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.graph import Graph
 

@@ -9,10 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onebyone.compiler.build import build
-from onebyone.compiler.plan import bands as planning
+from onebyone.compiler.choices import bands as planning
+from onebyone.compiler.choices.bands import Band, choose_bands, kept_rows
+from onebyone.compiler.kernels.band import BandKernel
 from onebyone.compiler.plan import plan as whole_plan
-from onebyone.compiler.plan.bands import Band, choose_bands, kept_rows
-from onebyone.compiler.plan.operations import BandKernel
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import NativeFunction

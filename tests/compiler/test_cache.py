@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import onebyone.compiler.build
-import onebyone.compiler.plan.dense
+import onebyone.compiler.kernels.dense.lower
 from onebyone import store
 from onebyone.compiler import TARGETS, cache, compile_model, host_target
 from onebyone.compiler.cache import SLICE, read_entry, write_entry
@@ -227,7 +227,7 @@ def test_weights_that_find_no_memory_leave_no_entry(folder, monkeypatch):
     def exhausted(*_args):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(onebyone.compiler.plan.dense, "pack_convolution", exhausted)
+    monkeypatch.setattr(onebyone.compiler.kernels.dense.lower, "pack_convolution", exhausted)
     with pytest.raises(CompileError, match="not enough memory"):
         compile_model(make_network(), X, threads=1)
     assert not folder.exists()

@@ -3,15 +3,13 @@
 import pytest
 import torch
 
-from onebyone.compiler.plan.operations import (
-    BilinearKernel,
-    DepthwiseKernel,
-    ElementwiseKernel,
-    GatherKernel,
-    NormalizeKernel,
-    PoolKernel,
-    RowWork,
-)
+from onebyone.compiler.kernels.depthwise import DepthwiseKernel
+from onebyone.compiler.kernels.elementwise import ElementwiseKernel
+from onebyone.compiler.kernels.gather import GatherKernel
+from onebyone.compiler.kernels.normalize import NormalizeKernel
+from onebyone.compiler.kernels.pool import PoolKernel
+from onebyone.compiler.kernels.rows import RowWork
+from onebyone.compiler.kernels.upsample import BilinearKernel
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.target import host_target
 from onebyone.graph import (

@@ -8,16 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onebyone.compiler.choices.winograds import LARGEST_GROWTH, choose_winograds
 from onebyone.compiler.compile import compile_model
+from onebyone.compiler.kernels.winograd.filtering import OUTPUTS, Filter, Winograd, winograds_for
 from onebyone.compiler.plan import plan as planning
-from onebyone.compiler.plan.winograd import (
-    LARGEST_GROWTH,
-    OUTPUTS,
-    Filter,
-    Winograd,
-    choose_winograds,
-    winograds_for,
-)
 from onebyone.compiler.target import TARGETS
 from onebyone.graph import Convolution, Function
 from onebyone.graph.interpret import interpret

@@ -11,7 +11,7 @@ from onebyone.compiler.words import joined, kind_of
 from onebyone.graph import Fate, Graph
 
 if TYPE_CHECKING:
-    from onebyone.compiler.plan.operations import Operation
+    from onebyone.compiler.kernels.kernel import Operation
     from onebyone.compiler.plan.plan import ExecutionPlan
 
 BAND = "by rows"

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
+from onebyone.compiler.kernels.lower import LOWER
 from onebyone.compiler.plan.buffers import ARENA, Place
-from onebyone.compiler.plan.lower import LOWER
 from onebyone.compiler.plan.memory import SLACK
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph

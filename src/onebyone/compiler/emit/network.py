@@ -5,42 +5,40 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.emit.band import emit_band
 from onebyone.compiler.emit.code import I64, PTR, VOID, Code, int64
-from onebyone.compiler.emit.convolution import emit_convolution
-from onebyone.compiler.emit.depthwise import emit_depthwise
 from onebyone.compiler.emit.record import Record
-from onebyone.compiler.emit.rows import (
-    emit_bilinear,
-    emit_elementwise,
-    emit_fill,
-    emit_gather,
-    emit_normalize,
-    emit_pool,
-    emit_read,
-    emit_write,
-)
 from onebyone.compiler.emit.schedule import constant, emit_schedule
-from onebyone.compiler.emit.winograd import emit_product, emit_transform
-from onebyone.compiler.plan import operations as ops
+from onebyone.compiler.kernels.band import BandKernel, emit_band
+from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, emit_convolution
+from onebyone.compiler.kernels.depthwise import DepthwiseKernel, emit_depthwise
+from onebyone.compiler.kernels.elementwise import ElementwiseKernel, emit_elementwise
+from onebyone.compiler.kernels.fill import FillKernel, emit_fill
+from onebyone.compiler.kernels.gather import GatherKernel, emit_gather
+from onebyone.compiler.kernels.kernel import Kernel, Operation
+from onebyone.compiler.kernels.normalize import NormalizeKernel, emit_normalize
+from onebyone.compiler.kernels.pool import PoolKernel, emit_pool
+from onebyone.compiler.kernels.transfer import ReadKernel, WriteKernel, emit_read, emit_write
+from onebyone.compiler.kernels.upsample import BilinearKernel, emit_bilinear
+from onebyone.compiler.kernels.winograd.product import ProductKernel, emit_product
+from onebyone.compiler.kernels.winograd.transform import TransformKernel, emit_transform
 from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS, Place
 from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.compiler.target import Target
 
-EMITTERS: dict[type[ops.Kernel], Callable[[Code, Any, Record], None]] = {
-    ops.ConvolutionKernel: emit_convolution,
-    ops.TransformKernel: emit_transform,
-    ops.ProductKernel: emit_product,
-    ops.DepthwiseKernel: emit_depthwise,
-    ops.BandKernel: emit_band,
-    ops.ElementwiseKernel: emit_elementwise,
-    ops.PoolKernel: emit_pool,
-    ops.GatherKernel: emit_gather,
-    ops.BilinearKernel: emit_bilinear,
-    ops.NormalizeKernel: emit_normalize,
-    ops.FillKernel: emit_fill,
-    ops.ReadKernel: emit_read,
-    ops.WriteKernel: emit_write,
+EMITTERS: dict[type[Kernel], Callable[[Code, Any, Record], None]] = {
+    ConvolutionKernel: emit_convolution,
+    TransformKernel: emit_transform,
+    ProductKernel: emit_product,
+    DepthwiseKernel: emit_depthwise,
+    BandKernel: emit_band,
+    ElementwiseKernel: emit_elementwise,
+    PoolKernel: emit_pool,
+    GatherKernel: emit_gather,
+    BilinearKernel: emit_bilinear,
+    NormalizeKernel: emit_normalize,
+    FillKernel: emit_fill,
+    ReadKernel: emit_read,
+    WriteKernel: emit_write,
 }
 """How the body of each kind of kernel is written."""
 
@@ -65,7 +63,7 @@ def emit_network(plan: ExecutionPlan, target: Target) -> ir.Module:
     return module
 
 
-def _kernel_function(module: ir.Module, target: Target, operation: ops.Operation) -> ir.Function:
+def _kernel_function(module: ir.Module, target: Target, operation: Operation) -> ir.Function:
     kernel = operation.kernel
     known = module.globals.get(kernel.symbol)
     if known is not None:
@@ -80,7 +78,7 @@ def _kernel_function(module: ir.Module, target: Target, operation: ops.Operation
 
 
 def _record(
-    module: ir.Module, target: Target, plan: ExecutionPlan, operation: ops.Operation, name: str
+    module: ir.Module, target: Target, plan: ExecutionPlan, operation: Operation, name: str
 ) -> ir.GlobalVariable:
     words: list[int] = []
     for field in type(operation.work).offsets():

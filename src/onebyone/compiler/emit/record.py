@@ -1,15 +1,34 @@
-"""Reading a work record in native code."""
+"""A work record: the numbers for one operation, and reading them in native code."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import F32, I64, PTR, VOID, Code
-from onebyone.compiler.plan.operations import Work
 
 KERNEL = ir.FunctionType(VOID, [PTR, PTR, I64])
 """What all kernels take: a work record, the table of base addresses, the number of a chunk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Stand at the root of all work records; a place takes two words, any other field one."""
+
+    @classmethod
+    def offsets(cls) -> dict[str, tuple[int, str]]:
+        """Return the first word and the type's name of each field."""
+        found, position = {}, 0
+        for one in fields(cls):
+            kind = one.type if isinstance(one.type, str) else one.type.__name__
+            found[one.name] = (position, kind)
+            position += 2 if kind == "Place" else 1
+        return found
+
+    @classmethod
+    def words(cls) -> int:
+        """Return the words that all fields take."""
+        return sum(2 if kind == "Place" else 1 for _, kind in cls.offsets().values())
 
 
 @dataclass(frozen=True, slots=True)

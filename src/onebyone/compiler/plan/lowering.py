@@ -3,17 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import torch
-
-from onebyone.compiler.plan import operations as ops
-from onebyone.compiler.plan.bands import Band
-from onebyone.compiler.plan.buffers import Buffer, Place, Region
+from onebyone.compiler.choices.bands import Band
+from onebyone.compiler.emit.record import Work
+from onebyone.compiler.kernels.fill import FillKernel, fill_work
+from onebyone.compiler.kernels.kernel import Kernel, Operation
+from onebyone.compiler.kernels.winograd.filtering import Winograd
+from onebyone.compiler.plan.buffers import Buffer, Region
 from onebyone.compiler.plan.constants import Constants
 from onebyone.compiler.plan.placement import Placement
-from onebyone.compiler.plan.tiles import choose_chunks
-from onebyone.compiler.plan.winograd import Winograd
 from onebyone.compiler.target import Target
-from onebyone.graph import Graph, Node, Shape
+from onebyone.graph import Graph, Node
 
 
 @dataclass(slots=True)
@@ -40,7 +39,7 @@ class Lowering:
     winograds: Mapping[str, Winograd]
     bands: Mapping[str, Band]
     constants: Constants
-    operations: list[ops.Operation] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
     after: list[tuple[int, ...]] = field(default_factory=list)
     writers: dict[str, list[int]] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
@@ -54,15 +53,15 @@ class Lowering:
     def emit(
         self,
         node: Node,
-        kernel: ops.Kernel,
-        work: ops.Work,
+        kernel: Kernel,
+        work: Work,
         *,
         chunks: int,
         target: Region,
         sources: Iterable[str] | None = None,
         after: Iterable[int] = (),
         through: Iterable[Buffer] = (),
-        stages: tuple[ops.Operation, ...] = (),
+        stages: tuple[Operation, ...] = (),
         scratch: int = 0,
         macs: int = 0,
         note: str = "",
@@ -76,7 +75,7 @@ class Lowering:
         sources = tuple(node.inputs if sources is None else sources)
         made = self.writers.setdefault(node.name, [])
         reads = [self.region(source).buffer for source in sources]
-        operation = ops.Operation(
+        operation = Operation(
             name=f"{node.name} {len(made) + 1}" if made else node.name,
             path=node.path,
             kernel=kernel,
@@ -96,7 +95,7 @@ class Lowering:
         if any(target.buffer.border):
             made.append(self._clear_border(node, target.buffer, before))
 
-    def add(self, operation: ops.Operation, after: tuple[int, ...]) -> int:
+    def add(self, operation: Operation, after: tuple[int, ...]) -> int:
         """Add an operation that must wait for others; return its number."""
         self.operations.append(operation)
         self.after.append(after)
@@ -106,11 +105,11 @@ class Lowering:
         """Return who sets the border to zero: beside the first who writes to the buffer."""
         if buffer.name not in self._cleared:
             inside = Region(buffer=buffer, channels=buffer.shape[1])
-            operation = ops.Operation(
+            operation = Operation(
                 name=f"{buffer.name} border",
                 path=node.path,
-                kernel=ops.FillKernel(value=0.0),
-                work=fill_work(self, inside, buffer.border),
+                kernel=FillKernel(value=0.0),
+                work=fill_work(self.constants, inside, buffer.border),
                 chunks=buffer.shape[0],
                 reads=(),
                 writes=buffer.name,
@@ -118,31 +117,6 @@ class Lowering:
             )
             self._cleared[buffer.name] = self.add(operation, after)
         return self._cleared[buffer.name]
-
-
-def fill_work(lowering: Lowering, inside: Region, frame: tuple[int, ...]) -> ops.FillWork:
-    """Return what fills the `frame` (pixels at the top, bottom, left and right) around a region.
-
-    All channels of the buffer are filled, and what lies between its pixels.
-    """
-    images, _, rows, columns = inside.shape
-    top, bottom, left, right = frame
-    pixel = inside.buffer.pixel_stride
-    runs: list[tuple[int, int]] = []
-    for row in range(-top, rows + bottom):
-        start = inside.place(row, -left).offset
-        if 0 <= row < rows:
-            runs += [(start, left * pixel), (start + (left + columns) * pixel, right * pixel)]
-        else:
-            runs.append((start, (left + columns + right) * pixel))
-    runs = [run for run in runs if run[1]]
-    return ops.FillWork(
-        target=Place(inside.buffer.name, inside.buffer.base),
-        runs=lowering.constants.table(torch.tensor(runs)),
-        run_count=len(runs),
-        target_image=inside.buffer.image_stride,
-        images=images,
-    )
 
 
 def strides(region: Region, prefix: str) -> dict[str, int]:
@@ -153,34 +127,3 @@ def strides(region: Region, prefix: str) -> dict[str, int]:
         f"{prefix}_row": buffer.row_stride,
         f"{prefix}_pixel": buffer.pixel_stride,
     }
-
-
-def grid(lowering: Lowering, region: Region, work: float) -> dict[str, int]:
-    """Return the loops of a `RowWork` over a region, cut for about `work` multiply-adds."""
-    images, channels, rows, columns = region.shape
-    row_parts, channel_parts = parts_of_rows(region.shape, lowering.target.lanes, work)
-    return {
-        "channels": channels,
-        "columns": columns,
-        "rows": rows,
-        "images": images,
-        "row_parts": row_parts,
-        "channel_parts": channel_parts,
-    }
-
-
-def parts_of_rows(shape: Shape, lanes: int, work: float) -> tuple[int, int]:
-    """Return into how many parts rows and channels are cut, for about `work` multiply-adds."""
-    images, channels, rows, _ = shape
-    vectors = -(-channels // lanes)
-    wanted = choose_chunks(work, images * rows * vectors)
-    row_parts = choose_chunks(work, images * rows) if images * rows >= 2 * wanted else 1
-    if row_parts == wanted:
-        return row_parts, 1
-    channel_parts = choose_chunks(work, vectors)
-    return min(images * rows, -(-wanted // channel_parts)), channel_parts
-
-
-def has_tail(lowering: Lowering, channels: int) -> bool:
-    """Whether the last vector of channels is not full."""
-    return channels % lowering.target.lanes != 0

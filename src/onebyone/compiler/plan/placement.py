@@ -9,6 +9,7 @@ zeros.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.plan.buffers import (
     ARENA,
     CONSTANTS,
@@ -18,7 +19,6 @@ from onebyone.compiler.plan.buffers import (
     Region,
 )
 from onebyone.compiler.plan.memory import LINE_FLOATS
-from onebyone.compiler.plan.winograd import Winograd
 from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Pad, Padding, Slice
 
 ALIASING_FLOATS = 512

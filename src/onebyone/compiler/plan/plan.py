@@ -7,16 +7,16 @@ code only writes down what the plan says.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from onebyone.compiler.choices.bands import choose_bands
+from onebyone.compiler.choices.winograds import choose_winograds
+from onebyone.compiler.kernels.kernel import Operation
+from onebyone.compiler.kernels.lower import lower
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
-from onebyone.compiler.plan.bands import choose_bands
 from onebyone.compiler.plan.buffers import ARENA, Buffer
 from onebyone.compiler.plan.constants import Constants
-from onebyone.compiler.plan.lower import lower
 from onebyone.compiler.plan.lowering import Lowering
 from onebyone.compiler.plan.memory import SLACK, Lifetime, aligned, place_buffers
-from onebyone.compiler.plan.operations import Operation
 from onebyone.compiler.plan.placement import place_values
-from onebyone.compiler.plan.winograd import choose_winograds
 from onebyone.compiler.target import Target
 from onebyone.graph import Graph, Ref, Shape
 

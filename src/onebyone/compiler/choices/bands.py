@@ -10,13 +10,15 @@ does not go on where it has been, some of its rows are computed twice.
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from onebyone.compiler.plan.tiles import choose_tiling, estimate_work
-from onebyone.compiler.plan.winograd import PHASE_WORK, Winograd
+from onebyone.compiler.choices.cost import PHASE_WORK, estimate_work
+from onebyone.compiler.choices.tiles import choose_tiling
+from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Node
 
 BANDS = 16
 """Of an image: enough for threads to share, and not so many that moving rows would cost much."""
+
 
 CACHE_SHARE = 4
 """Rows that wait to be read, and weights, may each fill a fourth of the private cache."""

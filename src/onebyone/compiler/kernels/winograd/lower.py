@@ -2,14 +2,17 @@
 
 import torch
 
-from onebyone.compiler.plan import operations as ops
+from onebyone.compiler.choices.chunks import choose_loops, parts_of_rows
+from onebyone.compiler.choices.tiles import choose_tiling, choose_unroll
+from onebyone.compiler.kernels.dense.weights import pack_convolution
+from onebyone.compiler.kernels.kernel import Operation
+from onebyone.compiler.kernels.operands import operands_of
+from onebyone.compiler.kernels.winograd.filtering import Winograd
+from onebyone.compiler.kernels.winograd.product import ProductKernel, ProductWork
+from onebyone.compiler.kernels.winograd.transform import TransformKernel, TransformWork
 from onebyone.compiler.plan.buffers import SCRATCH, Buffer, Place
-from onebyone.compiler.plan.lowering import Lowering, parts_of_rows, strides
-from onebyone.compiler.plan.operands import choose_loops, operands_of
+from onebyone.compiler.plan.lowering import Lowering, strides
 from onebyone.compiler.plan.placement import ALIASING_FLOATS, spread
-from onebyone.compiler.plan.tiles import choose_tiling, choose_unroll
-from onebyone.compiler.plan.weights import pack_convolution
-from onebyone.compiler.plan.winograd import Winograd
 from onebyone.graph import Convolution
 
 TRANSFORM_WEIGHT = 8
@@ -26,7 +29,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
     transformed = _transformed_buffer(node, way, patches)
     block = tiling.vectors * lanes
     pixel_parts, block_parts, blocks_inside = choose_loops(
-        lowering,
+        lowering.target,
         tiling.tiles,
         tiling.blocks,
         macs=way.multiplications * patches * depth * channels,
@@ -43,7 +46,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         weight = way.transform_weight(node.weight.detach()).view(-1, depth, 1, 1)
         return pack_convolution(weight, way.multiplications, tiling, lanes)
 
-    kernel = ops.ProductKernel(
+    kernel = ProductKernel(
         way=way,
         pixels=tiling.pixels,
         has_smaller_tiles=tiling.larger_tiles < tiling.tiles,
@@ -56,7 +59,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         has_residual=operands.residual is not None,
         activation=node.activation,
     )
-    work = ops.ProductWork(
+    work = ProductWork(
         source=Place(transformed.name, transformed.base),
         weights=add(way.multiplications * tiling.blocks * panel, pack_weight),
         zeros=lowering.constants.shared(torch.zeros(block)),
@@ -128,7 +131,7 @@ def _transform_inputs(
         (images, depth, down, across), lowering.target.lanes, steps
     )
     line, step = source.buffer.row_stride, source.buffer.pixel_stride
-    work = ops.TransformWork(
+    work = TransformWork(
         source=operands.first_source(node),
         target=Place(transformed.name, transformed.base),
         source_image=source.buffer.image_stride,
@@ -147,10 +150,10 @@ def _transform_inputs(
         row_parts=row_parts,
         channel_parts=channel_parts,
     )
-    operation = ops.Operation(
+    operation = Operation(
         name=f"{node.name} transform",
         path=node.path,
-        kernel=ops.TransformKernel(way=way, has_tail=depth % lowering.target.lanes != 0),
+        kernel=TransformKernel(way=way, has_tail=depth % lowering.target.lanes != 0),
         work=work,
         chunks=row_parts * channel_parts,
         reads=(source.buffer.name,),

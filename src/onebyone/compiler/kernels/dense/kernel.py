@@ -5,15 +5,57 @@ positions of the kernel, and at each the input channels. Sums run in the same or
 whatever its size, so a number does not depend on how pixels were cut into tiles.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code
 from onebyone.compiler.emit.functions import apply_function
-from onebyone.compiler.emit.record import Record
-from onebyone.compiler.emit.tiles import by_tile, first_pixel, for_tiles
-from onebyone.compiler.plan.operations import ConvolutionKernel, ConvolutionWork, Tile
+from onebyone.compiler.emit.record import Record, Work
+from onebyone.compiler.kernels.tiles import Tile, TiledKernel, by_tile, first_pixel, for_tiles
+from onebyone.compiler.plan.buffers import Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvolutionKernel(TiledKernel):
+    """Compute tiles of a dense (or grouped) convolution as a matrix product."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvolutionWork(Work):
+    """Numbers for `ConvolutionKernel`.
+
+    Tables are of 32 bits; three say where each pixel of an image lies. `taps` are the positions of
+    the kernel, each at an entry of `tap_table`.
+    """
+
+    source: Place
+    weights: Place
+    bias: Place
+    target: Place
+    residual: Place
+    tap_table: Place
+    source_table: Place
+    target_table: Place
+    residual_table: Place
+    source_image: int
+    target_image: int
+    residual_image: int
+    taps: int
+    depth: int
+    panel: int
+    bias_step: int
+    blocks: int
+    blocks_per_group: int
+    group_source: int
+    group_target: int
+    tiles: int
+    larger_tiles: int
+    images: int
+    pixel_parts: int
+    block_parts: int
+    blocks_inside: int
 
 
 def emit_convolution(code: Code, kernel: ConvolutionKernel, record: Record) -> None:

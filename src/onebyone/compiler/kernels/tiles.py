@@ -6,14 +6,53 @@ which the last may be narrower. Each of these sizes has a body of its own.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import I64, Code
 from onebyone.compiler.emit.record import Record
-from onebyone.compiler.plan.operations import ConvolutionKernel, ProductKernel, Tile
+from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.target import Target
+from onebyone.graph import Function
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A block of outputs that is kept in registers: pixels x vectors of channels.
+
+    Args:
+        pixels: Output pixels.
+        vectors: Vector registers of output channels for each pixel.
+        tail_lanes: Lanes of the last vector that are stored; it is no wider than they need.
+        unroll: Steps of K that are written out.
+    """
+
+    pixels: int
+    vectors: int
+    tail_lanes: int
+    unroll: int
+    has_residual: bool
+    activation: Function | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiledKernel(Kernel):
+    """Stand at the root of kernels that compute their outputs tile by tile.
+
+    Pixels of an image are cut into tiles of `pixels` and `pixels - 1`; channels of a group into
+    blocks of `vectors` registers and a last one of `last_vectors`.
+    """
+
+    pixels: int
+    has_smaller_tiles: bool
+    vectors: int
+    last_vectors: int
+    tail_lanes: int
+    unroll: int
+    has_residual: bool
+    activation: Function | None
 
 
 def for_tiles(code: Code, record: Record, tiles: Any, body: Callable[[Any, Any], object]) -> None:
@@ -59,7 +98,7 @@ def by_size(code: Code, pixels: int, is_large: Any | None, body: Callable[[int],
 
 def by_tile(
     code: Code,
-    kernel: ConvolutionKernel | ProductKernel,
+    kernel: TiledKernel,
     is_large: Any,
     is_last: Any,
     body: Callable[[Tile], object],
@@ -85,9 +124,7 @@ def by_tile(
             of_block(last=False)
 
 
-def kernel_tile(
-    kernel: ConvolutionKernel | ProductKernel, target: Target, pixels: int, *, last: bool
-) -> Tile:
+def kernel_tile(kernel: TiledKernel, target: Target, pixels: int, *, last: bool) -> Tile:
     """Return the tile of one size; of the last block of channels, or of the others."""
     return Tile(
         pixels=pixels,

@@ -1,11 +1,11 @@
 """Which of four ways a convolution runs."""
 
-from onebyone.compiler.plan.banded import lower_band
-from onebyone.compiler.plan.bands import runs_depthwise
-from onebyone.compiler.plan.dense import lower_dense
-from onebyone.compiler.plan.depthwise import lower_depthwise
+from onebyone.compiler.choices.bands import runs_depthwise
+from onebyone.compiler.kernels.band import lower_band
+from onebyone.compiler.kernels.dense.lower import lower_dense
+from onebyone.compiler.kernels.depthwise import lower_depthwise
+from onebyone.compiler.kernels.winograd.lower import lower_winograd
 from onebyone.compiler.plan.lowering import Lowering
-from onebyone.compiler.plan.transformed import lower_winograd
 from onebyone.graph import Convolution
 
 

@@ -3,28 +3,25 @@
 from collections.abc import Callable
 from typing import Any
 
-from onebyone.compiler.plan.convolution import lower_convolution
-from onebyone.compiler.plan.elementwise import (
+from onebyone.compiler.kernels.convolution import lower_convolution
+from onebyone.compiler.kernels.elementwise import (
     lower_activation,
     lower_arithmetic,
     lower_batch_norm,
     lower_concat,
 )
-from onebyone.compiler.plan.images import (
-    lower_pad,
-    lower_pool,
-    lower_shuffle,
-    lower_slice,
-    lower_upsample,
-)
-from onebyone.compiler.plan.lowering import Lowering
-from onebyone.compiler.plan.normalize import lower_layer_norm, lower_softmax
-from onebyone.compiler.plan.transfer import (
+from onebyone.compiler.kernels.gather import lower_shuffle, lower_slice
+from onebyone.compiler.kernels.normalize import lower_layer_norm, lower_softmax
+from onebyone.compiler.kernels.pad import lower_pad
+from onebyone.compiler.kernels.pool import lower_pool
+from onebyone.compiler.kernels.transfer import (
     lower_constant,
     lower_input,
     lower_reshape,
     write_output,
 )
+from onebyone.compiler.kernels.upsample import lower_upsample
+from onebyone.compiler.plan.lowering import Lowering
 from onebyone.graph import (
     Activation,
     Arithmetic,

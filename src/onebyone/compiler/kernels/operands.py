@@ -1,10 +1,9 @@
-"""What all ways to compute a convolution ask: what it reads, what it costs, how it is cut."""
+"""What all ways to compute a convolution ask: what it reads, and where it writes to."""
 
 from dataclasses import dataclass
 
 from onebyone.compiler.plan.buffers import Place, Region
 from onebyone.compiler.plan.lowering import Lowering
-from onebyone.compiler.plan.tiles import choose_chunks
 from onebyone.graph import Convolution
 
 
@@ -31,19 +30,3 @@ def operands_of(lowering: Lowering, node: Convolution) -> Operands:
     """Return what a convolution of whole images works on."""
     residual = lowering.region(node.inputs[1]) if node.inputs[1:] else None
     return Operands(lowering.region(node.inputs[0]), residual, lowering.region(node.name))
-
-
-def choose_loops(
-    lowering: Lowering, tiles: int, blocks: int, *, macs: int, weights: int
-) -> tuple[int, int, bool]:
-    """Return parts of pixels, parts of channel blocks, and whether blocks are the inner loop.
-
-    If all weights stay in the private cache, pixels go outside and are read once. Else each block's
-    weights are read once, for all pixels.
-    """
-    wanted = choose_chunks(macs, tiles * blocks)
-    if 4 * weights <= lowering.target.level2_bytes * 2 // 5:
-        pixel_parts = min(tiles, wanted)
-        return pixel_parts, min(blocks, -(-wanted // pixel_parts)), True
-    block_parts = min(blocks, wanted)
-    return min(tiles, -(-wanted // block_parts)), block_parts, False

@@ -4,16 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.plan.lowering import parts_of_rows
-from onebyone.compiler.plan.tiles import (
-    CHUNK_COUNTS,
-    LARGEST_UNROLL,
-    choose_chunks,
-    choose_tiling,
-    choose_unroll,
-    cut_evenly,
-    estimate_work,
-)
+from onebyone.compiler.choices.chunks import CHUNK_COUNTS, choose_chunks, parts_of_rows
+from onebyone.compiler.choices.cost import estimate_work
+from onebyone.compiler.choices.tiles import LARGEST_UNROLL, choose_tiling, choose_unroll
+from onebyone.compiler.choices.tiling import cut_evenly
 from onebyone.compiler.target import TARGETS
 
 counts = st.integers(1, 5000)

@@ -1,29 +1,65 @@
-"""How nodes that change each number on its own run: one kernel, up to three operands."""
+"""Nodes that change each number on its own: one kernel, up to three operands."""
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
-from onebyone.compiler.plan import operations as ops
-from onebyone.compiler.plan.buffers import Place, Region
-from onebyone.compiler.plan.lowering import (
-    Lowering,
+from onebyone.compiler.choices.chunks import parts_of_rows
+from onebyone.compiler.emit.code import Code
+from onebyone.compiler.emit.functions import apply_function
+from onebyone.compiler.emit.record import Record
+from onebyone.compiler.kernels.kernel import Kernel
+from onebyone.compiler.kernels.rows import (
+    RowWork,
+    for_pixels,
+    for_vectors,
     grid,
     has_tail,
-    parts_of_rows,
-    strides,
+    pixel_place,
 )
-from onebyone.graph import (
-    Activation,
-    Arithmetic,
-    BatchNorm,
-    Concat,
-    Function,
-    Node,
-    Shape,
-)
+from onebyone.compiler.plan.buffers import Place, Region
+from onebyone.compiler.plan.lowering import Lowering, strides
+from onebyone.graph import Activation, Arithmetic, BatchNorm, Concat, Function, Node, Shape
 
 HEAVY = {"gelu": 4, "gelu_tanh": 4, "sigmoid": 4, "silu": 4, "tanh": 4}
 """How much longer a function with an exponential takes than a multiply-add, about."""
+
+
+ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementwiseKernel(Kernel):
+    """Combine up to three operands number by number, then activate.
+
+    Args:
+        operator: `copy`, an `Arithmetic` operator, or `affine`: first * second + third.
+        spread: For each operand, whether one number serves all channels.
+    """
+
+    operator: str
+    spread: tuple[bool, ...]
+    has_tail: bool
+    activation: Function | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementwiseWork(RowWork):
+    """Numbers for `ElementwiseKernel`; strides are 0 where an operand repeats."""
+
+    first: Place
+    second: Place
+    third: Place
+    first_image: int
+    first_row: int
+    first_pixel: int
+    second_image: int
+    second_row: int
+    second_pixel: int
+    third_image: int
+    third_row: int
+    third_pixel: int
+    columns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +110,13 @@ def _emit(
         loops |= {"channels": loops["channels"] * columns, "columns": 1}
         loops |= {"row_parts": parts, "channel_parts": 1}
     first, second, third = [*operands, *[_Operand(target.place())] * (3 - len(operands))]
-    kernel = ops.ElementwiseKernel(
+    kernel = ElementwiseKernel(
         operator=operator,
         spread=tuple(operand.is_spread for operand in operands),
         has_tail=has_tail(lowering, loops["channels"]),
         activation=activation,
     )
-    record = ops.ElementwiseWork(
+    record = ElementwiseWork(
         target=target.place(),
         first=first.place,
         second=second.place,
@@ -133,7 +169,7 @@ def emit_copy(
     region = lowering.region(source)
     operand = _Operand.of(region, region.shape)
     loops = grid(lowering, region, prod(region.shape))
-    record = ops.ElementwiseWork(
+    record = ElementwiseWork(
         target=target.place(row, column),
         first=operand.place,
         second=operand.place,
@@ -144,7 +180,7 @@ def emit_copy(
         **operand.fields("third"),
         **loops,
     )
-    kernel = ops.ElementwiseKernel(
+    kernel = ElementwiseKernel(
         operator="copy",
         spread=(False,),
         has_tail=has_tail(lowering, region.channels),
@@ -153,3 +189,42 @@ def emit_copy(
     lowering.emit(
         node, kernel, record, chunks=record.chunks, target=target, sources=(source,), note="copied"
     )
+
+
+def emit_elementwise(code: Code, kernel: ElementwiseKernel, record: Record) -> None:
+    """Write `target = activation(first operator second)`, or first * second + third."""
+    names = ("first", "second", "third")[: len(kernel.spread)]
+
+    def pixel(image: Any, row: Any, column: Any) -> None:
+        places = {
+            name: pixel_place(code, record, name, image, row, column) for name in (*names, "target")
+        }
+        spread = {
+            name: code.broadcast(code.load_float(places[name]))
+            for name, is_spread in zip(names, kernel.spread, strict=True)
+            if is_spread
+        }
+
+        def vector(channel: Any, mask: Any) -> None:
+            values = [
+                spread[name] if name in spread else code.load(code.at(places[name], channel), mask)
+                for name in names
+            ]
+            result = apply_function(
+                code, kernel.activation, _combine(code, kernel.operator, values)
+            )
+            code.store(result, code.at(places["target"], channel), mask)
+
+        for_vectors(code, kernel, record, vector)
+
+    for_pixels(code, record, pixel)
+
+
+def _combine(code: Code, operator: str, values: list[Any]) -> Any:
+    if operator == "copy":
+        return values[0]
+    if operator == "affine":
+        return code.multiply_add(*values)
+    if operator in ARITHMETIC:
+        return getattr(code.builder, ARITHMETIC[operator])(*values)
+    return code.binary(operator, *values)

@@ -1,61 +1,84 @@
-"""Winograd's convolutions: transform patches of inputs, multiply, transform the sums back.
+"""Winograd's second step: multiply, and transform the sums back.
 
 Multiplications are matrix products of register tiles, as in direct convolutions: one product for
 each number of a transformed patch, in which patches are the pixels.
 """
 
 import hashlib
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import I64, PTR, VOID, Code
-from onebyone.compiler.emit.convolution import tile_function
 from onebyone.compiler.emit.functions import apply_function
-from onebyone.compiler.emit.record import Record
-from onebyone.compiler.emit.rows import for_pixels, for_vectors, pixel_place
-from onebyone.compiler.emit.tiles import by_tile, first_pixel, for_tiles
-from onebyone.compiler.plan.operations import ProductKernel, ProductWork, Tile, TransformKernel
-from onebyone.compiler.plan.winograd import Matrix
+from onebyone.compiler.emit.record import Record, Work
+from onebyone.compiler.kernels.dense.kernel import tile_function
+from onebyone.compiler.kernels.rows import pixel_place
+from onebyone.compiler.kernels.tiles import (
+    Tile,
+    TiledKernel,
+    by_tile,
+    first_pixel,
+    for_tiles,
+)
+from onebyone.compiler.kernels.winograd.filtering import Winograd
+from onebyone.compiler.kernels.winograd.matrices import transform
+from onebyone.compiler.plan.buffers import Place
 
 
-def emit_transform(code: Code, kernel: TransformKernel, record: Record) -> None:
-    """Write one chunk of transformed inputs: some rows of patches, and of them some channels."""
-    rows, columns = kernel.way.rows, kernel.way.columns
-    line, step, product = record.numbers("source_line", "source_step", "target_product")
-    _, _, down = rows.matrices()
-    _, _, across = columns.matrices()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductKernel(TiledKernel):
+    """Multiply transformed inputs by transformed weights, and transform the sums back.
 
-    def patch(image: Any, row: Any, column: Any) -> None:
-        source = pixel_place(code, record, "source", image, row, column)
-        target = pixel_place(code, record, "target", image, row, column)
+    The sums of a tile of patches and a block of channels stay in the thread's scratch memory.
 
-        def vector(channel: Any, mask: Any) -> None:
-            first = code.at(source, channel)
-            halfway = [
-                transform(
-                    code,
-                    down,
-                    [
-                        code.load(code.at(first, code.mul(line, y), code.mul(step, x)), mask)
-                        for y in range(rows.inputs)
-                    ],
-                )
-                for x in range(columns.inputs)
-            ]
-            for y in range(rows.inputs):
-                numbers = transform(code, across, [column[y] for column in halfway])
-                for x, number in enumerate(numbers):
-                    index = y * columns.inputs + x
-                    code.store(number, code.at(target, channel, code.mul(product, index)), mask)
+    Args:
+        ragged: Whether the last patches stick out of the image, at the bottom and at the right.
+    """
 
-        for_vectors(code, kernel, record, vector)
+    way: Winograd
+    ragged: tuple[bool, bool]
+    has_tail: bool
 
-    for_pixels(code, record, patch)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductWork(Work):
+    """Numbers for `ProductKernel`; a pixel of the source is a patch."""
+
+    source: Place
+    weights: Place
+    zeros: Place
+    scratch: Place
+    bias: Place
+    target: Place
+    residual: Place
+    tap_table: Place
+    source_table: Place
+    scratch_table: Place
+    source_pixel: int
+    source_product: int
+    scratch_product: int
+    panel: int
+    depth: int
+    target_image: int
+    target_row: int
+    target_pixel: int
+    residual_image: int
+    residual_row: int
+    residual_pixel: int
+    channels: int
+    columns: int
+    rows: int
+    patches_down: int
+    patches_across: int
+    blocks: int
+    tiles: int
+    larger_tiles: int
+    pixel_parts: int
+    block_parts: int
+    blocks_inside: int
 
 
 def emit_product(code: Code, kernel: ProductKernel, record: Record) -> None:
@@ -228,77 +251,3 @@ def _inside(code: Code, is_ragged: bool, index: Any, end: Any, offset: int) -> E
     if is_ragged and offset:
         stack.enter_context(code.builder.if_then(code.less(index, end)))
     return stack
-
-
-# Small constant matrices
-
-
-def transform(code: Code, matrix: Matrix, vectors: Sequence[Any]) -> list[Any]:
-    """Return `matrix @ vectors`; what mirrored points share is computed once."""
-    matrix, vectors = _fold_columns(code, matrix, vectors)
-    results: list[Any] = [None] * len(matrix)
-    for index, row in enumerate(matrix):
-        if results[index] is not None:
-            continue
-        mirror = next(
-            (
-                other
-                for other in range(index + 1, len(matrix))
-                if _mirrored(row) == matrix[other] != row
-            ),
-            None,
-        )
-        if mirror is None:
-            results[index] = _combine(code, row, vectors)
-            continue
-        even = _combine(code, _every_other(row, 0), vectors)
-        odd = _combine(code, _every_other(row, 1), vectors)
-        results[index] = code.builder.fadd(even, odd)
-        results[mirror] = code.builder.fsub(even, odd)
-    return results
-
-
-def _mirrored(row: Sequence[Fraction]) -> tuple[Fraction, ...]:
-    """Return the row of the opposite point: odd powers change their sign."""
-    return tuple(-x if power % 2 else x for power, x in enumerate(row))
-
-
-def _every_other(row: Sequence[Fraction], first: int) -> tuple[Fraction, ...]:
-    return tuple(x if power % 2 == first else Fraction(0) for power, x in enumerate(row))
-
-
-def _fold_columns(
-    code: Code, matrix: Matrix, vectors: Sequence[Any]
-) -> tuple[Matrix, Sequence[Any]]:
-    """Replace vectors of opposite points by their sum, for even rows, and difference, for odd."""
-    columns = list(zip(*matrix, strict=True))
-    folded = list(vectors)
-    for index, column in enumerate(columns):
-        for other in range(index + 1, len(columns)):
-            if len(matrix) > 1 and _mirrored(column) == columns[other] != column:
-                left, right = folded[index], folded[other]
-                folded[index] = code.builder.fadd(left, right)
-                folded[other] = code.builder.fsub(left, right)
-                columns[index] = _every_other(column, 0)
-                columns[other] = _every_other(column, 1)
-                break
-    return tuple(zip(*columns, strict=True)), folded
-
-
-def _combine(code: Code, row: Sequence[Fraction], vectors: Sequence[Any]) -> Any:
-    """Return the sum of vectors times numbers; those times 1 first."""
-    terms = sorted(
-        ((number, vector) for number, vector in zip(row, vectors, strict=True) if number),
-        key=lambda term: (term[0] != 1, abs(term[0]) != 1),
-    )
-    (number, total), *rest = terms
-    if number != 1:
-        total = code.builder.fmul(total, code.splat(float(number)))
-    for number, vector in rest:
-        if number == 1:
-            total = code.builder.fadd(total, vector)
-        elif number == -1:
-            total = code.builder.fsub(total, vector)
-        else:
-            total = code.multiply_add(vector, code.splat(float(number)), total)
-    return total

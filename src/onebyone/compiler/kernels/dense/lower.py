@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import torch
 
-from onebyone.compiler.plan import operations as ops
+from onebyone.compiler.choices.chunks import choose_loops
+from onebyone.compiler.choices.tiles import choose_tiling, choose_unroll
+from onebyone.compiler.choices.tiling import Tiling
+from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, ConvolutionWork
+from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution
+from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.plan.buffers import Region
 from onebyone.compiler.plan.lowering import Lowering
-from onebyone.compiler.plan.operands import Operands, choose_loops, operands_of
-from onebyone.compiler.plan.tiles import Tiling, choose_tiling, choose_unroll
-from onebyone.compiler.plan.weights import pack_bias, pack_convolution
 from onebyone.graph import Convolution
 
 JOINED_PIXELS = 64
@@ -41,7 +43,7 @@ def lower_dense(lowering: Lowering, node: Convolution) -> None:
     batches = Batches(images // joined, joined, rows)
     tiling = _choose_tiling(lowering, node, batches)
     loops = choose_loops(
-        lowering,
+        lowering.target,
         batches.count * tiling.tiles,
         node.groups * tiling.blocks,
         macs=node.macs,
@@ -62,7 +64,7 @@ def lower_dense(lowering: Lowering, node: Convolution) -> None:
 
 def plan_dense_rows(
     lowering: Lowering, node: Convolution, operands: Operands
-) -> tuple[ops.ConvolutionKernel, ops.ConvolutionWork, str]:
+) -> tuple[ConvolutionKernel, ConvolutionWork, str]:
     """Return what computes one image, a row for each chunk, and a note on how."""
     rows = node.shape[2]
     batches = Batches(rows, 1, 1, are_rows=True)
@@ -88,12 +90,12 @@ def _plan(
     batches: Batches,
     tiling: Tiling,
     loops: tuple[int, int, bool],
-) -> tuple[ops.ConvolutionKernel, ops.ConvolutionWork]:
+) -> tuple[ConvolutionKernel, ConvolutionWork]:
     source, target, other = operands.source, operands.target, operands.other
     lanes, channels = lowering.target.lanes, node.shape[1]
     taps, depth = _taps_and_depth(node, source)
     pixel_parts, block_parts, blocks_inside = loops
-    kernel = ops.ConvolutionKernel(
+    kernel = ConvolutionKernel(
         pixels=tiling.pixels,
         has_smaller_tiles=tiling.larger_tiles < tiling.tiles,
         vectors=tiling.vectors,
@@ -108,7 +110,7 @@ def _plan(
     panel = len(taps) * depth * block
     weight = node.weight.detach()
     bias = None if node.bias is None else node.bias.detach()
-    work = ops.ConvolutionWork(
+    work = ConvolutionWork(
         source=operands.first_source(node),
         weights=constants.add(
             blocks * panel, lambda: pack_convolution(weight, node.groups, tiling, lanes)

@@ -1,0 +1,54 @@
+"""Into how many chunks work is cut for the threads, and what is the inner loop."""
+
+from onebyone.compiler.target import Target
+from onebyone.graph import Shape
+
+CHUNK_COUNTS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Even numbers, which two threads share without a rest."""
+
+
+CHUNK_WORK = 1_000_000
+"""Multiply-adds of a chunk, if there are enough: some 20 microseconds of a core."""
+
+
+SMALLEST_CHUNK_WORK = 60_000
+"""What is not worth cutting further: handing out a chunk takes about a tenth of a microsecond."""
+
+
+def choose_chunks(work: float, largest: int) -> int:
+    """Return into how many chunks work (in multiply-adds) is cut; at most `largest`.
+
+    At least eight where that is worthwhile, so that a thread that loses its core holds up an
+    eighth.
+    """
+    wanted = max(work / CHUNK_WORK, min(8, work / SMALLEST_CHUNK_WORK))
+    fitting = [count for count in CHUNK_COUNTS if count <= largest]
+    return next((count for count in fitting if count >= wanted), fitting[-1])
+
+
+def parts_of_rows(shape: Shape, lanes: int, work: float) -> tuple[int, int]:
+    """Return into how many parts rows and channels are cut, for about `work` multiply-adds."""
+    images, channels, rows, _ = shape
+    vectors = -(-channels // lanes)
+    wanted = choose_chunks(work, images * rows * vectors)
+    row_parts = choose_chunks(work, images * rows) if images * rows >= 2 * wanted else 1
+    if row_parts == wanted:
+        return row_parts, 1
+    channel_parts = choose_chunks(work, vectors)
+    return min(images * rows, -(-wanted // channel_parts)), channel_parts
+
+
+def choose_loops(
+    target: Target, tiles: int, blocks: int, *, macs: int, weights: int
+) -> tuple[int, int, bool]:
+    """Return parts of pixels, parts of channel blocks, and whether blocks are the inner loop.
+
+    If all weights stay in the private cache, pixels go outside and are read once. Else each block's
+    weights are read once, for all pixels.
+    """
+    wanted = choose_chunks(macs, tiles * blocks)
+    if 4 * weights <= target.level2_bytes * 2 // 5:
+        pixel_parts = min(tiles, wanted)
+        return pixel_parts, min(blocks, -(-wanted // pixel_parts)), True
+    block_parts = min(blocks, wanted)
+    return min(tiles, -(-wanted // block_parts)), block_parts, False

@@ -1,0 +1,272 @@
+"""Convolutions that run together: one makes rows, the next reads them while they are in the cache.
+
+The rows between the first two convolutions lie in a window of the thread's scratch memory. A thread
+that has just done the band before moves the rows that both read to the window's start, and computes
+new ones behind them; any other computes them all. Rows outside of the image are zeros.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from onebyone.compiler.choices.bands import Band, kept_rows, reached_rows
+from onebyone.compiler.emit.code import Code
+from onebyone.compiler.emit.record import Record, Work
+from onebyone.compiler.kernels.dense.lower import plan_dense_rows
+from onebyone.compiler.kernels.depthwise import plan_depthwise_rows
+from onebyone.compiler.kernels.kernel import Kernel, Operation
+from onebyone.compiler.kernels.operands import Operands, operands_of
+from onebyone.compiler.plan.buffers import (
+    BAND_NEXT,
+    BAND_OWNER,
+    BAND_RESIDUAL,
+    BAND_ROW,
+    BAND_SOURCE,
+    BAND_TARGET,
+    BAND_WINDOW,
+    SCRATCH,
+    Place,
+    Region,
+)
+from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.memory import aligned
+from onebyone.graph import Convolution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandKernel(Kernel):
+    """Run two or three convolutions together, row by row; a chunk is a band of rows of one image.
+
+    A thread that goes on with the next band finds rows that both read still there.
+
+    The operation's stages say what they do. Theirs are records of a single image, and their chunks
+    are its rows. Of the values between them only a few rows exist, in the thread's scratch memory.
+
+    Args:
+        stages: How many convolutions.
+        has_window: Whether the second reads several rows of the first. If not, the first reads them
+            from memory.
+    """
+
+    stages: int
+    has_window: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandWork(Work):
+    """Numbers for `BandKernel`.
+
+    A row of outputs reads `window_reach` rows, the next one those `window_stride` further down; the
+    first begins `window_top` rows above the image. There are `window_rows`, each `window_row`
+    floats long, with zeros at the left and at the right.
+    """
+
+    source: Place
+    residual: Place
+    target: Place
+    window: Place
+    row: Place
+    source_image: int
+    residual_image: int
+    target_image: int
+    rows: int
+    bands: int
+    rows_at_once: int
+    window_rows: int
+    window_stride: int
+    window_top: int
+    window_reach: int
+    window_row: int
+    window_left: int
+    window_right: int
+    row_row: int
+
+
+def lower_band(lowering: Lowering, band: Band) -> None:
+    """Add the operation that runs the convolutions of a band; its name is that of the last."""
+    first, last = band.nodes[0], band.nodes[-1]
+    outer = Operands(
+        operands_of(lowering, first).source,
+        operands_of(lowering, last).residual,
+        operands_of(lowering, last).target,
+    )
+    window = _row_region(lowering, band.head, BAND_WINDOW) if band.head else None
+    row = _row_region(lowering, band.depthwise, BAND_ROW) if band.tail else None
+    stages = _stages(lowering, band, outer, window, row)
+    window_size = _window_size(band, window)
+    depthwise = band.depthwise
+    top, _, left, right = (
+        (depthwise.padding[0], 0, *window.buffer.border[2:]) if window else (0, 0, 0, 0)
+    )
+    pixel = window.buffer.pixel_stride if window else 0
+    work = BandWork(
+        source=_start(outer.source),
+        residual=_start(outer.other),
+        target=_start(outer.target),
+        window=Place("window", SCRATCH),
+        row=Place("row", SCRATCH, window_size),
+        source_image=outer.source.buffer.image_stride,
+        residual_image=outer.other.buffer.image_stride,
+        target_image=outer.target.buffer.image_stride,
+        rows=last.shape[2],
+        bands=band.bands,
+        rows_at_once=band.rows_at_once,
+        window_rows=band.head.shape[2] if band.head else 0,
+        window_stride=depthwise.stride[0],
+        window_top=top,
+        window_reach=reached_rows(depthwise),
+        window_row=window.buffer.row_stride if window else 0,
+        window_left=left * pixel,
+        window_right=right * pixel,
+        row_row=row.buffer.row_stride if row else 0,
+    )
+    lowering.emit(
+        last,
+        BandKernel(stages=len(stages), has_window=band.head is not None),
+        work,
+        chunks=last.shape[0] * band.bands,
+        target=outer.target,
+        sources=(first.inputs[0], *last.inputs[1:]),
+        stages=stages,
+        scratch=window_size + work.row_row,
+        macs=sum(node.macs for node in band.nodes),
+        note=f"{band.bands} bands",
+    )
+
+
+def _stages(
+    lowering: Lowering, band: Band, outer: Operands, window: Region | None, row: Region | None
+) -> tuple[Operation, ...]:
+    source = _moved(outer.source, BAND_SOURCE)
+    target = _moved(outer.target, BAND_TARGET)
+    stages: list[Operation] = []
+    if band.head and window:
+        stages.append(_stage(lowering, band.head, Operands(source, None, window)))
+    stages.append(_stage(lowering, band.depthwise, Operands(window or source, None, row or target)))
+    if band.tail and row:
+        residual = outer.residual and _moved(outer.residual, BAND_RESIDUAL)
+        stages.append(_stage(lowering, band.tail, Operands(row, residual, target)))
+    return tuple(stages)
+
+
+def _stage(lowering: Lowering, node: Convolution, operands: Operands) -> Operation:
+    plan_rows = plan_depthwise_rows if node.is_channelwise else plan_dense_rows
+    kernel, work, note = plan_rows(lowering, node, operands)
+    return Operation(
+        name=node.name,
+        path=node.path,
+        kernel=kernel,
+        work=work,
+        chunks=node.shape[2],
+        reads=(operands.source.buffer.name,),
+        writes=operands.target.buffer.name,
+        macs=node.macs,
+        note=note,
+    )
+
+
+def _row_region(lowering: Lowering, node: Convolution, base: int) -> Region:
+    """Return a region for rows of one image, with zeros at the left and right but not above."""
+    region = lowering.region(node.name)
+    _, _, left, right = region.buffer.border
+    _, channels, height, width = node.shape
+    buffer = replace(
+        region.buffer, shape=(1, channels, height, width), border=(0, 0, left, right), base=base
+    )
+    return Region(buffer=buffer, channels=channels)
+
+
+def _window_size(band: Band, window: Region | None) -> int:
+    """Return the floats of the rows that are kept."""
+    if window is None:
+        return 0
+    return aligned(kept_rows(band.depthwise, band.rows_at_once) * window.buffer.row_stride)
+
+
+def _moved(region: Region, base: int) -> Region:
+    """Return the same region behind an entry that points to the start of one image."""
+    return replace(region, buffer=replace(region.buffer, base=base))
+
+
+def _start(region: Region) -> Place:
+    return Place(region.buffer.name, region.buffer.base)
+
+
+ENTRIES = {"source": BAND_SOURCE, "residual": BAND_RESIDUAL, "target": BAND_TARGET}
+
+
+def emit_band(code: Code, kernel: BandKernel, record: Record) -> None:
+    """Write one chunk: a band of rows of one image."""
+    bands, rows, rows_at_once = record.numbers("bands", "rows", "rows_at_once")
+    image, band = code.div(record.chunk, bands), code.rem(record.chunk, bands)
+    for name, entry in ENTRIES.items():
+        offset = code.mul(image, record.number(f"{name}_image"))
+        record.set_base(entry, code.at(record.pointer(name), offset))
+    first = code.mul(band, rows_at_once)
+    last = code.minimum(code.add(first, rows_at_once), rows)
+    if kernel.has_window:
+        _fill_window(code, record, band, first, last)
+    with code.loop(first, last, name="row") as row:
+        offset = code.mul(row, record.number("row_row"))
+        record.set_base(BAND_ROW, code.at(record.pointer("row"), code.sub(0, offset)))
+        for stage in range(int(kernel.has_window), kernel.stages):
+            record.run_stage(stage, row)
+
+
+def _fill_window(code: Code, record: Record, band: Any, first: Any, last: Any) -> None:
+    """Compute the rows that outputs `first .. last - 1` read, but for those that are there."""
+    b = code.builder
+    window, row_floats = record.pointer("window"), record.number("window_row")
+    top, stride, reach = record.numbers("window_top", "window_stride", "window_reach")
+    start = code.sub(code.mul(first, stride), top)
+    stop = code.add(code.sub(code.mul(code.sub(last, 1), stride), top), reach)
+    goes_on = b.and_(
+        b.and_(record.base_is(BAND_OWNER, record.address), record.base_is(BAND_NEXT, record.chunk)),
+        code.less(0, band),
+    )
+    with b.if_else(goes_on) as (again, anew):
+        with again:
+            before = code.mul(code.mul(record.number("rows_at_once"), stride), row_floats)
+            shared = code.mul(code.sub(reach, stride), row_floats)
+            _copy(code, code.at(window, before), window, shared)
+        with anew:
+            _clear_sides(code, record)
+    known = b.select(goes_on, code.sub(reach, stride), code.add(0))
+    record.set_base(BAND_WINDOW, code.at(window, code.mul(row_floats, code.sub(0, start))))
+    with code.loop(code.add(start, known), stop, name="line") as line:
+        is_inside = b.and_(
+            b.icmp_signed(">=", line, code.add(0)), code.less(line, record.number("window_rows"))
+        )
+        with b.if_else(is_inside) as (inside, outside):
+            with inside:
+                record.run_stage(0, line)
+            with outside:
+                place = code.at(window, code.mul(code.sub(line, start), row_floats))
+                _clear(code, place, row_floats)
+    record.set_base(BAND_OWNER, record.address)
+    record.set_base(BAND_NEXT, code.add(record.chunk, 1))
+
+
+def _clear_sides(code: Code, record: Record) -> None:
+    """Set what is left and right of the image to zero, in all rows of the window."""
+    window, row_floats = record.pointer("window"), record.number("window_row")
+    left, right = record.numbers("window_left", "window_right")
+    stride, reach = record.numbers("window_stride", "window_reach")
+    rows = code.add(code.mul(code.sub(record.number("rows_at_once"), 1), stride), reach)
+    with code.loop(0, rows, name="side") as row:
+        line = code.at(window, code.mul(row, row_floats))
+        _clear(code, line, left)
+        _clear(code, code.at(line, code.sub(row_floats, right)), right)
+
+
+def _clear(code: Code, place: Any, count: Any) -> None:
+    zeros = code.splat(0.0)
+    code.for_channels(0, count, lambda i, mask: code.store(zeros, code.at(place, i), mask))
+
+
+def _copy(code: Code, source: Any, target: Any, count: Any) -> None:
+    """Copy floats to an earlier place; the two may overlap."""
+    code.for_channels(
+        0,
+        count,
+        lambda i, mask: code.store(code.load(code.at(source, i), mask), code.at(target, i), mask),
+    )

@@ -1,0 +1,244 @@
+"""Depthwise convolutions: every channel with its own small kernel.
+
+Channels fill the vectors. A row of outputs is done `pixels` at a time, and each input vector is
+loaded once for all the outputs of those that it belongs to.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from onebyone.compiler.choices.chunks import choose_chunks
+from onebyone.compiler.choices.tiling import cut_evenly
+from onebyone.compiler.emit.code import Code
+from onebyone.compiler.emit.functions import apply_function
+from onebyone.compiler.emit.record import Record
+from onebyone.compiler.kernels.kernel import Kernel
+from onebyone.compiler.kernels.operands import Operands, operands_of
+from onebyone.compiler.kernels.rows import RowWork, channel_range
+from onebyone.compiler.kernels.tiles import by_size, first_pixel
+from onebyone.compiler.plan.buffers import Place
+from onebyone.compiler.plan.lowering import Lowering
+from onebyone.graph import Convolution, Function
+
+LARGEST_DEPTHWISE_TILE = 8
+"""Outputs of a row at once: with a row of weights and an input they fit 16 registers."""
+
+
+DEPTHWISE_WEIGHT = 8
+"""How much longer a depthwise multiply-add takes than one of a matrix product, about."""
+
+
+UNROLLED_ROWS = 5
+"""Kernels of at most so many rows are written out; taller ones loop over their rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthwiseKernel(Kernel):
+    """Convolve every channel with its own small kernel, `pixels` outputs of a row at a time."""
+
+    kernel_size: tuple[int, int]
+    stride: int
+    dilation: int
+    pixels: int
+    has_smaller_tiles: bool
+    has_tail: bool
+    has_residual: bool
+    activation: Function | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepthwiseWork(RowWork):
+    """Numbers for `DepthwiseKernel`; weights are `(kernel height, kernel width, C)`."""
+
+    source: Place
+    weights: Place
+    bias: Place
+    residual: Place
+    source_image: int
+    source_row: int
+    source_pixel: int
+    source_step: int
+    residual_image: int
+    residual_row: int
+    residual_pixel: int
+    tiles: int
+    larger_tiles: int
+
+
+def lower_depthwise(lowering: Lowering, node: Convolution) -> None:
+    """Add the operation that computes a depthwise convolution."""
+    images, channels, rows, _ = node.shape
+    vectors = -(-channels // lowering.target.lanes)
+    wanted = choose_chunks(node.macs * DEPTHWISE_WEIGHT, images * rows * vectors)
+    channel_parts = choose_chunks(node.macs * DEPTHWISE_WEIGHT, vectors) if rows < 2 * wanted else 1
+    row_parts = min(images * rows, max(1, wanted // channel_parts))
+    operands = operands_of(lowering, node)
+    kernel, work = _plan(lowering, node, operands, images, (row_parts, channel_parts))
+    lowering.emit(
+        node,
+        kernel,
+        work,
+        chunks=work.chunks,
+        target=operands.target,
+        macs=node.macs,
+        note=_shown(lowering, kernel),
+    )
+
+
+def plan_depthwise_rows(
+    lowering: Lowering, node: Convolution, operands: Operands
+) -> tuple[DepthwiseKernel, DepthwiseWork, str]:
+    """Return what computes one image, a row for each chunk, and a note on how."""
+    kernel, work = _plan(lowering, node, operands, 1, (node.shape[2], 1))
+    return kernel, work, _shown(lowering, kernel)
+
+
+def _shown(lowering: Lowering, kernel: DepthwiseKernel) -> str:
+    return f"tile {kernel.pixels}x{lowering.target.lanes}"
+
+
+def _plan(
+    lowering: Lowering, node: Convolution, operands: Operands, images: int, parts: tuple[int, int]
+) -> tuple[DepthwiseKernel, DepthwiseWork]:
+    source, target, other = operands.source, operands.target, operands.other
+    _, channels, rows, columns = node.shape
+    pixels, larger, tiles = cut_evenly(columns, LARGEST_DEPTHWISE_TILE)
+    row_parts, channel_parts = parts
+    kernel = DepthwiseKernel(
+        kernel_size=node.kernel_size,
+        stride=node.stride[0],
+        dilation=node.dilation[0],
+        pixels=pixels,
+        has_smaller_tiles=larger < tiles,
+        has_tail=channels % lowering.target.lanes != 0,
+        has_residual=operands.residual is not None,
+        activation=node.activation,
+    )
+    bias = torch.zeros(channels, dtype=torch.float32) if node.bias is None else node.bias.detach()
+    add = lowering.constants.add
+    work = DepthwiseWork(
+        source=operands.first_source(node),
+        weights=add(node.weight.numel(), lambda: node.weight.view(channels, -1).t()),
+        bias=add(channels, lambda: bias),
+        target=target.place(),
+        residual=other.place(),
+        source_pixel=source.buffer.pixel_stride,
+        source_row=source.buffer.row_stride,
+        source_step=source.buffer.row_stride * node.dilation[0],
+        source_image=source.buffer.image_stride,
+        target_pixel=target.buffer.pixel_stride,
+        target_row=target.buffer.row_stride,
+        target_image=target.buffer.image_stride,
+        residual_pixel=other.buffer.pixel_stride,
+        residual_row=other.buffer.row_stride,
+        residual_image=other.buffer.image_stride,
+        channels=channels,
+        rows=rows,
+        images=images,
+        tiles=tiles,
+        larger_tiles=larger,
+        row_parts=row_parts,
+        channel_parts=channel_parts,
+    )
+    return kernel, work
+
+
+def emit_depthwise(code: Code, kernel: DepthwiseKernel, record: Record) -> None:
+    """Write one chunk: some rows, and of them some channels."""
+    row_parts, channel_parts = record.numbers("row_parts", "channel_parts")
+    rows, images, channels = record.numbers("rows", "images", "channels")
+    begin, end = code.part(code.div(record.chunk, channel_parts), row_parts, code.mul(rows, images))
+    first, last = channel_range(code, record, channels)
+    tiles, larger = record.numbers("tiles", "larger_tiles")
+    with code.loop(begin, end, name="row") as index:
+        image, row = code.div(index, rows), code.rem(index, rows)
+        with code.loop(0, tiles, name="tile") as tile:
+            places = _places(code, kernel, record, image, row, tile)
+
+            def tiles_of(pixels: int, places: dict[str, Any] = places) -> None:
+                code.for_channels(
+                    first,
+                    last,
+                    lambda c, mask: _emit_tile(code, kernel, record, places, pixels, c, mask),
+                )
+
+            is_large = code.less(tile, larger) if kernel.has_smaller_tiles else None
+            by_size(code, kernel.pixels, is_large, tiles_of)
+
+
+def _places(
+    code: Code, kernel: DepthwiseKernel, record: Record, image: Any, row: Any, tile: Any
+) -> dict[str, Any]:
+    column = first_pixel(code, tile, kernel.pixels, record.number("larger_tiles"))
+    places = {
+        "source": code.at(
+            record.pointer("source"),
+            code.mul(image, record.number("source_image")),
+            code.mul(row, code.mul(record.number("source_row"), kernel.stride)),
+            code.mul(column, code.mul(record.number("source_pixel"), kernel.stride)),
+        )
+    }
+    for name in ["target", "residual"] if kernel.has_residual else ["target"]:
+        places[name] = code.at(
+            record.pointer(name),
+            code.mul(image, record.number(f"{name}_image")),
+            code.mul(row, record.number(f"{name}_row")),
+            code.mul(column, record.number(f"{name}_pixel")),
+        )
+    return places
+
+
+def _emit_tile(
+    code: Code,
+    kernel: DepthwiseKernel,
+    record: Record,
+    places: dict[str, Any],
+    pixels: int,
+    channel: Any,
+    mask: Any,
+) -> None:
+    height, width = kernel.kernel_size
+    channels, source_pixel = record.numbers("channels", "source_pixel")
+    weights = code.at(record.pointer("weights"), channel)
+    bias = code.load(code.at(record.pointer("bias"), channel), mask)
+    source = code.at(places["source"], channel)
+
+    def kernel_row(index: Any, sums: list[Any]) -> list[Any]:
+        start = code.at(source, code.mul(index, record.number("source_step")))
+        first_weight = code.mul(code.mul(index, width), channels)
+        row = [
+            code.load(code.at(weights, first_weight, code.mul(channels, x)), mask)
+            for x in range(width)
+        ]
+        for position in range((pixels - 1) * kernel.stride + (width - 1) * kernel.dilation + 1):
+            users = [
+                (pixel, x)
+                for pixel in range(pixels)
+                for x in range(width)
+                if pixel * kernel.stride + x * kernel.dilation == position
+            ]
+            if not users:
+                continue
+            value = code.load(code.at(start, code.mul(source_pixel, position)), mask)
+            for pixel, x in users:
+                sums[pixel] = code.multiply_add(value, row[x], sums[pixel])
+        return sums
+
+    sums = [bias] * pixels
+    if height <= UNROLLED_ROWS:
+        for y in range(height):
+            sums = kernel_row(code.add(y), sums)
+    else:
+        sums = code.accumulate(height, sums, kernel_row, name="y")
+    for pixel, total in enumerate(sums):
+        value = total
+        if kernel.has_residual:
+            place = code.at(
+                places["residual"], code.mul(record.number("residual_pixel"), pixel), channel
+            )
+            value = code.builder.fadd(value, code.load(place, mask))
+        value = apply_function(code, kernel.activation, value)
+        place = code.at(places["target"], code.mul(record.number("target_pixel"), pixel), channel)
+        code.store(value, place, mask)

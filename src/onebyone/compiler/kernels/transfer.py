@@ -1,0 +1,204 @@
+"""How values come in, go out, and are laid out with channels outermost."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch.nn.functional as F
+from llvmlite import ir
+
+from onebyone.compiler.choices.chunks import choose_chunks
+from onebyone.compiler.emit.code import I64, Code
+from onebyone.compiler.emit.record import Record, Work
+from onebyone.compiler.kernels.kernel import Kernel, Operation
+from onebyone.compiler.plan.buffers import FIRST_TENSOR, INPUT_WORDS, Buffer, Place, Region
+from onebyone.compiler.plan.lowering import Lowering, strides
+from onebyone.graph import Constant, Input, Node, Reshape
+
+TRANSPOSE_WEIGHT = 8
+"""How much longer it takes to move a number across than to multiply and add, about."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadKernel(Kernel):
+    """Bring a caller's tensor, whatever its strides, into a buffer with channels innermost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadWork(Work):
+    """Numbers for `ReadKernel`; `source` is the entry of the caller's tensor and its strides."""
+
+    source: int
+    target: Place
+    target_image: int
+    target_row: int
+    target_pixel: int
+    channels: int
+    columns: int
+    rows: int
+    images: int
+    row_parts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteKernel(Kernel):
+    """Lay an image out with channels outermost, for the caller or to be flattened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteWork(Work):
+    """Numbers for `WriteKernel`: each image of the target is contiguous `(C, H, W)`."""
+
+    source: Place
+    target: Place
+    source_image: int
+    source_row: int
+    source_pixel: int
+    target_image: int
+    channels: int
+    columns: int
+    rows: int
+    images: int
+    channel_parts: int
+
+
+def lower_input(lowering: Lowering, node: Input) -> None:
+    """Add the operation that brings the caller's tensor into a buffer."""
+    region = lowering.region(node.name)
+    images, channels, rows, columns = region.shape
+    parts = choose_chunks(prod(region.shape) * TRANSPOSE_WEIGHT, images * rows)
+    work = ReadWork(
+        source=FIRST_TENSOR + INPUT_WORDS * node.index,
+        target=region.place(),
+        **strides(region, "target"),
+        channels=channels,
+        columns=columns,
+        rows=rows,
+        images=images,
+        row_parts=parts,
+    )
+    note = "channels innermost"
+    lowering.emit(node, ReadKernel(), work, chunks=parts, target=region, note=note)
+
+
+def lower_constant(lowering: Lowering, node: Constant) -> None:
+    """Put the value among the constants, with its border."""
+    buffer = lowering.region(node.name).buffer
+    top, bottom, left, right = buffer.border
+    image = F.pad(node.value, (left, right, top, bottom)).permute(0, 2, 3, 1)
+    place = lowering.constants.shared(image)
+    # The value's buffer goes by the node's name; the constants know it by theirs.
+    lowering.constants.offsets[buffer.name] = lowering.constants.offsets[place.buffer]
+    lowering.writers[node.name] = []
+
+
+def lower_reshape(lowering: Lowering, node: Reshape) -> None:
+    """Add the operation that lays numbers out with channels outermost."""
+    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
+    work = _write_work(source, target)
+    chunks, note = work.channel_parts, "flattened"
+    lowering.emit(node, WriteKernel(), work, chunks=chunks, target=target, note=note)
+
+
+def write_output(lowering: Lowering, node: Node, index: int) -> None:
+    """Bring a value to the caller's tensor number `index`, if it has not been computed there."""
+    base = FIRST_TENSOR + INPUT_WORDS * len(lowering.graph.inputs) + index
+    source = lowering.region(node.name)
+    if source.buffer.base == base:
+        return
+    tensor = Buffer(name=f"output {index}", shape=node.shape, base=base)
+    work = _write_work(source, Region(buffer=tensor, channels=node.shape[1]))
+    operation = Operation(
+        name=tensor.name,
+        path=node.path,
+        kernel=WriteKernel(),
+        work=work,
+        chunks=work.channel_parts,
+        reads=(source.buffer.name,),
+        writes=tensor.name,
+        note="channels outermost",
+    )
+    lowering.add(operation, tuple(lowering.writers[node.name]))
+
+
+def _write_work(source: Region, target: Region) -> WriteWork:
+    images, channels, rows, columns = source.shape
+    parts = choose_chunks(prod(source.shape) * TRANSPOSE_WEIGHT, images * channels)
+    return WriteWork(
+        source=source.place(),
+        target=target.place(),
+        **strides(source, "source"),
+        target_image=target.buffer.image_stride,
+        channels=channels,
+        columns=columns,
+        rows=rows,
+        images=images,
+        channel_parts=parts,
+    )
+
+
+def emit_read(code: Code, _kernel: ReadKernel, record: Record) -> None:
+    """Write the caller's tensor into a buffer, a vector of pixels at a time where they lie so."""
+    b = code.builder
+    entry = record.number("source")
+    base = code.load_pointer(record.bases, entry)
+    strides = [code.load_int64(record.bases, code.add(entry, i)) for i in range(1, 5)]
+    rows, images, columns, channels = record.numbers("rows", "images", "columns", "channels")
+    begin, end = code.part(record.chunk, record.number("row_parts"), code.mul(rows, images))
+    pixel = record.number("target_pixel")
+    one = ir.Constant(I64, 1)
+    with code.loop(begin, end, name="row") as index:
+        image, row = code.div(index, rows), code.rem(index, rows)
+        source = code.at(base, code.mul(image, strides[0]), code.mul(row, strides[2]))
+        target = code.at(
+            record.pointer("target"),
+            code.mul(image, record.number("target_image")),
+            code.mul(row, record.number("target_row")),
+        )
+
+        def copy_plane_row(
+            channel: Any, first: Any, source: Any = source, target: Any = target
+        ) -> None:
+            plane = code.at(source, code.mul(channel, strides[1]))
+            with code.loop(first, columns, name="x") as x:
+                number = code.load_float(code.at(plane, code.mul(x, strides[3])))
+                b.store(number, code.at(target, code.mul(x, pixel), channel), align=4)
+
+        contiguous = b.icmp_signed("==", strides[3], one)
+        full = code.mul(code.div(columns, code.lanes), code.lanes)
+        full = b.select(contiguous, full, ir.Constant(I64, 0))
+        columns_of_vectors = code.loop(0, full, code.lanes, name="v")
+        with columns_of_vectors as x, code.loop(0, channels, name="c") as channel:
+            plane = code.at(source, code.mul(channel, strides[1]))
+            vector = code.load(code.at(plane, x))
+            for lane in range(code.lanes):
+                number = b.extract_element(vector, ir.Constant(ir.IntType(32), lane))
+                place = code.at(target, code.mul(code.add(x, lane), pixel), channel)
+                b.store(number, place, align=4)
+        with code.loop(0, channels, name="c") as channel:
+            copy_plane_row(channel, full)
+
+
+def emit_write(code: Code, _kernel: WriteKernel, record: Record) -> None:
+    """Write channels outermost: a chunk is some channels of all images."""
+    b = code.builder
+    rows, images, columns, channels = record.numbers("rows", "images", "columns", "channels")
+    begin, end = code.part(record.chunk, record.number("channel_parts"), code.mul(channels, images))
+    pixels = code.mul(rows, columns)
+    source_row, source_pixel = record.numbers("source_row", "source_pixel")
+    with code.loop(begin, end, name="plane") as plane:
+        image, channel = code.div(plane, channels), code.rem(plane, channels)
+        source = code.at(
+            record.pointer("source"), code.mul(image, record.number("source_image")), channel
+        )
+        target = code.at(
+            record.pointer("target"),
+            code.mul(image, record.number("target_image")),
+            code.mul(channel, pixels),
+        )
+        with code.loop(0, rows, name="row") as row:
+            line = code.at(source, code.mul(row, source_row))
+            place = code.at(target, code.mul(row, columns))
+            with code.loop(0, columns, name="x") as x:
+                number = code.load_float(code.at(line, code.mul(x, source_pixel)))
+                b.store(number, code.at(place, x), align=4)
