@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 BAND = "by rows"
 """How several convolutions run together."""
 
-HELPERS = {
-    "TransformKernel": "transform",
-    "FillKernel": "border",
-    "WriteKernel": "output",
-    "ElementwiseKernel": "copy",
-}
-"""What operations that only help to compute a node are, by the name of their kernel."""
-
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -33,8 +25,8 @@ class Layer:
     Args:
         name: Of the graph's node that it computes; that and a word if it only helps to.
         path: Modules that it came from, with " + " between them; "" where none is known.
-        kind: What it is, in the words of the field: "1x1 convolution"; one of `HELPERS` if it only
-            helps to compute a node.
+        kind: What it is, in the words of the field: "1x1 convolution"; "border" or the like if it
+            only helps to compute a node.
         macs: Multiply-adds for all images.
         note: Tile, order of loops, what it is for.
         group: Number of its group; operations of one group run side by side.
@@ -103,12 +95,7 @@ class Account:
 
 def _layer(graph: Graph, operation: "Operation", group: int) -> Layer:
     stages = tuple(_layer(graph, stage, group) for stage in operation.stages)
-    if stages:
-        kind = BAND
-    elif operation.name in graph.nodes:
-        kind = kind_of(graph[operation.name])
-    else:
-        kind = HELPERS[type(operation.kernel).__name__]
+    kind = BAND if stages else operation.purpose or kind_of(graph[operation.name])
     return Layer(
         name=operation.name,
         path=" + ".join(stage.path for stage in stages if stage.path) or operation.path,

@@ -29,9 +29,9 @@ def test_a_tile_fits_the_registers_and_tiles_cover_all(target, pixels, channels,
     assert sums + tiling.vectors + 1 + target.spare_registers <= target.registers
     smaller = tiling.tiles - tiling.larger_tiles
     assert tiling.larger_tiles * tiling.pixels + smaller * (tiling.pixels - 1) == pixels
-    last = (tiling.last_vectors - 1) * target.lanes + tiling.tail_lanes
+    last = (tiling.last_vectors - 1) * target.lanes + tiling.last_channels
     assert (tiling.blocks - 1) * tiling.vectors * target.lanes + last == channels
-    assert 1 <= tiling.tail_lanes <= target.lanes
+    assert 1 <= tiling.last_channels <= target.lanes
     assert 1 <= tiling.last_vectors <= tiling.vectors
 
 

@@ -26,7 +26,7 @@ def estimate_work(target: Target, tiling: Tiling, depth: int) -> float:
         total = tiling.larger_tiles * tile(tiling.pixels, vectors, width)
         return total + (smaller * tile(tiling.pixels - 1, vectors, width) if smaller else 0.0)
 
-    tail = target.lanes_for(tiling.tail_lanes) / target.lanes
+    tail = target.lanes_for(tiling.last_channels) / target.lanes
     whole = (tiling.blocks - 1) * row(tiling.vectors, tiling.vectors)
     return whole + row(tiling.last_vectors, tiling.last_vectors - 1 + tail)
 

@@ -16,7 +16,7 @@ class Tiling:
         vectors: Vectors of channels of a block.
         blocks: Blocks of channels.
         last_vectors: Vectors of the last block.
-        tail_lanes: Channels in the last block's last vector.
+        last_channels: Channels in the last block's last vector.
     """
 
     pixels: int
@@ -25,7 +25,7 @@ class Tiling:
     vectors: int
     blocks: int
     last_vectors: int
-    tail_lanes: int
+    last_channels: int
 
 
 def cut_evenly(total: int, largest: int) -> tuple[int, int, int]:
@@ -59,5 +59,5 @@ def cut_tiles(target: Target, pixels: int, channels: int, largest: int, vectors:
         vectors=vectors,
         blocks=blocks,
         last_vectors=last_vectors,
-        tail_lanes=rest - (last_vectors - 1) * target.lanes,
+        last_channels=rest - (last_vectors - 1) * target.lanes,
     )

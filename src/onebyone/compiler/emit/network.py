@@ -1,6 +1,5 @@
 """From an execution plan to LLVM IR: kernels, their work records, and the schedule over them."""
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -8,39 +7,10 @@ from llvmlite import ir
 from onebyone.compiler.emit.code import I64, PTR, VOID, Code, int64
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.emit.schedule import constant, emit_schedule
-from onebyone.compiler.kernels.band import BandKernel, emit_band
-from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, emit_convolution
-from onebyone.compiler.kernels.depthwise import DepthwiseKernel, emit_depthwise
-from onebyone.compiler.kernels.elementwise import ElementwiseKernel, emit_elementwise
-from onebyone.compiler.kernels.fill import FillKernel, emit_fill
-from onebyone.compiler.kernels.gather import GatherKernel, emit_gather
-from onebyone.compiler.kernels.kernel import Kernel, Operation
-from onebyone.compiler.kernels.normalize import NormalizeKernel, emit_normalize
-from onebyone.compiler.kernels.pool import PoolKernel, emit_pool
-from onebyone.compiler.kernels.transfer import ReadKernel, WriteKernel, emit_read, emit_write
-from onebyone.compiler.kernels.upsample import BilinearKernel, emit_bilinear
-from onebyone.compiler.kernels.winograd.product import ProductKernel, emit_product
-from onebyone.compiler.kernels.winograd.transform import TransformKernel, emit_transform
+from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS, Place
 from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.compiler.target import Target
-
-EMITTERS: dict[type[Kernel], Callable[[Code, Any, Record], None]] = {
-    ConvolutionKernel: emit_convolution,
-    TransformKernel: emit_transform,
-    ProductKernel: emit_product,
-    DepthwiseKernel: emit_depthwise,
-    BandKernel: emit_band,
-    ElementwiseKernel: emit_elementwise,
-    PoolKernel: emit_pool,
-    GatherKernel: emit_gather,
-    BilinearKernel: emit_bilinear,
-    NormalizeKernel: emit_normalize,
-    FillKernel: emit_fill,
-    ReadKernel: emit_read,
-    WriteKernel: emit_write,
-}
-"""How the body of each kind of kernel is written."""
 
 
 def emit_network(plan: ExecutionPlan, target: Target) -> ir.Module:
@@ -72,7 +42,7 @@ def _kernel_function(module: ir.Module, target: Target, operation: Operation) ->
     function.linkage = "internal"
     code = Code(module, target, function)
     record, bases, chunk = function.args
-    EMITTERS[type(kernel)](code, kernel, Record(code, type(operation.work), record, bases, chunk))
+    kernel.write(code, Record(code, type(operation.work), record, bases, chunk))
     code.builder.ret_void()
     return function
 

@@ -27,7 +27,7 @@ from onebyone.compiler.plan.buffers import (
     Place,
     Region,
 )
-from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.compiler.plan.memory import aligned
 from onebyone.graph import Convolution
 
@@ -49,6 +49,23 @@ class BandKernel(Kernel):
 
     stages: int
     has_window: bool
+
+    def write(self, code: Code, record: Record) -> None:
+        """Write one chunk: a band of rows of one image."""
+        bands, rows, rows_at_once = record.numbers("bands", "rows", "rows_at_once")
+        image, band = code.div(record.chunk, bands), code.rem(record.chunk, bands)
+        for name, entry in ENTRIES.items():
+            offset = code.mul(image, record.number(f"{name}_image"))
+            record.set_base(entry, code.at(record.pointer(name), offset))
+        first = code.mul(band, rows_at_once)
+        last = code.minimum(code.add(first, rows_at_once), rows)
+        if self.has_window:
+            _fill_window(code, record, band, first, last)
+        with code.loop(first, last, name="row") as row:
+            offset = code.mul(row, record.number("row_row"))
+            record.set_base(BAND_ROW, code.at(record.pointer("row"), code.sub(0, offset)))
+            for stage in range(int(self.has_window), self.stages):
+                record.run_stage(stage, row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +98,17 @@ class BandWork(Work):
     row_row: int
 
 
-def lower_band(lowering: Lowering, band: Band) -> None:
+def lower_band(builder: PlanBuilder, band: Band) -> None:
     """Add the operation that runs the convolutions of a band; its name is that of the last."""
     first, last = band.nodes[0], band.nodes[-1]
     outer = Operands(
-        operands_of(lowering, first).source,
-        operands_of(lowering, last).residual,
-        operands_of(lowering, last).target,
+        operands_of(builder, first).source,
+        operands_of(builder, last).residual,
+        operands_of(builder, last).target,
     )
-    window = _row_region(lowering, band.head, BAND_WINDOW) if band.head else None
-    row = _row_region(lowering, band.depthwise, BAND_ROW) if band.tail else None
-    stages = _stages(lowering, band, outer, window, row)
+    window = _row_region(builder, band.head, BAND_WINDOW) if band.head else None
+    row = _row_region(builder, band.depthwise, BAND_ROW) if band.tail else None
+    stages = _stages(builder, band, outer, window, row)
     window_size = _window_size(band, window)
     depthwise = band.depthwise
     top, _, left, right = (
@@ -119,7 +136,7 @@ def lower_band(lowering: Lowering, band: Band) -> None:
         window_right=right * pixel,
         row_row=row.buffer.row_stride if row else 0,
     )
-    lowering.emit(
+    builder.add(
         last,
         BandKernel(stages=len(stages), has_window=band.head is not None),
         work,
@@ -134,23 +151,23 @@ def lower_band(lowering: Lowering, band: Band) -> None:
 
 
 def _stages(
-    lowering: Lowering, band: Band, outer: Operands, window: Region | None, row: Region | None
+    builder: PlanBuilder, band: Band, outer: Operands, window: Region | None, row: Region | None
 ) -> tuple[Operation, ...]:
     source = _moved(outer.source, BAND_SOURCE)
     target = _moved(outer.target, BAND_TARGET)
     stages: list[Operation] = []
     if band.head and window:
-        stages.append(_stage(lowering, band.head, Operands(source, None, window)))
-    stages.append(_stage(lowering, band.depthwise, Operands(window or source, None, row or target)))
+        stages.append(_stage(builder, band.head, Operands(source, None, window)))
+    stages.append(_stage(builder, band.depthwise, Operands(window or source, None, row or target)))
     if band.tail and row:
         residual = outer.residual and _moved(outer.residual, BAND_RESIDUAL)
-        stages.append(_stage(lowering, band.tail, Operands(row, residual, target)))
+        stages.append(_stage(builder, band.tail, Operands(row, residual, target)))
     return tuple(stages)
 
 
-def _stage(lowering: Lowering, node: Convolution, operands: Operands) -> Operation:
+def _stage(builder: PlanBuilder, node: Convolution, operands: Operands) -> Operation:
     plan_rows = plan_depthwise_rows if node.is_channelwise else plan_dense_rows
-    kernel, work, note = plan_rows(lowering, node, operands)
+    kernel, work, note = plan_rows(builder, node, operands)
     return Operation(
         name=node.name,
         path=node.path,
@@ -164,9 +181,9 @@ def _stage(lowering: Lowering, node: Convolution, operands: Operands) -> Operati
     )
 
 
-def _row_region(lowering: Lowering, node: Convolution, base: int) -> Region:
+def _row_region(builder: PlanBuilder, node: Convolution, base: int) -> Region:
     """Return a region for rows of one image, with zeros at the left and right but not above."""
-    region = lowering.region(node.name)
+    region = builder.region(node.name)
     _, _, left, right = region.buffer.border
     _, channels, height, width = node.shape
     buffer = replace(
@@ -192,24 +209,6 @@ def _start(region: Region) -> Place:
 
 
 ENTRIES = {"source": BAND_SOURCE, "residual": BAND_RESIDUAL, "target": BAND_TARGET}
-
-
-def emit_band(code: Code, kernel: BandKernel, record: Record) -> None:
-    """Write one chunk: a band of rows of one image."""
-    bands, rows, rows_at_once = record.numbers("bands", "rows", "rows_at_once")
-    image, band = code.div(record.chunk, bands), code.rem(record.chunk, bands)
-    for name, entry in ENTRIES.items():
-        offset = code.mul(image, record.number(f"{name}_image"))
-        record.set_base(entry, code.at(record.pointer(name), offset))
-    first = code.mul(band, rows_at_once)
-    last = code.minimum(code.add(first, rows_at_once), rows)
-    if kernel.has_window:
-        _fill_window(code, record, band, first, last)
-    with code.loop(first, last, name="row") as row:
-        offset = code.mul(row, record.number("row_row"))
-        record.set_base(BAND_ROW, code.at(record.pointer("row"), code.sub(0, offset)))
-        for stage in range(int(kernel.has_window), kernel.stages):
-            record.run_stage(stage, row)
 
 
 def _fill_window(code: Code, record: Record, band: Any, first: Any, last: Any) -> None:

@@ -5,20 +5,20 @@ from onebyone.compiler.kernels.band import lower_band
 from onebyone.compiler.kernels.dense.lower import lower_dense
 from onebyone.compiler.kernels.depthwise import lower_depthwise
 from onebyone.compiler.kernels.winograd.lower import lower_winograd
-from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Convolution
 
 
-def lower_convolution(lowering: Lowering, node: Convolution) -> None:
+def lower_convolution(builder: PlanBuilder, node: Convolution) -> None:
     """Add the operations that compute a convolution."""
-    band = lowering.bands.get(node.name)
+    band = builder.bands.get(node.name)
     if band is not None:
         # All that comes before the last convolution of a band is part of it.
         if node is band.nodes[-1]:
-            lower_band(lowering, band)
+            lower_band(builder, band)
     elif runs_depthwise(node):
-        lower_depthwise(lowering, node)
-    elif node.name in lowering.winograds:
-        lower_winograd(lowering, node, lowering.winograds[node.name])
+        lower_depthwise(builder, node)
+    elif node.name in builder.winograds:
+        lower_winograd(builder, node, builder.winograds[node.name])
     else:
-        lower_dense(lowering, node)
+        lower_dense(builder, node)

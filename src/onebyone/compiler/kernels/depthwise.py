@@ -19,7 +19,7 @@ from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.kernels.rows import RowWork, channel_range
 from onebyone.compiler.kernels.tiles import by_size, first_pixel
 from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Convolution, Function
 
 LARGEST_DEPTHWISE_TILE = 8
@@ -47,6 +47,30 @@ class DepthwiseKernel(Kernel):
     has_residual: bool
     activation: Function | None
 
+    def write(self, code: Code, record: Record) -> None:
+        """Write one chunk: some rows, and of them some channels."""
+        row_parts, channel_parts = record.numbers("row_parts", "channel_parts")
+        rows, images, channels = record.numbers("rows", "images", "channels")
+        begin, end = code.part(
+            code.div(record.chunk, channel_parts), row_parts, code.mul(rows, images)
+        )
+        first, last = channel_range(code, record, channels)
+        tiles, larger = record.numbers("tiles", "larger_tiles")
+        with code.loop(begin, end, name="row") as index:
+            image, row = code.div(index, rows), code.rem(index, rows)
+            with code.loop(0, tiles, name="tile") as tile:
+                places = _places(code, self, record, image, row, tile)
+
+                def tiles_of(pixels: int, places: dict[str, Any] = places) -> None:
+                    code.for_channels(
+                        first,
+                        last,
+                        lambda c, mask: _emit_tile(code, self, record, places, pixels, c, mask),
+                    )
+
+                is_large = code.less(tile, larger) if self.has_smaller_tiles else None
+                by_size(code, self.pixels, is_large, tiles_of)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthwiseWork(RowWork):
@@ -67,40 +91,40 @@ class DepthwiseWork(RowWork):
     larger_tiles: int
 
 
-def lower_depthwise(lowering: Lowering, node: Convolution) -> None:
+def lower_depthwise(builder: PlanBuilder, node: Convolution) -> None:
     """Add the operation that computes a depthwise convolution."""
     images, channels, rows, _ = node.shape
-    vectors = -(-channels // lowering.target.lanes)
+    vectors = -(-channels // builder.target.lanes)
     wanted = choose_chunks(node.macs * DEPTHWISE_WEIGHT, images * rows * vectors)
     channel_parts = choose_chunks(node.macs * DEPTHWISE_WEIGHT, vectors) if rows < 2 * wanted else 1
     row_parts = min(images * rows, max(1, wanted // channel_parts))
-    operands = operands_of(lowering, node)
-    kernel, work = _plan(lowering, node, operands, images, (row_parts, channel_parts))
-    lowering.emit(
+    operands = operands_of(builder, node)
+    kernel, work = _plan(builder, node, operands, images, (row_parts, channel_parts))
+    builder.add(
         node,
         kernel,
         work,
         chunks=work.chunks,
         target=operands.target,
         macs=node.macs,
-        note=_shown(lowering, kernel),
+        note=_shown(builder, kernel),
     )
 
 
 def plan_depthwise_rows(
-    lowering: Lowering, node: Convolution, operands: Operands
+    builder: PlanBuilder, node: Convolution, operands: Operands
 ) -> tuple[DepthwiseKernel, DepthwiseWork, str]:
     """Return what computes one image, a row for each chunk, and a note on how."""
-    kernel, work = _plan(lowering, node, operands, 1, (node.shape[2], 1))
-    return kernel, work, _shown(lowering, kernel)
+    kernel, work = _plan(builder, node, operands, 1, (node.shape[2], 1))
+    return kernel, work, _shown(builder, kernel)
 
 
-def _shown(lowering: Lowering, kernel: DepthwiseKernel) -> str:
-    return f"tile {kernel.pixels}x{lowering.target.lanes}"
+def _shown(builder: PlanBuilder, kernel: DepthwiseKernel) -> str:
+    return f"tile {kernel.pixels}x{builder.target.lanes}"
 
 
 def _plan(
-    lowering: Lowering, node: Convolution, operands: Operands, images: int, parts: tuple[int, int]
+    builder: PlanBuilder, node: Convolution, operands: Operands, images: int, parts: tuple[int, int]
 ) -> tuple[DepthwiseKernel, DepthwiseWork]:
     source, target, other = operands.source, operands.target, operands.other
     _, channels, rows, columns = node.shape
@@ -112,12 +136,12 @@ def _plan(
         dilation=node.dilation[0],
         pixels=pixels,
         has_smaller_tiles=larger < tiles,
-        has_tail=channels % lowering.target.lanes != 0,
+        has_tail=channels % builder.target.lanes != 0,
         has_residual=operands.residual is not None,
         activation=node.activation,
     )
     bias = torch.zeros(channels, dtype=torch.float32) if node.bias is None else node.bias.detach()
-    add = lowering.constants.add
+    add = builder.constants.add
     work = DepthwiseWork(
         source=operands.first_source(node),
         weights=add(node.weight.numel(), lambda: node.weight.view(channels, -1).t()),
@@ -143,29 +167,6 @@ def _plan(
         channel_parts=channel_parts,
     )
     return kernel, work
-
-
-def emit_depthwise(code: Code, kernel: DepthwiseKernel, record: Record) -> None:
-    """Write one chunk: some rows, and of them some channels."""
-    row_parts, channel_parts = record.numbers("row_parts", "channel_parts")
-    rows, images, channels = record.numbers("rows", "images", "channels")
-    begin, end = code.part(code.div(record.chunk, channel_parts), row_parts, code.mul(rows, images))
-    first, last = channel_range(code, record, channels)
-    tiles, larger = record.numbers("tiles", "larger_tiles")
-    with code.loop(begin, end, name="row") as index:
-        image, row = code.div(index, rows), code.rem(index, rows)
-        with code.loop(0, tiles, name="tile") as tile:
-            places = _places(code, kernel, record, image, row, tile)
-
-            def tiles_of(pixels: int, places: dict[str, Any] = places) -> None:
-                code.for_channels(
-                    first,
-                    last,
-                    lambda c, mask: _emit_tile(code, kernel, record, places, pixels, c, mask),
-                )
-
-            is_large = code.less(tile, larger) if kernel.has_smaller_tiles else None
-            by_size(code, kernel.pixels, is_large, tiles_of)
 
 
 def _places(

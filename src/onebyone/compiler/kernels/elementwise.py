@@ -18,7 +18,7 @@ from onebyone.compiler.kernels.rows import (
     pixel_place,
 )
 from onebyone.compiler.plan.buffers import Place, Region
-from onebyone.compiler.plan.lowering import Lowering, strides
+from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.graph import Activation, Arithmetic, BatchNorm, Concat, Function, Node, Shape
 
 HEAVY = {"gelu": 4, "gelu_tanh": 4, "sigmoid": 4, "silu": 4, "tanh": 4}
@@ -41,6 +41,37 @@ class ElementwiseKernel(Kernel):
     spread: tuple[bool, ...]
     has_tail: bool
     activation: Function | None
+
+    def write(self, code: Code, record: Record) -> None:
+        """Write `target = activation(first operator second)`, or first * second + third."""
+        names = ("first", "second", "third")[: len(self.spread)]
+
+        def pixel(image: Any, row: Any, column: Any) -> None:
+            places = {
+                name: pixel_place(code, record, name, image, row, column)
+                for name in (*names, "target")
+            }
+            spread = {
+                name: code.broadcast(code.load_float(places[name]))
+                for name, is_spread in zip(names, self.spread, strict=True)
+                if is_spread
+            }
+
+            def vector(channel: Any, mask: Any) -> None:
+                values = [
+                    spread[name]
+                    if name in spread
+                    else code.load(code.at(places[name], channel), mask)
+                    for name in names
+                ]
+                result = apply_function(
+                    code, self.activation, _combine(code, self.operator, values)
+                )
+                code.store(result, code.at(places["target"], channel), mask)
+
+            for_vectors(code, self, record, vector)
+
+        for_pixels(code, record, pixel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,17 +124,17 @@ class _Operand:
 
 
 def _emit(
-    lowering: Lowering,
+    builder: PlanBuilder,
     node: Node,
     operator: str,
     operands: list[_Operand],
     activation: Function | None,
 ) -> None:
     """Combine operands number by number into the node's own region."""
-    target = lowering.region(node.name)
+    target = builder.region(node.name)
     images, _, rows, columns = target.shape
     work = prod(target.shape) * HEAVY.get(activation.name if activation else "", 1)
-    loops = grid(lowering, target, work)
+    loops = grid(builder, target, work)
     if target.is_contiguous and all(operand.is_contiguous for operand in operands):
         # Nothing repeats and nothing lies between: a row is one long pixel.
         parts, _ = parts_of_rows((images, 1, rows, columns), 1, work)
@@ -113,7 +144,7 @@ def _emit(
     kernel = ElementwiseKernel(
         operator=operator,
         spread=tuple(operand.is_spread for operand in operands),
-        has_tail=has_tail(lowering, loops["channels"]),
+        has_tail=has_tail(builder, loops["channels"]),
         activation=activation,
     )
     record = ElementwiseWork(
@@ -127,48 +158,48 @@ def _emit(
         **third.fields("third"),
         **loops,
     )
-    lowering.emit(node, kernel, record, chunks=record.chunks, target=target)
+    builder.add(node, kernel, record, chunks=record.chunks, target=target)
 
 
-def lower_activation(lowering: Lowering, node: Activation) -> None:
+def lower_activation(builder: PlanBuilder, node: Activation) -> None:
     """Add the operation that applies a function."""
-    source = _Operand.of(lowering.region(node.inputs[0]), node.shape)
-    _emit(lowering, node, "copy", [source], node.function)
+    source = _Operand.of(builder.region(node.inputs[0]), node.shape)
+    _emit(builder, node, "copy", [source], node.function)
 
 
-def lower_arithmetic(lowering: Lowering, node: Arithmetic) -> None:
+def lower_arithmetic(builder: PlanBuilder, node: Arithmetic) -> None:
     """Add the operation that combines two values."""
-    operands = [_Operand.of(lowering.region(name), node.shape) for name in node.inputs]
-    _emit(lowering, node, node.operator, operands, node.activation)
+    operands = [_Operand.of(builder.region(name), node.shape) for name in node.inputs]
+    _emit(builder, node, node.operator, operands, node.activation)
 
 
-def lower_batch_norm(lowering: Lowering, node: BatchNorm) -> None:
+def lower_batch_norm(builder: PlanBuilder, node: BatchNorm) -> None:
     """Add the operation that scales and shifts each channel."""
-    scale, shift = (lowering.constants.shared(vector) for vector in node.scale_and_shift())
-    source = _Operand.of(lowering.region(node.inputs[0]), node.shape)
-    _emit(lowering, node, "affine", [source, _Operand(scale), _Operand(shift)], node.activation)
+    scale, shift = (builder.constants.shared(vector) for vector in node.scale_and_shift())
+    source = _Operand.of(builder.region(node.inputs[0]), node.shape)
+    _emit(builder, node, "affine", [source, _Operand(scale), _Operand(shift)], node.activation)
 
 
-def lower_concat(lowering: Lowering, node: Concat) -> None:
+def lower_concat(builder: PlanBuilder, node: Concat) -> None:
     """Copy those inputs that have not been written into place."""
-    copied = lowering.placement.copied[node.name]
+    copied = builder.placement.copied[node.name]
     elsewhere = {name for name, _ in copied}
     for source, target in copied:
-        emit_copy(lowering, node, source, target)
+        emit_copy(builder, node, source, target)
     in_place = (name for name in node.inputs if name not in elsewhere)
-    found = [writer for name in in_place for writer in lowering.writers[name]]
-    lowering.writers.setdefault(node.name, []).extend(found)
+    found = [writer for name in in_place for writer in builder.writers[name]]
+    builder.writers.setdefault(node.name, []).extend(found)
     if not copied:
-        lowering.views.append((node.name, "its inputs are written into place"))
+        builder.views.append((node.name, "its inputs are written into place"))
 
 
 def emit_copy(
-    lowering: Lowering, node: Node, source: str, target: Region, *, row: int = 0, column: int = 0
+    builder: PlanBuilder, node: Node, source: str, target: Region, *, row: int = 0, column: int = 0
 ) -> None:
     """Copy a value to a place in a node's region, its first pixel to `row` and `column`."""
-    region = lowering.region(source)
+    region = builder.region(source)
     operand = _Operand.of(region, region.shape)
-    loops = grid(lowering, region, prod(region.shape))
+    loops = grid(builder, region, prod(region.shape))
     record = ElementwiseWork(
         target=target.place(row, column),
         first=operand.place,
@@ -183,41 +214,19 @@ def emit_copy(
     kernel = ElementwiseKernel(
         operator="copy",
         spread=(False,),
-        has_tail=has_tail(lowering, region.channels),
+        has_tail=has_tail(builder, region.channels),
         activation=None,
     )
-    lowering.emit(
-        node, kernel, record, chunks=record.chunks, target=target, sources=(source,), note="copied"
+    builder.add(
+        node,
+        kernel,
+        record,
+        chunks=record.chunks,
+        target=target,
+        sources=(source,),
+        purpose="copy",
+        note="copied",
     )
-
-
-def emit_elementwise(code: Code, kernel: ElementwiseKernel, record: Record) -> None:
-    """Write `target = activation(first operator second)`, or first * second + third."""
-    names = ("first", "second", "third")[: len(kernel.spread)]
-
-    def pixel(image: Any, row: Any, column: Any) -> None:
-        places = {
-            name: pixel_place(code, record, name, image, row, column) for name in (*names, "target")
-        }
-        spread = {
-            name: code.broadcast(code.load_float(places[name]))
-            for name, is_spread in zip(names, kernel.spread, strict=True)
-            if is_spread
-        }
-
-        def vector(channel: Any, mask: Any) -> None:
-            values = [
-                spread[name] if name in spread else code.load(code.at(places[name], channel), mask)
-                for name in names
-            ]
-            result = apply_function(
-                code, kernel.activation, _combine(code, kernel.operator, values)
-            )
-            code.store(result, code.at(places["target"], channel), mask)
-
-        for_vectors(code, kernel, record, vector)
-
-    for_pixels(code, record, pixel)
 
 
 def _combine(code: Code, operator: str, values: list[Any]) -> Any:

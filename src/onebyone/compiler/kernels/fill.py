@@ -18,6 +18,23 @@ class FillKernel(Kernel):
 
     value: float
 
+    def write(self, code: Code, record: Record) -> None:
+        """Write one value over runs of floats; a chunk is one image."""
+        b = code.builder
+        start = code.at(
+            record.pointer("target"), code.mul(record.chunk, record.number("target_image"))
+        )
+        runs = record.pointer("runs")
+        with code.loop(0, record.number("run_count"), name="run") as run:
+            begin = code.load_int32(runs, code.mul(run, 2))
+            length = code.load_int32(runs, code.add(code.mul(run, 2), 1))
+            place = code.at(start, begin)
+            full = code.mul(code.div(length, code.lanes), code.lanes)
+            with code.loop(0, full, code.lanes, name="v") as index:
+                code.store(code.splat(self.value), code.at(place, index))
+            with code.loop(full, length, name="f") as index:
+                b.store(ir.Constant(F32, self.value), code.at(place, index), align=4)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillWork(Work):
@@ -53,19 +70,3 @@ def fill_work(constants: Constants, inside: Region, frame: tuple[int, ...]) -> F
         target_image=inside.buffer.image_stride,
         images=images,
     )
-
-
-def emit_fill(code: Code, kernel: FillKernel, record: Record) -> None:
-    """Write one value over runs of floats; a chunk is one image."""
-    b = code.builder
-    start = code.at(record.pointer("target"), code.mul(record.chunk, record.number("target_image")))
-    runs = record.pointer("runs")
-    with code.loop(0, record.number("run_count"), name="run") as run:
-        begin = code.load_int32(runs, code.mul(run, 2))
-        length = code.load_int32(runs, code.add(code.mul(run, 2), 1))
-        place = code.at(start, begin)
-        full = code.mul(code.div(length, code.lanes), code.lanes)
-        with code.loop(0, full, code.lanes, name="v") as index:
-            code.store(code.splat(kernel.value), code.at(place, index))
-        with code.loop(full, length, name="f") as index:
-            b.store(ir.Constant(F32, kernel.value), code.at(place, index), align=4)

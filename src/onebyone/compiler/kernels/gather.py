@@ -20,7 +20,7 @@ from onebyone.compiler.kernels.rows import (
     pixel_place,
 )
 from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.lowering import Lowering, strides
+from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.compiler.plan.placement import is_view
 from onebyone.graph import Node, Shuffle, Slice
 
@@ -35,6 +35,36 @@ class GatherKernel(Kernel):
     by_channel: bool
     has_tail: bool
 
+    def write(self, code: Code, record: Record) -> None:
+        """Write pixels from the rows, columns and channels that tables name."""
+
+        def pixel(image: Any, row: Any, column: Any) -> None:
+            source = pixel_place(
+                code,
+                record,
+                "source",
+                image,
+                code.load_int32(record.pointer("row_table"), row),
+                code.load_int32(record.pointer("column_table"), column),
+            )
+            target = pixel_place(code, record, "target", image, row, column)
+            if self.by_channel:
+                first, last = channel_range(code, record, record.number("channels"))
+                with code.loop(first, last, name="c") as channel:
+                    origin = code.load_int32(record.pointer("channel_table"), channel)
+                    number = code.load_float(code.at(source, origin))
+                    code.builder.store(number, code.at(target, channel), align=4)
+                return
+
+            def vector(channel: Any, mask: Any) -> None:
+                code.store(
+                    code.load(code.at(source, channel), mask), code.at(target, channel), mask
+                )
+
+            for_vectors(code, self, record, vector)
+
+        for_pixels(code, record, pixel)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatherWork(PixelWork):
@@ -46,7 +76,7 @@ class GatherWork(PixelWork):
 
 
 def add_gather(
-    lowering: Lowering,
+    builder: PlanBuilder,
     node: Node,
     *,
     rows: Tensor,
@@ -55,10 +85,10 @@ def add_gather(
     note: str,
 ) -> None:
     """Add the operation that copies the named rows, columns and (if not None) channels."""
-    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
+    source, target = builder.region(node.inputs[0]), builder.region(node.name)
     weight = 1 if channels is None else SCATTERED_WEIGHT
-    loops = grid(lowering, target, prod(target.shape) * weight)
-    table = lowering.constants.table
+    loops = grid(builder, target, prod(target.shape) * weight)
+    table = builder.constants.table
     work = GatherWork(
         source=source.place(),
         target=target.place(),
@@ -70,22 +100,22 @@ def add_gather(
         **loops,
     )
     kernel = GatherKernel(
-        by_channel=channels is not None, has_tail=has_tail(lowering, target.channels)
+        by_channel=channels is not None, has_tail=has_tail(builder, target.channels)
     )
-    lowering.emit(node, kernel, work, chunks=work.chunks, target=target, note=note)
+    builder.add(node, kernel, work, chunks=work.chunks, target=target, note=note)
 
 
-def lower_slice(lowering: Lowering, node: Slice) -> None:
+def lower_slice(builder: PlanBuilder, node: Slice) -> None:
     """Copy what is chosen, if it is not simply a view."""
     if is_view(node):
-        lowering.writers[node.name] = list(lowering.writers[node.inputs[0]])
-        lowering.views.append((node.name, "channels of its input, where they lie"))
+        builder.writers[node.name] = list(builder.writers[node.inputs[0]])
+        builder.views.append((node.name, "channels of its input, where they lie"))
         return
-    _, _, rows, columns = lowering.graph[node.inputs[0]].shape
+    _, _, rows, columns = builder.graph[node.inputs[0]].shape
     chosen = torch.arange(node.start, node.stop, node.step)
     picked = {2: torch.arange(rows), 3: torch.arange(columns), node.dim: chosen}
     add_gather(
-        lowering,
+        builder,
         node,
         rows=picked[2],
         columns=picked[3],
@@ -94,43 +124,14 @@ def lower_slice(lowering: Lowering, node: Slice) -> None:
     )
 
 
-def lower_shuffle(lowering: Lowering, node: Shuffle) -> None:
+def lower_shuffle(builder: PlanBuilder, node: Shuffle) -> None:
     """Copy channels in their new order."""
     _, channels, rows, columns = node.shape
     add_gather(
-        lowering,
+        builder,
         node,
         rows=torch.arange(rows),
         columns=torch.arange(columns),
         channels=torch.arange(channels).view(node.groups, -1).t().flatten(),
         note="channels dealt out",
     )
-
-
-def emit_gather(code: Code, kernel: GatherKernel, record: Record) -> None:
-    """Write pixels from the rows, columns and channels that tables name."""
-
-    def pixel(image: Any, row: Any, column: Any) -> None:
-        source = pixel_place(
-            code,
-            record,
-            "source",
-            image,
-            code.load_int32(record.pointer("row_table"), row),
-            code.load_int32(record.pointer("column_table"), column),
-        )
-        target = pixel_place(code, record, "target", image, row, column)
-        if kernel.by_channel:
-            first, last = channel_range(code, record, record.number("channels"))
-            with code.loop(first, last, name="c") as channel:
-                origin = code.load_int32(record.pointer("channel_table"), channel)
-                number = code.load_float(code.at(source, origin))
-                code.builder.store(number, code.at(target, channel), align=4)
-            return
-
-        def vector(channel: Any, mask: Any) -> None:
-            code.store(code.load(code.at(source, channel), mask), code.at(target, channel), mask)
-
-        for_vectors(code, kernel, record, vector)
-
-    for_pixels(code, record, pixel)

@@ -6,14 +6,20 @@ says into how many chunks, independent of each other, it is cut for the threads.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from onebyone.compiler.emit.record import Work
+from onebyone.compiler.emit.code import Code
+from onebyone.compiler.emit.record import Record, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
+class Kernel(ABC):
     """Stand at the root of all kernels: what makes one body of code different from another."""
+
+    @abstractmethod
+    def write(self, code: Code, record: Record) -> None:
+        """Write the body, which does one chunk of the work that a record describes."""
 
     @property
     def symbol(self) -> str:
@@ -38,6 +44,7 @@ class Operation:
         stages: Operations that it consists of, if it is a band.
         scratch: Floats that a thread needs for itself while it works on a chunk.
         macs: Multiply-adds, for all images.
+        purpose: What it is for, in a word, if it only helps to compute the node.
         note: What a profile should say of how it is done.
     """
 
@@ -51,4 +58,5 @@ class Operation:
     stages: "tuple[Operation, ...]" = ()
     scratch: int = 0
     macs: int = 0
+    purpose: str = ""
     note: str = ""

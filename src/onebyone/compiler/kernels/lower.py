@@ -21,7 +21,7 @@ from onebyone.compiler.kernels.transfer import (
     write_output,
 )
 from onebyone.compiler.kernels.upsample import lower_upsample
-from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import (
     Activation,
     Arithmetic,
@@ -41,7 +41,7 @@ from onebyone.graph import (
     Upsample,
 )
 
-LOWER: dict[type[Node], Callable[[Lowering, Any], None]] = {
+LOWER: dict[type[Node], Callable[[PlanBuilder, Any], None]] = {
     Input: lower_input,
     Constant: lower_constant,
     Convolution: lower_convolution,
@@ -60,9 +60,9 @@ LOWER: dict[type[Node], Callable[[Lowering, Any], None]] = {
 }
 
 
-def lower(lowering: Lowering) -> None:
+def lower(builder: PlanBuilder) -> None:
     """Lower all nodes, then bring outputs to the caller's tensors."""
-    for node in lowering.graph:
-        LOWER[type(node)](lowering, node)
-    for index, ref in enumerate(lowering.graph.outputs):
-        write_output(lowering, lowering.graph[ref.name], index)
+    for node in builder.graph:
+        LOWER[type(node)](builder, node)
+    for index, ref in enumerate(builder.graph.outputs):
+        write_output(builder, builder.graph[ref.name], index)

@@ -22,7 +22,7 @@ from onebyone.compiler.kernels.rows import (
     pixel_place,
 )
 from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.lowering import Lowering, strides
+from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.graph import LayerNorm, Node, Softmax
 
 
@@ -32,6 +32,17 @@ class NormalizeKernel(Kernel):
 
     operator: str
     has_tail: bool
+
+    def write(self, code: Code, record: Record) -> None:
+        """Write softmax or layer norm over the channels of each pixel."""
+        write = {"softmax": _softmax, "layer_norm": _layer_norm}[self.operator]
+
+        def pixel(image: Any, row: Any, column: Any) -> None:
+            source = pixel_place(code, record, "source", image, row, column)
+            target = pixel_place(code, record, "target", image, row, column)
+            write(code, self, record, source, target)
+
+        for_pixels(code, record, pixel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,30 +54,30 @@ class NormalizeWork(PixelWork):
     eps: Place
 
 
-def lower_softmax(lowering: Lowering, node: Softmax) -> None:
+def lower_softmax(builder: PlanBuilder, node: Softmax) -> None:
     """Add the operation that computes probabilities."""
-    unused = lowering.constants.shared(torch.zeros(1))
-    _emit(lowering, node, "softmax", scale=unused, shift=unused, eps=unused)
+    unused = builder.constants.shared(torch.zeros(1))
+    _emit(builder, node, "softmax", scale=unused, shift=unused, eps=unused)
 
 
-def lower_layer_norm(lowering: Lowering, node: LayerNorm) -> None:
+def lower_layer_norm(builder: PlanBuilder, node: LayerNorm) -> None:
     """Add the operation that normalizes, scales and shifts."""
     channels = node.shape[1]
-    shared = lowering.constants.shared
+    shared = builder.constants.shared
     scale = shared(torch.ones(channels) if node.weight is None else node.weight)
     shift = shared(torch.zeros(channels) if node.bias is None else node.bias)
     eps = shared(torch.tensor([node.eps]))
-    _emit(lowering, node, "layer_norm", scale=scale, shift=shift, eps=eps)
+    _emit(builder, node, "layer_norm", scale=scale, shift=shift, eps=eps)
 
 
 def _emit(
-    lowering: Lowering, node: Node, operator: str, *, scale: Place, shift: Place, eps: Place
+    builder: PlanBuilder, node: Node, operator: str, *, scale: Place, shift: Place, eps: Place
 ) -> None:
-    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
+    source, target = builder.region(node.inputs[0]), builder.region(node.name)
     images, channels, rows, _ = target.shape
     parts = choose_chunks(prod(target.shape) * 4, images * rows)
     # Who sums over channels needs them all.
-    loops = grid(lowering, target, 0.0) | {"row_parts": parts, "channel_parts": 1}
+    loops = grid(builder, target, 0.0) | {"row_parts": parts, "channel_parts": 1}
     work = NormalizeWork(
         source=source.place(),
         target=target.place(),
@@ -77,20 +88,8 @@ def _emit(
         **strides(target, "target"),
         **loops,
     )
-    kernel = NormalizeKernel(operator=operator, has_tail=has_tail(lowering, channels))
-    lowering.emit(node, kernel, work, chunks=work.chunks, target=target)
-
-
-def emit_normalize(code: Code, kernel: NormalizeKernel, record: Record) -> None:
-    """Write softmax or layer norm over the channels of each pixel."""
-    write = {"softmax": _softmax, "layer_norm": _layer_norm}[kernel.operator]
-
-    def pixel(image: Any, row: Any, column: Any) -> None:
-        source = pixel_place(code, record, "source", image, row, column)
-        target = pixel_place(code, record, "target", image, row, column)
-        write(code, kernel, record, source, target)
-
-    for_pixels(code, record, pixel)
+    kernel = NormalizeKernel(operator=operator, has_tail=has_tail(builder, channels))
+    builder.add(node, kernel, work, chunks=work.chunks, target=target)
 
 
 def _reduce(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from onebyone.compiler.plan.buffers import Place, Region
-from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Convolution
 
 
@@ -26,7 +26,7 @@ class Operands:
         return self.residual or self.target
 
 
-def operands_of(lowering: Lowering, node: Convolution) -> Operands:
+def operands_of(builder: PlanBuilder, node: Convolution) -> Operands:
     """Return what a convolution of whole images works on."""
-    residual = lowering.region(node.inputs[1]) if node.inputs[1:] else None
-    return Operands(lowering.region(node.inputs[0]), residual, lowering.region(node.name))
+    residual = builder.region(node.inputs[1]) if node.inputs[1:] else None
+    return Operands(builder.region(node.inputs[0]), residual, builder.region(node.name))

@@ -2,22 +2,23 @@
 
 from onebyone.compiler.kernels.elementwise import emit_copy
 from onebyone.compiler.kernels.fill import FillKernel, fill_work
-from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Pad
 
 
-def lower_pad(lowering: Lowering, node: Pad) -> None:
+def lower_pad(builder: PlanBuilder, node: Pad) -> None:
     """Fill the frame and copy the image into its middle; the buffer is the node's own."""
-    target = lowering.region(node.name)
+    target = builder.region(node.name)
     top, _, left, _ = node.padding
-    source = lowering.graph[node.inputs[0]]
-    emit_copy(lowering, node, source.name, target, row=top, column=left)
+    source = builder.graph[node.inputs[0]]
+    emit_copy(builder, node, source.name, target, row=top, column=left)
     if any(node.padding):
-        lowering.emit(
+        builder.add(
             node,
             FillKernel(value=node.value),
-            fill_work(lowering.constants, target.cropped(node.padding), node.padding),
+            fill_work(builder.constants, target.cropped(node.padding), node.padding),
             chunks=target.shape[0],
             target=target,
+            purpose="border",
             note=f"filled with {node.value:g}",
         )

@@ -18,7 +18,7 @@ from onebyone.compiler.kernels.rows import (
     pixel_place,
 )
 from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.lowering import Lowering, strides
+from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.graph import Pool
 
 
@@ -29,6 +29,57 @@ class PoolKernel(Kernel):
     operator: str
     has_tail: bool
 
+    def write(self, code: Code, record: Record) -> None:
+        """Write the maximum, or the sum divided by the count, of each output pixel's window."""
+        b = code.builder
+
+        def pixel(image: Any, row: Any, column: Any) -> None:
+            row_table, column_table = record.pointer("row_table"), record.pointer("column_table")
+            top, bottom, high = (
+                code.load_int32(row_table, code.add(code.mul(row, 3), i)) for i in range(3)
+            )
+            left, right, wide = (
+                code.load_int32(column_table, code.add(code.mul(column, 3), i)) for i in range(3)
+            )
+            count = b.sitofp(code.mul(high, wide), F32)
+            source = code.at(
+                record.pointer("source"), code.mul(image, record.number("source_image"))
+            )
+            target = pixel_place(code, record, "target", image, row, column)
+            source_row, source_pixel = record.numbers("source_row", "source_pixel")
+
+            def vector(channel: Any, mask: Any) -> None:
+                def window_row(y: Any, totals: list[Any]) -> list[Any]:
+                    start = code.at(
+                        source,
+                        channel,
+                        code.mul(code.add(top, y), source_row),
+                        code.mul(left, source_pixel),
+                    )
+
+                    def window_pixel(x: Any, totals: list[Any]) -> list[Any]:
+                        value = code.load(code.at(start, code.mul(x, source_pixel)), mask)
+                        if self.operator == "max":
+                            return [code.binary("maximum", totals[0], value)]
+                        return [b.fadd(totals[0], value)]
+
+                    columns = code.sub(right, left)
+                    if self.operator == "max":
+                        return code.accumulate(columns, totals, window_pixel, name="x")
+                    # Short sums, then a sum of sums: each number meets fewer roundings.
+                    (line,) = code.accumulate(columns, [code.splat(0.0)], window_pixel, name="x")
+                    return [b.fadd(totals[0], line)]
+
+                start = code.splat(float("-inf") if self.operator == "max" else 0.0)
+                (total,) = code.accumulate(code.sub(bottom, top), [start], window_row, name="y")
+                if self.operator == "avg":
+                    total = b.fdiv(total, code.broadcast(count))
+                code.store(total, code.at(target, channel), mask)
+
+            for_vectors(code, self, record, vector)
+
+        for_pixels(code, record, pixel)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolWork(PixelWork):
@@ -38,11 +89,11 @@ class PoolWork(PixelWork):
     column_table: Place
 
 
-def lower_pool(lowering: Lowering, node: Pool) -> None:
+def lower_pool(builder: PlanBuilder, node: Pool) -> None:
     """Add the operation that reduces windows."""
-    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
+    source, target = builder.region(node.inputs[0]), builder.region(node.name)
     height, width = (max(w.stop - w.start for w in some) for some in (node.rows, node.columns))
-    loops = grid(lowering, target, prod(target.shape) * height * width)
+    loops = grid(builder, target, prod(target.shape) * height * width)
     rows, columns = (
         torch.tensor([(w.start, w.stop, w.count) for w in windows])
         for windows in (node.rows, node.columns)
@@ -50,61 +101,11 @@ def lower_pool(lowering: Lowering, node: Pool) -> None:
     work = PoolWork(
         source=source.place(),
         target=target.place(),
-        row_table=lowering.constants.table(rows),
-        column_table=lowering.constants.table(columns),
+        row_table=builder.constants.table(rows),
+        column_table=builder.constants.table(columns),
         **strides(source, "source"),
         **strides(target, "target"),
         **loops,
     )
-    kernel = PoolKernel(operator=node.operator, has_tail=has_tail(lowering, target.channels))
-    lowering.emit(node, kernel, work, chunks=work.chunks, target=target)
-
-
-def emit_pool(code: Code, kernel: PoolKernel, record: Record) -> None:
-    """Write the maximum, or the sum divided by the count, of each output pixel's window."""
-    b = code.builder
-
-    def pixel(image: Any, row: Any, column: Any) -> None:
-        row_table, column_table = record.pointer("row_table"), record.pointer("column_table")
-        top, bottom, high = (
-            code.load_int32(row_table, code.add(code.mul(row, 3), i)) for i in range(3)
-        )
-        left, right, wide = (
-            code.load_int32(column_table, code.add(code.mul(column, 3), i)) for i in range(3)
-        )
-        count = b.sitofp(code.mul(high, wide), F32)
-        source = code.at(record.pointer("source"), code.mul(image, record.number("source_image")))
-        target = pixel_place(code, record, "target", image, row, column)
-        source_row, source_pixel = record.numbers("source_row", "source_pixel")
-
-        def vector(channel: Any, mask: Any) -> None:
-            def window_row(y: Any, totals: list[Any]) -> list[Any]:
-                start = code.at(
-                    source,
-                    channel,
-                    code.mul(code.add(top, y), source_row),
-                    code.mul(left, source_pixel),
-                )
-
-                def window_pixel(x: Any, totals: list[Any]) -> list[Any]:
-                    value = code.load(code.at(start, code.mul(x, source_pixel)), mask)
-                    if kernel.operator == "max":
-                        return [code.binary("maximum", totals[0], value)]
-                    return [b.fadd(totals[0], value)]
-
-                columns = code.sub(right, left)
-                if kernel.operator == "max":
-                    return code.accumulate(columns, totals, window_pixel, name="x")
-                # Short sums, then a sum of sums: each number meets fewer roundings.
-                (line,) = code.accumulate(columns, [code.splat(0.0)], window_pixel, name="x")
-                return [b.fadd(totals[0], line)]
-
-            start = code.splat(float("-inf") if kernel.operator == "max" else 0.0)
-            (total,) = code.accumulate(code.sub(bottom, top), [start], window_row, name="y")
-            if kernel.operator == "avg":
-                total = b.fdiv(total, code.broadcast(count))
-            code.store(total, code.at(target, channel), mask)
-
-        for_vectors(code, kernel, record, vector)
-
-    for_pixels(code, record, pixel)
+    kernel = PoolKernel(operator=node.operator, has_tail=has_tail(builder, target.channels))
+    builder.add(node, kernel, work, chunks=work.chunks, target=target)

@@ -12,7 +12,7 @@ from onebyone.compiler.choices.chunks import parts_of_rows
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.plan.buffers import Place, Region
-from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.builder import PlanBuilder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +50,10 @@ class PixelWork(RowWork):
     columns: int
 
 
-def grid(lowering: Lowering, region: Region, work: float) -> dict[str, int]:
+def grid(builder: PlanBuilder, region: Region, work: float) -> dict[str, int]:
     """Return the loops of a `RowWork` over a region, cut for about `work` multiply-adds."""
     images, channels, rows, columns = region.shape
-    row_parts, channel_parts = parts_of_rows(region.shape, lowering.target.lanes, work)
+    row_parts, channel_parts = parts_of_rows(region.shape, builder.target.lanes, work)
     return {
         "channels": channels,
         "columns": columns,
@@ -64,9 +64,9 @@ def grid(lowering: Lowering, region: Region, work: float) -> dict[str, int]:
     }
 
 
-def has_tail(lowering: Lowering, channels: int) -> bool:
+def has_tail(builder: PlanBuilder, channels: int) -> bool:
     """Whether the last vector of channels is not full."""
-    return channels % lowering.target.lanes != 0
+    return channels % builder.target.lanes != 0
 
 
 def for_pixels(code: Code, record: Record, body: Callable[[Any, Any, Any], None]) -> None:

@@ -4,6 +4,7 @@ A line of pixels is cut into tiles of `pixels` and of one less; channels are cut
 which the last may be narrower. Each of these sizes has a body of its own.
 """
 
+from abc import ABC
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -25,31 +26,32 @@ class Tile:
     Args:
         pixels: Output pixels.
         vectors: Vector registers of output channels for each pixel.
-        tail_lanes: Lanes of the last vector that are stored; it is no wider than they need.
+        stored_lanes: Lanes of the last vector that are stored; it is no wider than they need.
         unroll: Steps of K that are written out.
     """
 
     pixels: int
     vectors: int
-    tail_lanes: int
+    stored_lanes: int
     unroll: int
     has_residual: bool
     activation: Function | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TiledKernel(Kernel):
+class TiledKernel(Kernel, ABC):
     """Stand at the root of kernels that compute their outputs tile by tile.
 
     Pixels of an image are cut into tiles of `pixels` and `pixels - 1`; channels of a group into
-    blocks of `vectors` registers and a last one of `last_vectors`.
+    blocks of `vectors` registers and a last one of `last_vectors`, of whose last `stored_lanes` are
+    stored.
     """
 
     pixels: int
     has_smaller_tiles: bool
     vectors: int
     last_vectors: int
-    tail_lanes: int
+    stored_lanes: int
     unroll: int
     has_residual: bool
     activation: Function | None
@@ -114,7 +116,7 @@ def by_tile(
             lambda pixels: body(kernel_tile(kernel, code.target, pixels, last=last)),
         )
 
-    if (kernel.last_vectors, kernel.tail_lanes) == (kernel.vectors, code.lanes):
+    if (kernel.last_vectors, kernel.stored_lanes) == (kernel.vectors, code.lanes):
         of_block(last=False)
         return
     with code.builder.if_else(is_last) as (last, other):
@@ -129,7 +131,7 @@ def kernel_tile(kernel: TiledKernel, target: Target, pixels: int, *, last: bool)
     return Tile(
         pixels=pixels,
         vectors=kernel.last_vectors if last else kernel.vectors,
-        tail_lanes=kernel.tail_lanes if last else target.lanes,
+        stored_lanes=kernel.stored_lanes if last else target.lanes,
         unroll=kernel.unroll,
         has_residual=kernel.has_residual,
         activation=kernel.activation,

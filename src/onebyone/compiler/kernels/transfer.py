@@ -12,7 +12,7 @@ from onebyone.compiler.emit.code import I64, Code
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.kernel import Kernel, Operation
 from onebyone.compiler.plan.buffers import FIRST_TENSOR, INPUT_WORDS, Buffer, Place, Region
-from onebyone.compiler.plan.lowering import Lowering, strides
+from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.graph import Constant, Input, Node, Reshape
 
 TRANSPOSE_WEIGHT = 8
@@ -22,6 +22,47 @@ TRANSPOSE_WEIGHT = 8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadKernel(Kernel):
     """Bring a caller's tensor, whatever its strides, into a buffer with channels innermost."""
+
+    def write(self, code: Code, record: Record) -> None:
+        """Bring the tensor into a buffer, a vector of pixels at a time where they lie so."""
+        b = code.builder
+        entry = record.number("source")
+        base = code.load_pointer(record.bases, entry)
+        strides = [code.load_int64(record.bases, code.add(entry, i)) for i in range(1, 5)]
+        rows, images, columns, channels = record.numbers("rows", "images", "columns", "channels")
+        begin, end = code.part(record.chunk, record.number("row_parts"), code.mul(rows, images))
+        pixel = record.number("target_pixel")
+        one = ir.Constant(I64, 1)
+        with code.loop(begin, end, name="row") as index:
+            image, row = code.div(index, rows), code.rem(index, rows)
+            source = code.at(base, code.mul(image, strides[0]), code.mul(row, strides[2]))
+            target = code.at(
+                record.pointer("target"),
+                code.mul(image, record.number("target_image")),
+                code.mul(row, record.number("target_row")),
+            )
+
+            def copy_plane_row(
+                channel: Any, first: Any, source: Any = source, target: Any = target
+            ) -> None:
+                plane = code.at(source, code.mul(channel, strides[1]))
+                with code.loop(first, columns, name="x") as x:
+                    number = code.load_float(code.at(plane, code.mul(x, strides[3])))
+                    b.store(number, code.at(target, code.mul(x, pixel), channel), align=4)
+
+            contiguous = b.icmp_signed("==", strides[3], one)
+            full = code.mul(code.div(columns, code.lanes), code.lanes)
+            full = b.select(contiguous, full, ir.Constant(I64, 0))
+            columns_of_vectors = code.loop(0, full, code.lanes, name="v")
+            with columns_of_vectors as x, code.loop(0, channels, name="c") as channel:
+                plane = code.at(source, code.mul(channel, strides[1]))
+                vector = code.load(code.at(plane, x))
+                for lane in range(code.lanes):
+                    number = b.extract_element(vector, ir.Constant(ir.IntType(32), lane))
+                    place = code.at(target, code.mul(code.add(x, lane), pixel), channel)
+                    b.store(number, place, align=4)
+            with code.loop(0, channels, name="c") as channel:
+                copy_plane_row(channel, full)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +85,32 @@ class ReadWork(Work):
 class WriteKernel(Kernel):
     """Lay an image out with channels outermost, for the caller or to be flattened."""
 
+    def write(self, code: Code, record: Record) -> None:
+        """Write channels outermost: a chunk is some channels of all images."""
+        b = code.builder
+        rows, images, columns, channels = record.numbers("rows", "images", "columns", "channels")
+        begin, end = code.part(
+            record.chunk, record.number("channel_parts"), code.mul(channels, images)
+        )
+        pixels = code.mul(rows, columns)
+        source_row, source_pixel = record.numbers("source_row", "source_pixel")
+        with code.loop(begin, end, name="plane") as plane:
+            image, channel = code.div(plane, channels), code.rem(plane, channels)
+            source = code.at(
+                record.pointer("source"), code.mul(image, record.number("source_image")), channel
+            )
+            target = code.at(
+                record.pointer("target"),
+                code.mul(image, record.number("target_image")),
+                code.mul(channel, pixels),
+            )
+            with code.loop(0, rows, name="row") as row:
+                line = code.at(source, code.mul(row, source_row))
+                place = code.at(target, code.mul(row, columns))
+                with code.loop(0, columns, name="x") as x:
+                    number = code.load_float(code.at(line, code.mul(x, source_pixel)))
+                    b.store(number, code.at(place, x), align=4)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteWork(Work):
@@ -62,9 +129,9 @@ class WriteWork(Work):
     channel_parts: int
 
 
-def lower_input(lowering: Lowering, node: Input) -> None:
+def lower_input(builder: PlanBuilder, node: Input) -> None:
     """Add the operation that brings the caller's tensor into a buffer."""
-    region = lowering.region(node.name)
+    region = builder.region(node.name)
     images, channels, rows, columns = region.shape
     parts = choose_chunks(prod(region.shape) * TRANSPOSE_WEIGHT, images * rows)
     work = ReadWork(
@@ -78,32 +145,32 @@ def lower_input(lowering: Lowering, node: Input) -> None:
         row_parts=parts,
     )
     note = "channels innermost"
-    lowering.emit(node, ReadKernel(), work, chunks=parts, target=region, note=note)
+    builder.add(node, ReadKernel(), work, chunks=parts, target=region, note=note)
 
 
-def lower_constant(lowering: Lowering, node: Constant) -> None:
+def lower_constant(builder: PlanBuilder, node: Constant) -> None:
     """Put the value among the constants, with its border."""
-    buffer = lowering.region(node.name).buffer
+    buffer = builder.region(node.name).buffer
     top, bottom, left, right = buffer.border
     image = F.pad(node.value, (left, right, top, bottom)).permute(0, 2, 3, 1)
-    place = lowering.constants.shared(image)
+    place = builder.constants.shared(image)
     # The value's buffer goes by the node's name; the constants know it by theirs.
-    lowering.constants.offsets[buffer.name] = lowering.constants.offsets[place.buffer]
-    lowering.writers[node.name] = []
+    builder.constants.offsets[buffer.name] = builder.constants.offsets[place.buffer]
+    builder.writers[node.name] = []
 
 
-def lower_reshape(lowering: Lowering, node: Reshape) -> None:
+def lower_reshape(builder: PlanBuilder, node: Reshape) -> None:
     """Add the operation that lays numbers out with channels outermost."""
-    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
+    source, target = builder.region(node.inputs[0]), builder.region(node.name)
     work = _write_work(source, target)
     chunks, note = work.channel_parts, "flattened"
-    lowering.emit(node, WriteKernel(), work, chunks=chunks, target=target, note=note)
+    builder.add(node, WriteKernel(), work, chunks=chunks, target=target, note=note)
 
 
-def write_output(lowering: Lowering, node: Node, index: int) -> None:
+def write_output(builder: PlanBuilder, node: Node, index: int) -> None:
     """Bring a value to the caller's tensor number `index`, if it has not been computed there."""
-    base = FIRST_TENSOR + INPUT_WORDS * len(lowering.graph.inputs) + index
-    source = lowering.region(node.name)
+    base = FIRST_TENSOR + INPUT_WORDS * len(builder.graph.inputs) + index
+    source = builder.region(node.name)
     if source.buffer.base == base:
         return
     tensor = Buffer(name=f"output {index}", shape=node.shape, base=base)
@@ -116,9 +183,10 @@ def write_output(lowering: Lowering, node: Node, index: int) -> None:
         chunks=work.channel_parts,
         reads=(source.buffer.name,),
         writes=tensor.name,
+        purpose="output",
         note="channels outermost",
     )
-    lowering.add(operation, tuple(lowering.writers[node.name]))
+    builder.append(operation, tuple(builder.writers[node.name]))
 
 
 def _write_work(source: Region, target: Region) -> WriteWork:
@@ -135,70 +203,3 @@ def _write_work(source: Region, target: Region) -> WriteWork:
         images=images,
         channel_parts=parts,
     )
-
-
-def emit_read(code: Code, _kernel: ReadKernel, record: Record) -> None:
-    """Write the caller's tensor into a buffer, a vector of pixels at a time where they lie so."""
-    b = code.builder
-    entry = record.number("source")
-    base = code.load_pointer(record.bases, entry)
-    strides = [code.load_int64(record.bases, code.add(entry, i)) for i in range(1, 5)]
-    rows, images, columns, channels = record.numbers("rows", "images", "columns", "channels")
-    begin, end = code.part(record.chunk, record.number("row_parts"), code.mul(rows, images))
-    pixel = record.number("target_pixel")
-    one = ir.Constant(I64, 1)
-    with code.loop(begin, end, name="row") as index:
-        image, row = code.div(index, rows), code.rem(index, rows)
-        source = code.at(base, code.mul(image, strides[0]), code.mul(row, strides[2]))
-        target = code.at(
-            record.pointer("target"),
-            code.mul(image, record.number("target_image")),
-            code.mul(row, record.number("target_row")),
-        )
-
-        def copy_plane_row(
-            channel: Any, first: Any, source: Any = source, target: Any = target
-        ) -> None:
-            plane = code.at(source, code.mul(channel, strides[1]))
-            with code.loop(first, columns, name="x") as x:
-                number = code.load_float(code.at(plane, code.mul(x, strides[3])))
-                b.store(number, code.at(target, code.mul(x, pixel), channel), align=4)
-
-        contiguous = b.icmp_signed("==", strides[3], one)
-        full = code.mul(code.div(columns, code.lanes), code.lanes)
-        full = b.select(contiguous, full, ir.Constant(I64, 0))
-        columns_of_vectors = code.loop(0, full, code.lanes, name="v")
-        with columns_of_vectors as x, code.loop(0, channels, name="c") as channel:
-            plane = code.at(source, code.mul(channel, strides[1]))
-            vector = code.load(code.at(plane, x))
-            for lane in range(code.lanes):
-                number = b.extract_element(vector, ir.Constant(ir.IntType(32), lane))
-                place = code.at(target, code.mul(code.add(x, lane), pixel), channel)
-                b.store(number, place, align=4)
-        with code.loop(0, channels, name="c") as channel:
-            copy_plane_row(channel, full)
-
-
-def emit_write(code: Code, _kernel: WriteKernel, record: Record) -> None:
-    """Write channels outermost: a chunk is some channels of all images."""
-    b = code.builder
-    rows, images, columns, channels = record.numbers("rows", "images", "columns", "channels")
-    begin, end = code.part(record.chunk, record.number("channel_parts"), code.mul(channels, images))
-    pixels = code.mul(rows, columns)
-    source_row, source_pixel = record.numbers("source_row", "source_pixel")
-    with code.loop(begin, end, name="plane") as plane:
-        image, channel = code.div(plane, channels), code.rem(plane, channels)
-        source = code.at(
-            record.pointer("source"), code.mul(image, record.number("source_image")), channel
-        )
-        target = code.at(
-            record.pointer("target"),
-            code.mul(image, record.number("target_image")),
-            code.mul(channel, pixels),
-        )
-        with code.loop(0, rows, name="row") as row:
-            line = code.at(source, code.mul(row, source_row))
-            place = code.at(target, code.mul(row, columns))
-            with code.loop(0, columns, name="x") as x:
-                number = code.load_float(code.at(line, code.mul(x, source_pixel)))
-                b.store(number, code.at(place, x), align=4)

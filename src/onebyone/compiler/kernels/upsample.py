@@ -21,7 +21,7 @@ from onebyone.compiler.kernels.rows import (
     pixel_place,
 )
 from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.lowering import Lowering, strides
+from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.graph import Shape, Upsample
 
 
@@ -30,6 +30,41 @@ class BilinearKernel(Kernel):
     """Interpolate between two rows and two columns."""
 
     has_tail: bool
+
+    def write(self, code: Code, record: Record) -> None:
+        """Write the mean of four pixels, weighted by nearness: columns first, then rows."""
+        b = code.builder
+
+        def ends(name: str, index: Any) -> tuple[Any, Any, Any]:
+            table = record.pointer(f"{name}_table")
+            near, far = (code.load_int32(table, code.add(code.mul(index, 2), i)) for i in range(2))
+            weight = code.load_float(code.at(record.pointer(f"{name}_weights"), index))
+            return near, far, code.broadcast(weight)
+
+        def mix(ends: Sequence[Any], weight: Any) -> Any:
+            near, far = ends
+            rest = b.fsub(code.splat(1.0), weight)
+            return code.multiply_add(far, weight, b.fmul(near, rest))
+
+        def pixel(image: Any, row: Any, column: Any) -> None:
+            top, bottom, down = ends("row", row)
+            left, right, across = ends("column", column)
+            target = pixel_place(code, record, "target", image, row, column)
+            corners = [
+                [pixel_place(code, record, "source", image, y, x) for x in (left, right)]
+                for y in (top, bottom)
+            ]
+
+            def vector(channel: Any, mask: Any) -> None:
+                rows = [
+                    mix([code.load(code.at(corner, channel), mask) for corner in pair], across)
+                    for pair in corners
+                ]
+                code.store(mix(rows, down), code.at(target, channel), mask)
+
+            for_vectors(code, self, record, vector)
+
+        for_pixels(code, record, pixel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +77,16 @@ class BilinearWork(PixelWork):
     column_weights: Place
 
 
-def lower_upsample(lowering: Lowering, node: Upsample) -> None:
+def lower_upsample(builder: PlanBuilder, node: Upsample) -> None:
     """Copy the nearest pixels, or mix four."""
-    source, target = lowering.region(node.inputs[0]), lowering.region(node.name)
+    source, target = builder.region(node.inputs[0]), builder.region(node.name)
     if node.mode == "nearest":
         rows, columns = (nearest_table(node, source.shape, axis) for axis in (0, 1))
-        add_gather(lowering, node, rows=rows, columns=columns, note="nearest")
+        add_gather(builder, node, rows=rows, columns=columns, note="nearest")
         return
     (rows, down), (columns, across) = (bilinear_table(node, source.shape, axis) for axis in (0, 1))
-    loops = grid(lowering, target, prod(target.shape) * 4)  # two mixes of rows, one of both
-    constants = lowering.constants
+    loops = grid(builder, target, prod(target.shape) * 4)  # two mixes of rows, one of both
+    constants = builder.constants
     work = BilinearWork(
         source=source.place(),
         target=target.place(),
@@ -63,8 +98,8 @@ def lower_upsample(lowering: Lowering, node: Upsample) -> None:
         **strides(target, "target"),
         **loops,
     )
-    kernel = BilinearKernel(has_tail=has_tail(lowering, target.channels))
-    lowering.emit(node, kernel, work, chunks=work.chunks, target=target, note="bilinear")
+    kernel = BilinearKernel(has_tail=has_tail(builder, target.channels))
+    builder.add(node, kernel, work, chunks=work.chunks, target=target, note="bilinear")
 
 
 def nearest_table(node: Upsample, source: Shape, axis: int) -> Tensor:
@@ -96,39 +131,3 @@ def bilinear_table(node: Upsample, source: Shape, axis: int) -> tuple[Tensor, Te
 def _scale(node: Upsample, size: int, target: int, axis: int) -> float:
     """Input pixels per output pixel: from the user's factor where there is one."""
     return 1.0 / node.scale[axis] if node.scale else size / target
-
-
-def emit_bilinear(code: Code, kernel: BilinearKernel, record: Record) -> None:
-    """Write the mean of four pixels, weighted by how near they are: columns first, then rows."""
-    b = code.builder
-
-    def ends(name: str, index: Any) -> tuple[Any, Any, Any]:
-        table = record.pointer(f"{name}_table")
-        near, far = (code.load_int32(table, code.add(code.mul(index, 2), i)) for i in range(2))
-        weight = code.load_float(code.at(record.pointer(f"{name}_weights"), index))
-        return near, far, code.broadcast(weight)
-
-    def mix(ends: Sequence[Any], weight: Any) -> Any:
-        near, far = ends
-        rest = b.fsub(code.splat(1.0), weight)
-        return code.multiply_add(far, weight, b.fmul(near, rest))
-
-    def pixel(image: Any, row: Any, column: Any) -> None:
-        top, bottom, down = ends("row", row)
-        left, right, across = ends("column", column)
-        target = pixel_place(code, record, "target", image, row, column)
-        corners = [
-            [pixel_place(code, record, "source", image, y, x) for x in (left, right)]
-            for y in (top, bottom)
-        ]
-
-        def vector(channel: Any, mask: Any) -> None:
-            rows = [
-                mix([code.load(code.at(corner, channel), mask) for corner in pair], across)
-                for pair in corners
-            ]
-            code.store(mix(rows, down), code.at(target, channel), mask)
-
-        for_vectors(code, kernel, record, vector)
-
-    for_pixels(code, record, pixel)

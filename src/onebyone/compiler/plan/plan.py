@@ -13,8 +13,8 @@ from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.lower import lower
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.plan.buffers import ARENA, Buffer
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.compiler.plan.constants import Constants
-from onebyone.compiler.plan.lowering import Lowering
 from onebyone.compiler.plan.memory import SLACK, Lifetime, aligned, place_buffers
 from onebyone.compiler.plan.placement import place_values
 from onebyone.compiler.target import Target
@@ -67,10 +67,10 @@ def plan_execution(
     bands = choose_bands(graph, target, winograds)
     constants = Constants()
     placement = place_values(graph, winograds)
-    lowering = Lowering(graph, target, placement, winograds, bands, constants)
-    lower(lowering)
-    groups = _form_groups(lowering)
-    lifetimes = _lifetimes(groups, lowering.buffers)
+    builder = PlanBuilder(graph, target, placement, winograds, bands, constants)
+    lower(builder)
+    groups = _form_groups(builder)
+    lifetimes = _lifetimes(groups, builder.buffers)
     offsets = place_buffers(lifetimes)
     size = max((offsets[life.name] + life.size for life in lifetimes), default=0)
     return ExecutionPlan(
@@ -78,19 +78,19 @@ def plan_execution(
         lifetimes=lifetimes,
         arena_offsets=offsets,
         arena_size=aligned(size) + SLACK,
-        scratch_size=aligned(max((one.scratch for one in lowering.operations), default=0)) + SLACK,
+        scratch_size=aligned(max((one.scratch for one in builder.operations), default=0)) + SLACK,
         constants=constants,
         inputs=tuple(node.shape for node in graph.inputs),
         outputs=tuple((ref, graph[ref.name].shape) for ref in graph.outputs),
-        views=tuple(lowering.views),
+        views=tuple(builder.views),
     )
 
 
-def _form_groups(lowering: Lowering) -> tuple[tuple[Operation, ...], ...]:
+def _form_groups(builder: PlanBuilder) -> tuple[tuple[Operation, ...], ...]:
     """Put each operation behind all that it depends on, as early as that allows."""
     levels: list[int] = []
     groups: dict[int, list[Operation]] = {}
-    for operation, after in zip(lowering.operations, lowering.after, strict=True):
+    for operation, after in zip(builder.operations, builder.after, strict=True):
         level = 1 + max((levels[number] for number in after), default=-1)
         levels.append(level)
         groups.setdefault(level, []).append(operation)

@@ -21,6 +21,16 @@ from onebyone.compiler.plan.buffers import Place
 class ConvolutionKernel(TiledKernel):
     """Compute tiles of a dense (or grouped) convolution as a matrix product."""
 
+    def write(self, code: Code, record: Record) -> None:
+        """Write one chunk: its pixel tiles and channel blocks."""
+        tiles = code.mul(record.number("tiles"), record.number("images"))
+        run_tile = _emit_dispatch(code, self)
+
+        def run(tile: Any, block: Any) -> None:
+            code.builder.call(run_tile, [record.address, record.bases, tile, block])
+
+        for_tiles(code, record, tiles, run)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvolutionWork(Work):
@@ -56,17 +66,6 @@ class ConvolutionWork(Work):
     pixel_parts: int
     block_parts: int
     blocks_inside: int
-
-
-def emit_convolution(code: Code, kernel: ConvolutionKernel, record: Record) -> None:
-    """Write one chunk: its pixel tiles and channel blocks."""
-    tiles = code.mul(record.number("tiles"), record.number("images"))
-    run_tile = _emit_dispatch(code, kernel)
-
-    def run(tile: Any, block: Any) -> None:
-        code.builder.call(run_tile, [record.address, record.bases, tile, block])
-
-    for_tiles(code, record, tiles, run)
 
 
 def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
@@ -127,7 +126,7 @@ def tile_symbol(tile: Tile) -> str:
     """Name of a tile's function."""
     after = f"{'_residual' if tile.has_residual else ''}_{tile.activation or 'linear'}"
     after = "".join(c if c.isalnum() else "_" for c in after)
-    shape = f"{tile.pixels}x{tile.vectors}_{tile.tail_lanes}_{tile.unroll}"
+    shape = f"{tile.pixels}x{tile.vectors}_{tile.stored_lanes}_{tile.unroll}"
     return f"tile_{shape}{after}"
 
 
@@ -159,9 +158,9 @@ def _emit_tile(code: Code, tile: Tile) -> None:
     source, weights, bias, target, residual, tap_table, *tables, taps, depth = code.function.args
     lanes = code.lanes
     # The last vector may be narrower; LLVM then spreads each number once, and takes its low half.
-    last = code.with_lanes(code.target.lanes_for(tile.tail_lanes))
+    last = code.with_lanes(code.target.lanes_for(tile.stored_lanes))
     writers = [code] * (tile.vectors - 1) + [last]
-    masks = [None] * (tile.vectors - 1) + [last.first_lanes(tile.tail_lanes)]
+    masks = [None] * (tile.vectors - 1) + [last.first_lanes(tile.stored_lanes)]
 
     def places(start: Any, table: Any) -> list[Any]:
         return [code.at(start, code.load_int32(table, pixel)) for pixel in range(tile.pixels)]

@@ -11,7 +11,7 @@ from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, Convolutio
 from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.plan.buffers import Region
-from onebyone.compiler.plan.lowering import Lowering
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Convolution
 
 JOINED_PIXELS = 64
@@ -35,56 +35,56 @@ class Batches:
         return region.buffer.row_stride * stride if self.are_rows else region.buffer.image_stride
 
 
-def lower_dense(lowering: Lowering, node: Convolution) -> None:
+def lower_dense(builder: PlanBuilder, node: Convolution) -> None:
     """Add the operation that sums over the kernel's positions and the input channels."""
     images, _, rows, columns = node.shape
     # Small images are tiled together, so that a batch of vectors is one matrix.
     joined = images if rows * columns < JOINED_PIXELS else 1
     batches = Batches(images // joined, joined, rows)
-    tiling = _choose_tiling(lowering, node, batches)
+    tiling = _choose_tiling(builder, node, batches)
     loops = choose_loops(
-        lowering.target,
+        builder.target,
         batches.count * tiling.tiles,
         node.groups * tiling.blocks,
         macs=node.macs,
         weights=node.weight.numel(),
     )
-    operands = operands_of(lowering, node)
-    kernel, work = _plan(lowering, node, operands, batches, tiling, loops)
-    lowering.emit(
+    operands = operands_of(builder, node)
+    kernel, work = _plan(builder, node, operands, batches, tiling, loops)
+    builder.add(
         node,
         kernel,
         work,
         chunks=work.pixel_parts * work.block_parts,
         target=operands.target,
         macs=node.macs,
-        note=f"{_shown(lowering, tiling)}, {'channels' if work.blocks_inside else 'pixels'} inside",
+        note=f"{_shown(builder, tiling)}, {'channels' if work.blocks_inside else 'pixels'} inside",
     )
 
 
 def plan_dense_rows(
-    lowering: Lowering, node: Convolution, operands: Operands
+    builder: PlanBuilder, node: Convolution, operands: Operands
 ) -> tuple[ConvolutionKernel, ConvolutionWork, str]:
     """Return what computes one image, a row for each chunk, and a note on how."""
     rows = node.shape[2]
     batches = Batches(rows, 1, 1, are_rows=True)
-    tiling = _choose_tiling(lowering, node, batches)
-    kernel, work = _plan(lowering, node, operands, batches, tiling, (rows, 1, True))
-    return kernel, work, _shown(lowering, tiling)
+    tiling = _choose_tiling(builder, node, batches)
+    kernel, work = _plan(builder, node, operands, batches, tiling, (rows, 1, True))
+    return kernel, work, _shown(builder, tiling)
 
 
-def _choose_tiling(lowering: Lowering, node: Convolution, batches: Batches) -> Tiling:
+def _choose_tiling(builder: PlanBuilder, node: Convolution, batches: Batches) -> Tiling:
     pixels = batches.images * batches.rows * node.shape[3]
     depth = node.weight[0].numel()
-    return choose_tiling(lowering.target, pixels, node.shape[1] // node.groups, depth)
+    return choose_tiling(builder.target, pixels, node.shape[1] // node.groups, depth)
 
 
-def _shown(lowering: Lowering, tiling: Tiling) -> str:
-    return f"tile {tiling.pixels}x{tiling.vectors * lowering.target.lanes}"
+def _shown(builder: PlanBuilder, tiling: Tiling) -> str:
+    return f"tile {tiling.pixels}x{tiling.vectors * builder.target.lanes}"
 
 
 def _plan(
-    lowering: Lowering,
+    builder: PlanBuilder,
     node: Convolution,
     operands: Operands,
     batches: Batches,
@@ -92,7 +92,7 @@ def _plan(
     loops: tuple[int, int, bool],
 ) -> tuple[ConvolutionKernel, ConvolutionWork]:
     source, target, other = operands.source, operands.target, operands.other
-    lanes, channels = lowering.target.lanes, node.shape[1]
+    lanes, channels = builder.target.lanes, node.shape[1]
     taps, depth = _taps_and_depth(node, source)
     pixel_parts, block_parts, blocks_inside = loops
     kernel = ConvolutionKernel(
@@ -100,12 +100,12 @@ def _plan(
         has_smaller_tiles=tiling.larger_tiles < tiling.tiles,
         vectors=tiling.vectors,
         last_vectors=tiling.last_vectors,
-        tail_lanes=tiling.tail_lanes,
+        stored_lanes=tiling.last_channels,
         unroll=choose_unroll(depth),
         has_residual=operands.residual is not None,
         activation=node.activation,
     )
-    constants = lowering.constants
+    constants = builder.constants
     block, blocks = tiling.vectors * lanes, node.groups * tiling.blocks
     panel = len(taps) * depth * block
     weight = node.weight.detach()

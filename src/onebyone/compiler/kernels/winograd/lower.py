@@ -11,7 +11,7 @@ from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.kernels.winograd.product import ProductKernel, ProductWork
 from onebyone.compiler.kernels.winograd.transform import TransformKernel, TransformWork
 from onebyone.compiler.plan.buffers import SCRATCH, Buffer, Place
-from onebyone.compiler.plan.lowering import Lowering, strides
+from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.compiler.plan.placement import ALIASING_FLOATS, spread
 from onebyone.graph import Convolution
 
@@ -19,25 +19,25 @@ TRANSFORM_WEIGHT = 8
 """How much longer it takes to transform an input than to multiply and add, about."""
 
 
-def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None:
+def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> None:
     """Add the operations that transform inputs, multiply them, and transform the sums back."""
     images, channels, rows, columns = node.shape
-    depth, lanes = node.weight.shape[1], lowering.target.lanes
+    depth, lanes = node.weight.shape[1], builder.target.lanes
     down, across = way.patches(rows, columns)
     patches = images * down * across
-    tiling = choose_tiling(lowering.target, patches, channels, depth)
+    tiling = choose_tiling(builder.target, patches, channels, depth)
     transformed = _transformed_buffer(node, way, patches)
     block = tiling.vectors * lanes
     pixel_parts, block_parts, blocks_inside = choose_loops(
-        lowering.target,
+        builder.target,
         tiling.tiles,
         tiling.blocks,
         macs=way.multiplications * patches * depth * channels,
         weights=way.multiplications * depth * channels,
     )
-    operands = operands_of(lowering, node)
+    operands = operands_of(builder, node)
     target, other = operands.target, operands.other
-    add, table = lowering.constants.add, lowering.constants.table
+    add, table = builder.constants.add, builder.constants.table
     local = torch.arange(tiling.pixels)
     bias = torch.zeros(channels, dtype=torch.float32) if node.bias is None else node.bias.detach()
     panel = depth * block
@@ -52,7 +52,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         has_smaller_tiles=tiling.larger_tiles < tiling.tiles,
         vectors=tiling.vectors,
         last_vectors=tiling.last_vectors,
-        tail_lanes=lowering.target.lanes_for(tiling.tail_lanes),
+        stored_lanes=builder.target.lanes_for(tiling.last_channels),
         unroll=choose_unroll(depth),
         ragged=(rows % way.rows.outputs != 0, columns % way.columns.outputs != 0),
         has_tail=channels % lanes != 0,
@@ -62,7 +62,7 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
     work = ProductWork(
         source=Place(transformed.name, transformed.base),
         weights=add(way.multiplications * tiling.blocks * panel, pack_weight),
-        zeros=lowering.constants.shared(torch.zeros(block)),
+        zeros=builder.constants.shared(torch.zeros(block)),
         scratch=Place("sums", SCRATCH),
         bias=add(channels, lambda: bias),
         target=target.place(),
@@ -89,14 +89,14 @@ def lower_winograd(lowering: Lowering, node: Convolution, way: Winograd) -> None
         block_parts=block_parts,
         blocks_inside=int(blocks_inside),
     )
-    lowering.emit(
+    builder.add(
         node,
         kernel,
         work,
         chunks=pixel_parts * block_parts,
         target=target,
         sources=node.inputs[1:],
-        after=(_transform_inputs(lowering, node, way, transformed),),
+        after=(_transform_inputs(builder, node, way, transformed),),
         through=(transformed,),
         scratch=way.multiplications * tiling.pixels * block,
         macs=node.macs,
@@ -119,16 +119,16 @@ def _transformed_buffer(node: Convolution, way: Winograd, patches: int) -> Buffe
 
 
 def _transform_inputs(
-    lowering: Lowering, node: Convolution, way: Winograd, transformed: Buffer
+    builder: PlanBuilder, node: Convolution, way: Winograd, transformed: Buffer
 ) -> int:
     """Add the operation that transforms inputs; return its number."""
-    operands = operands_of(lowering, node)
+    operands = operands_of(builder, node)
     source = operands.source
     images, depth = node.shape[0], node.weight.shape[1]
     down, across = way.patches(*node.shape[2:])
     steps = images * depth * down * across * way.multiplications * TRANSFORM_WEIGHT
     row_parts, channel_parts = parts_of_rows(
-        (images, depth, down, across), lowering.target.lanes, steps
+        (images, depth, down, across), builder.target.lanes, steps
     )
     line, step = source.buffer.row_stride, source.buffer.pixel_stride
     work = TransformWork(
@@ -153,11 +153,12 @@ def _transform_inputs(
     operation = Operation(
         name=f"{node.name} transform",
         path=node.path,
-        kernel=TransformKernel(way=way, has_tail=depth % lowering.target.lanes != 0),
+        kernel=TransformKernel(way=way, has_tail=depth % builder.target.lanes != 0),
         work=work,
         chunks=row_parts * channel_parts,
         reads=(source.buffer.name,),
         writes=transformed.name,
+        purpose="transform",
         note=f"inputs for Winograd {way}",
     )
-    return lowering.add(operation, tuple(lowering.writers[node.inputs[0]]))
+    return builder.append(operation, tuple(builder.writers[node.inputs[0]]))

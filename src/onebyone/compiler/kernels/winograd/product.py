@@ -42,6 +42,16 @@ class ProductKernel(TiledKernel):
     ragged: tuple[bool, bool]
     has_tail: bool
 
+    def write(self, code: Code, record: Record) -> None:
+        """Write one chunk: its tiles of patches and blocks of channels."""
+        scratch = record.pointer("scratch")
+        run_tile = _emit_tile(code, self)
+
+        def run(tile: Any, block: Any) -> None:
+            code.builder.call(run_tile, [record.address, record.bases, scratch, tile, block])
+
+        for_tiles(code, record, record.number("tiles"), run)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductWork(Work):
@@ -79,17 +89,6 @@ class ProductWork(Work):
     pixel_parts: int
     block_parts: int
     blocks_inside: int
-
-
-def emit_product(code: Code, kernel: ProductKernel, record: Record) -> None:
-    """Write one chunk: its tiles of patches and blocks of channels."""
-    scratch = record.pointer("scratch")
-    run_tile = _emit_tile(code, kernel)
-
-    def run(tile: Any, block: Any) -> None:
-        code.builder.call(run_tile, [record.address, record.bases, scratch, tile, block])
-
-    for_tiles(code, record, record.number("tiles"), run)
 
 
 def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:

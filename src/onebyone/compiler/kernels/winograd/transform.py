@@ -18,6 +18,40 @@ class TransformKernel(Kernel):
     way: Winograd
     has_tail: bool
 
+    def write(self, code: Code, record: Record) -> None:
+        """Transform one chunk: some rows of patches, and of them some channels."""
+        rows, columns = self.way.rows, self.way.columns
+        line, step, product = record.numbers("source_line", "source_step", "target_product")
+        _, _, down = rows.matrices()
+        _, _, across = columns.matrices()
+
+        def patch(image: Any, row: Any, column: Any) -> None:
+            source = pixel_place(code, record, "source", image, row, column)
+            target = pixel_place(code, record, "target", image, row, column)
+
+            def vector(channel: Any, mask: Any) -> None:
+                first = code.at(source, channel)
+                halfway = [
+                    transform(
+                        code,
+                        down,
+                        [
+                            code.load(code.at(first, code.mul(line, y), code.mul(step, x)), mask)
+                            for y in range(rows.inputs)
+                        ],
+                    )
+                    for x in range(columns.inputs)
+                ]
+                for y in range(rows.inputs):
+                    numbers = transform(code, across, [column[y] for column in halfway])
+                    for x, number in enumerate(numbers):
+                        index = y * columns.inputs + x
+                        code.store(number, code.at(target, channel, code.mul(product, index)), mask)
+
+            for_vectors(code, self, record, vector)
+
+        for_pixels(code, record, patch)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformWork(PixelWork):
@@ -30,38 +64,3 @@ class TransformWork(PixelWork):
     source_line: int
     source_step: int
     target_product: int
-
-
-def emit_transform(code: Code, kernel: TransformKernel, record: Record) -> None:
-    """Write one chunk of transformed inputs: some rows of patches, and of them some channels."""
-    rows, columns = kernel.way.rows, kernel.way.columns
-    line, step, product = record.numbers("source_line", "source_step", "target_product")
-    _, _, down = rows.matrices()
-    _, _, across = columns.matrices()
-
-    def patch(image: Any, row: Any, column: Any) -> None:
-        source = pixel_place(code, record, "source", image, row, column)
-        target = pixel_place(code, record, "target", image, row, column)
-
-        def vector(channel: Any, mask: Any) -> None:
-            first = code.at(source, channel)
-            halfway = [
-                transform(
-                    code,
-                    down,
-                    [
-                        code.load(code.at(first, code.mul(line, y), code.mul(step, x)), mask)
-                        for y in range(rows.inputs)
-                    ],
-                )
-                for x in range(columns.inputs)
-            ]
-            for y in range(rows.inputs):
-                numbers = transform(code, across, [column[y] for column in halfway])
-                for x, number in enumerate(numbers):
-                    index = y * columns.inputs + x
-                    code.store(number, code.at(target, channel, code.mul(product, index)), mask)
-
-        for_vectors(code, kernel, record, vector)
-
-    for_pixels(code, record, patch)

@@ -16,8 +16,8 @@ from onebyone.graph import Graph, Node
 
 
 @dataclass(slots=True)
-class Lowering:
-    """Hold what has been lowered so far.
+class PlanBuilder:
+    """Hold what there is of a plan so far.
 
     Args:
         graph: Where the nodes come from.
@@ -50,7 +50,7 @@ class Lowering:
         """Return where a node's value lies."""
         return self.placement.regions[name]
 
-    def emit(
+    def add(
         self,
         node: Node,
         kernel: Kernel,
@@ -64,13 +64,14 @@ class Lowering:
         stages: tuple[Operation, ...] = (),
         scratch: int = 0,
         macs: int = 0,
+        purpose: str = "",
         note: str = "",
     ) -> None:
         """Add an operation that makes (part of) a node's value, from those of `sources`.
 
         They are the node's inputs, if nothing else is said. It may also come `after` operations for
         the same node and read what these wrote (`through`), be made of `stages`, and need floats of
-        `scratch` memory.
+        `scratch` memory. One that is not the node's first says its `purpose`.
         """
         sources = tuple(node.inputs if sources is None else sources)
         made = self.writers.setdefault(node.name, [])
@@ -86,16 +87,17 @@ class Lowering:
             stages=stages,
             scratch=scratch,
             macs=macs,
+            purpose=purpose if made else "",
             note=note,
         )
         writers = (writer for source in sources for writer in self.writers[source])
         before = (*writers, *after)
-        made.append(self.add(operation, before))
+        made.append(self.append(operation, before))
         self.buffers |= {buffer.name: buffer for buffer in (target.buffer, *through)}
         if any(target.buffer.border):
             made.append(self._clear_border(node, target.buffer, before))
 
-    def add(self, operation: Operation, after: tuple[int, ...]) -> int:
+    def append(self, operation: Operation, after: tuple[int, ...]) -> int:
         """Add an operation that must wait for others; return its number."""
         self.operations.append(operation)
         self.after.append(after)
@@ -113,9 +115,10 @@ class Lowering:
                 chunks=buffer.shape[0],
                 reads=(),
                 writes=buffer.name,
+                purpose="border",
                 note="zeros around the image",
             )
-            self._cleared[buffer.name] = self.add(operation, after)
+            self._cleared[buffer.name] = self.append(operation, after)
         return self._cleared[buffer.name]
 
 
