@@ -8,11 +8,10 @@ does not go on where it has been, some of its rows are computed twice.
 """
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
 
-from onebyone.compiler.choices.cost import PHASE_WORK, estimate_work
-from onebyone.compiler.choices.tiles import choose_tiling
-from onebyone.compiler.kernels.winograd.filtering import Winograd
+from onebyone.compiler.choices.choices import Band
+from onebyone.compiler.choices.cost import PHASE_WORK, tile_steps
+from onebyone.compiler.choices.tiles import choose_row_tiling, choose_tiling
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Node
 
@@ -22,34 +21,6 @@ BANDS = 16
 
 CACHE_SHARE = 4
 """Rows that wait to be read, and weights, may each fill a fourth of the private cache."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Band:
-    """Convolutions that follow each other; the values between them exist a few rows at a time.
-
-    Args:
-        head: Dense convolution whose rows the depthwise one reads; None if it reads from memory.
-        depthwise: In the middle.
-        tail: 1x1 convolution of what that gives; None if it goes to memory.
-        rows_at_once: Rows of outputs of a band; the last band of an image may have fewer.
-    """
-
-    head: Convolution | None
-    depthwise: Convolution
-    tail: Convolution | None
-    rows_at_once: int
-
-    @property
-    def nodes(self) -> tuple[Convolution, ...]:
-        """All of them, in order."""
-        found = (self.head, self.depthwise, self.tail)
-        return tuple(node for node in found if node is not None)
-
-    @property
-    def bands(self) -> int:
-        """Bands of an image."""
-        return -(-self.depthwise.shape[2] // self.rows_at_once)
 
 
 def runs_depthwise(node: Convolution) -> bool:
@@ -68,18 +39,21 @@ def kept_rows(depthwise: Convolution, rows_at_once: int) -> int:
     return (rows_at_once - 1) * depthwise.stride[0] + reached_rows(depthwise)
 
 
-def choose_bands(
-    graph: Graph, target: Target, winograds: Mapping[str, Winograd]
-) -> dict[str, Band]:
-    """Return the bands of a graph without opaque nodes, by the name of each of their nodes."""
+def choose_bands(graph: Graph, target: Target, taken: Set[str]) -> dict[str, Band]:
+    """Return the bands of a graph without opaque nodes, by the name of each of their nodes.
+
+    Args:
+        graph: What is to run.
+        target: Processor.
+        taken: Names of convolutions that run in another way.
+    """
     readers = graph.readers()
     found: dict[str, Band] = {}
     for node in graph:
         if isinstance(node, Convolution) and runs_depthwise(node) and node.name not in found:
-            taken = winograds.keys() | found.keys()
-            band = _choose_band(graph, target, node, taken, readers)
+            band = _choose_band(graph, target, node, taken | found.keys(), readers)
             if band is not None:
-                found |= {member.name: band for member in band.nodes}
+                found |= dict.fromkeys(band.names, band)
     return found
 
 
@@ -133,15 +107,21 @@ def _cut_band(
         rows_at_once = max(1, min(rows_at_once, largest))
     elif tail and not _pays_by_rows(target, tail):
         return None
-    return Band(head=head, depthwise=node, tail=tail, rows_at_once=rows_at_once)
+    return band_of(head, node, tail, rows_at_once)
+
+
+def band_of(
+    head: Convolution | None, node: Convolution, tail: Convolution | None, rows_at_once: int
+) -> Band:
+    """Return the band of these nodes."""
+    names = [member and member.name for member in (head, tail)]
+    return Band(head=names[0], depthwise=node.name, tail=names[1], rows_at_once=rows_at_once)
 
 
 def _pays_by_rows(target: Target, tail: Convolution) -> bool:
     """Whether tiles of single rows cost less than waiting for all threads once more."""
     _, channels, rows, columns = tail.shape
     depth = tail.weight.shape[1]
-
-    def work(pixels: int) -> float:
-        return estimate_work(target, choose_tiling(target, pixels, channels, depth), depth)
-
-    return rows * work(columns) <= work(rows * columns) + PHASE_WORK
+    by_rows = rows * tile_steps(target, choose_row_tiling(target, tail), depth)
+    whole = tile_steps(target, choose_tiling(target, rows * columns, channels, depth), depth)
+    return by_rows <= whole + PHASE_WORK

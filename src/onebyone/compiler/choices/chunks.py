@@ -1,18 +1,21 @@
 """Into how many chunks work is cut for the threads, and what is the inner loop."""
 
+from typing import Literal
+
 from onebyone.compiler.target import Target
-from onebyone.graph import Shape
+from onebyone.graph import Pair, Shape
 
 CHUNK_COUNTS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Even numbers, which two threads share without a rest."""
 
-
 CHUNK_WORK = 1_000_000
 """Multiply-adds of a chunk, if there are enough: some 20 microseconds of a core."""
 
-
 SMALLEST_CHUNK_WORK = 60_000
 """What is not worth cutting further: handing out a chunk takes about a tenth of a microsecond."""
+
+WEIGHTS_SHARE = 0.4
+"""Of a core's private cache: what weights may fill that are to stay there."""
 
 
 def choose_chunks(work: float, largest: int) -> int:
@@ -26,7 +29,7 @@ def choose_chunks(work: float, largest: int) -> int:
     return next((count for count in fitting if count >= wanted), fitting[-1])
 
 
-def parts_of_rows(shape: Shape, lanes: int, work: float) -> tuple[int, int]:
+def parts_of_rows(shape: Shape, lanes: int, work: float) -> Pair:
     """Return into how many parts rows and channels are cut, for about `work` multiply-adds."""
     images, channels, rows, _ = shape
     vectors = -(-channels // lanes)
@@ -38,17 +41,17 @@ def parts_of_rows(shape: Shape, lanes: int, work: float) -> tuple[int, int]:
     return min(images * rows, -(-wanted // channel_parts)), channel_parts
 
 
-def choose_loops(
+def parts_of_tiles(
     target: Target, tiles: int, blocks: int, *, macs: int, weights: int
-) -> tuple[int, int, bool]:
-    """Return parts of pixels, parts of channel blocks, and whether blocks are the inner loop.
+) -> tuple[Pair, Literal["channels", "pixels"]]:
+    """Return parts of pixels and of channel blocks, and what is the inner loop.
 
     If all weights stay in the private cache, pixels go outside and are read once. Else each block's
     weights are read once, for all pixels.
     """
     wanted = choose_chunks(macs, tiles * blocks)
-    if 4 * weights <= target.level2_bytes * 2 // 5:
+    if 4 * weights <= target.level2_bytes * WEIGHTS_SHARE:
         pixel_parts = min(tiles, wanted)
-        return pixel_parts, min(blocks, -(-wanted // pixel_parts)), True
+        return (pixel_parts, min(blocks, -(-wanted // pixel_parts))), "channels"
     block_parts = min(blocks, wanted)
-    return min(tiles, -(-wanted // block_parts)), block_parts, False
+    return (min(tiles, -(-wanted // block_parts)), block_parts), "pixels"

@@ -5,6 +5,14 @@ from dataclasses import dataclass
 from onebyone.compiler.target import Target
 
 
+@dataclass(frozen=True, slots=True)
+class TileSize:
+    """Bound a block of outputs that is kept in registers: `pixels` x `vectors` of channels."""
+
+    pixels: int
+    vectors: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiling:
     """Cut `M` pixels and `N_out` channels.
@@ -27,6 +35,11 @@ class Tiling:
     last_vectors: int
     last_channels: int
 
+    @property
+    def size(self) -> TileSize:
+        """Return the size of the larger tiles."""
+        return TileSize(self.pixels, self.vectors)
+
 
 def cut_evenly(total: int, largest: int) -> tuple[int, int, int]:
     """Cut `total` into as few parts of at most `largest` as possible, which differ by at most one.
@@ -45,10 +58,10 @@ def cut_evenly(total: int, largest: int) -> tuple[int, int, int]:
     return size, total - parts * (size - 1), parts
 
 
-def cut_tiles(target: Target, pixels: int, channels: int, largest: int, vectors: int) -> Tiling:
-    """Cut pixels and channels into tiles of at most `largest` pixels and `vectors` vectors."""
-    size, larger, tiles = cut_evenly(pixels, largest)
-    block = vectors * target.lanes
+def cut_tiles(target: Target, pixels: int, channels: int, tile: TileSize) -> Tiling:
+    """Cut pixels and channels into tiles of at most that size."""
+    size, larger, tiles = cut_evenly(pixels, tile.pixels)
+    block = tile.vectors * target.lanes
     blocks = -(-channels // block)
     rest = channels - (blocks - 1) * block
     last_vectors = -(-rest // target.lanes)
@@ -56,7 +69,7 @@ def cut_tiles(target: Target, pixels: int, channels: int, largest: int, vectors:
         pixels=size,
         larger_tiles=larger,
         tiles=tiles,
-        vectors=vectors,
+        vectors=tile.vectors,
         blocks=blocks,
         last_vectors=last_vectors,
         last_channels=rest - (last_vectors - 1) * target.lanes,

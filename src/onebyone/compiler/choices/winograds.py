@@ -3,13 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
-from onebyone.compiler.choices.cost import (
-    INPUT_WORK,
-    OUTPUT_WORK,
-    PHASE_WORK,
-    WEIGHT_WORK,
-    estimate_work,
-)
+from onebyone.compiler.choices.cost import direct_steps, winograd_steps
 from onebyone.compiler.choices.tiles import choose_tiling
 from onebyone.compiler.kernels.winograd.filtering import Winograd, winograds_for
 from onebyone.compiler.target import Target
@@ -19,37 +13,39 @@ LARGEST_GROWTH = 0.3
 """Of the memory that a network takes without: its weights, and its two largest values."""
 
 
-def choose_winograds(graph: Graph, target: Target) -> dict[str, Winograd]:
-    """Return the convolutions, by name, that take less time this way, and how.
+def choose_winograds(graph: Graph, target: Target) -> dict[str, tuple[Winograd | None, str]]:
+    """Return how convolutions run that could run after Winograd: which way if any, and why so.
 
     Transformed weights take more memory. While all of them take more than there is room for, the
     step back that costs the least time for its memory is taken.
     """
     nodes = [node for node in graph if isinstance(node, Convolution) and _fits(node)]
-    ways = {node.name: _rank(node, target) for node in nodes}
-    extra = {name: options[0].floats for name, options in ways.items()}
+    ranked = {node.name: _rank(node, target) for node in nodes}
+    left = {name: list(options) for name, options in ranked.items()}
+    extra = {name: options[0].floats for name, options in left.items()}
     room = _room(graph)
     while sum(extra.values()) > room:
         name = min(
-            (name for name, options in ways.items() if len(options) > 1),
-            key=lambda name: _price(ways[name]),
+            (name for name, options in left.items() if len(options) > 1),
+            key=lambda name: _price(left[name]),
         )
-        ways[name].pop(0)
-        extra[name] = ways[name][0].floats
-    return {name: options[0].way for name, options in ways.items() if options[0].way is not None}
+        left[name].pop(0)
+        extra[name] = left[name][0].floats
+    return {name: (left[name][0].way, _why(left[name], ranked[name])) for name in ranked}
 
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """One way to compute a convolution: work, and floats of weights beyond those of the layer."""
+    """One way to compute a convolution: steps, and floats of weights beyond those of the layer."""
 
     way: Winograd | None
-    work: float
+    steps: float
     floats: int
 
 
 def _fits(node: Convolution) -> bool:
-    return node.groups == 1 and node.stride == (1, 1) and node.dilation == (1, 1)
+    is_plain = node.groups == 1 and node.stride == (1, 1) and node.dilation == (1, 1)
+    return is_plain and bool(winograds_for(node.kernel_size))
 
 
 def _rank(node: Convolution, target: Target) -> list[_Option]:
@@ -58,21 +54,21 @@ def _rank(node: Convolution, target: Target) -> list[_Option]:
     The number of images does not count, so that it does not change the results.
     """
     out_channels, depth, height, width = node.weight.shape
-    options = [_Option(None, _work(node, target, None), 0)]
+    options = [_Option(None, _steps(node, target, None), 0)]
     for way in winograds_for((height, width)):
         floats = (way.multiplications - height * width) * out_channels * depth
-        options.append(_Option(way, _work(node, target, way), floats))
+        options.append(_Option(way, _steps(node, target, way), floats))
     fastest: list[_Option] = []
-    for option in sorted(options, key=lambda option: (option.work, option.floats)):
+    for option in sorted(options, key=lambda option: (option.steps, option.floats)):
         if not fastest or option.floats < fastest[-1].floats:
             fastest.append(option)
     return fastest
 
 
 def _price(options: list[_Option]) -> float:
-    """Return the work that going back one step costs, for each float that it sets free."""
+    """Return the steps that going back one step costs, for each float that it sets free."""
     faster, slower = options[:2]
-    return (slower.work - faster.work) / (faster.floats - slower.floats)
+    return (slower.steps - faster.steps) / (faster.floats - slower.floats)
 
 
 def _room(graph: Graph) -> float:
@@ -82,22 +78,22 @@ def _room(graph: Graph) -> float:
     return LARGEST_GROWTH * (weights + sum(values[-2:]))
 
 
-def _work(node: Convolution, target: Target, way: Winograd | None) -> float:
-    """Estimate a core's work, in steps of one vector multiply-add, for one image."""
+def _steps(node: Convolution, target: Target, way: Winograd | None) -> float:
+    """Return the steps of one image, in the tiles that are best for one."""
     _, channels, height, width = node.shape
     depth = node.weight.shape[1]
     if way is None:
-        depth *= node.weight[0, 0].numel()
-        tiling = choose_tiling(target, height * width, channels, depth)
-        return estimate_work(target, tiling, depth) + WEIGHT_WORK * channels * depth
-    down, across = way.patches(height, width)
-    patches, products = down * across, way.multiplications
-    tiling = choose_tiling(target, patches, channels, depth)
-    vectors_in, vectors_out = (-(-count // target.lanes) for count in (depth, channels))
-    return (
-        products * estimate_work(target, tiling, depth)
-        + patches * vectors_in * products * INPUT_WORK
-        + patches * vectors_out * products * OUTPUT_WORK
-        + WEIGHT_WORK * channels * depth * products
-        + PHASE_WORK
-    )
+        tiling = choose_tiling(target, height * width, channels, node.weight[0].numel())
+        return direct_steps(target, node, tiling, 1)
+    tiling = choose_tiling(target, prod(way.patches(height, width)), channels, depth)
+    return winograd_steps(target, node, way, tiling, 1)
+
+
+def _why(left: list[_Option], ranked: list[_Option]) -> str:
+    """Say why the first of those that are left was taken."""
+    taken, direct = left[0], ranked[-1]
+    is_small = len(left) < len(ranked)
+    if taken is direct:
+        return "Winograd's weights would be too large" if is_small else "Winograd saves nothing"
+    more = ", larger patches would need too large weights" if is_small else ""
+    return f"{taken.steps / direct.steps:.0%} of the direct steps{more}"

@@ -5,14 +5,17 @@ that has just done the band before moves the rows that both read to the window's
 new ones behind them; any other computes them all. Rows outside of the image are zeros.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
-from onebyone.compiler.choices.bands import Band, kept_rows, reached_rows
+from onebyone.compiler.choices.bands import kept_rows, reached_rows, runs_depthwise
+from onebyone.compiler.choices.choices import Band
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record, Work
-from onebyone.compiler.kernels.dense.lower import plan_dense_rows
-from onebyone.compiler.kernels.depthwise import plan_depthwise_rows
+from onebyone.compiler.kernels.dense.lower import plan_dense
+from onebyone.compiler.kernels.depthwise import plan_depthwise
 from onebyone.compiler.kernels.kernel import Kernel, Operation
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.plan.buffers import (
@@ -100,17 +103,19 @@ class BandWork(Work):
 
 def lower_band(builder: PlanBuilder, band: Band) -> None:
     """Add the operation that runs the convolutions of a band; its name is that of the last."""
-    first, last = band.nodes[0], band.nodes[-1]
+    nodes = [builder.convolution(name) for name in band.names]
+    first, last = nodes[0], nodes[-1]
+    depthwise = builder.convolution(band.depthwise)
     outer = Operands(
         operands_of(builder, first).source,
         operands_of(builder, last).residual,
         operands_of(builder, last).target,
     )
-    window = _row_region(builder, band.head, BAND_WINDOW) if band.head else None
-    row = _row_region(builder, band.depthwise, BAND_ROW) if band.tail else None
-    stages = _stages(builder, band, outer, window, row)
-    window_size = _window_size(band, window)
-    depthwise = band.depthwise
+    window = _row_region(builder, first, BAND_WINDOW) if band.head else None
+    row = _row_region(builder, depthwise, BAND_ROW) if band.tail else None
+    stages = _stages(builder, nodes, outer, window, row)
+    window_size = _window_size(depthwise, band.rows_at_once, window)
+    bands = -(-depthwise.shape[2] // band.rows_at_once)
     top, _, left, right = (
         (depthwise.padding[0], 0, *window.buffer.border[2:]) if window else (0, 0, 0, 0)
     )
@@ -125,9 +130,9 @@ def lower_band(builder: PlanBuilder, band: Band) -> None:
         residual_image=outer.other.buffer.image_stride,
         target_image=outer.target.buffer.image_stride,
         rows=last.shape[2],
-        bands=band.bands,
+        bands=bands,
         rows_at_once=band.rows_at_once,
-        window_rows=band.head.shape[2] if band.head else 0,
+        window_rows=first.shape[2] if band.head else 0,
         window_stride=depthwise.stride[0],
         window_top=top,
         window_reach=reached_rows(depthwise),
@@ -140,34 +145,36 @@ def lower_band(builder: PlanBuilder, band: Band) -> None:
         last,
         BandKernel(stages=len(stages), has_window=band.head is not None),
         work,
-        chunks=last.shape[0] * band.bands,
+        chunks=last.shape[0] * bands,
         target=outer.target,
         sources=(first.inputs[0], *last.inputs[1:]),
         stages=stages,
         scratch=window_size + work.row_row,
-        macs=sum(node.macs for node in band.nodes),
-        note=f"{band.bands} bands",
+        macs=sum(node.macs for node in nodes),
+        note=f"{bands} bands",
     )
 
 
 def _stages(
-    builder: PlanBuilder, band: Band, outer: Operands, window: Region | None, row: Region | None
+    builder: PlanBuilder,
+    nodes: Sequence[Convolution],
+    outer: Operands,
+    window: Region | None,
+    row: Region | None,
 ) -> tuple[Operation, ...]:
-    source = _moved(outer.source, BAND_SOURCE)
-    target = _moved(outer.target, BAND_TARGET)
-    stages: list[Operation] = []
-    if band.head and window:
-        stages.append(_stage(builder, band.head, Operands(source, None, window)))
-    stages.append(_stage(builder, band.depthwise, Operands(window or source, None, row or target)))
-    if band.tail and row:
-        residual = outer.residual and _moved(outer.residual, BAND_RESIDUAL)
-        stages.append(_stage(builder, band.tail, Operands(row, residual, target)))
-    return tuple(stages)
+    """Return how each runs; values between two of them lie in the window, and in the row."""
+    residual = outer.residual and _moved(outer.residual, BAND_RESIDUAL)
+    values = [_moved(outer.source, BAND_SOURCE), window, row, _moved(outer.target, BAND_TARGET)]
+    places = pairwise(value for value in values if value)
+    return tuple(
+        _stage(builder, node, Operands(source, residual if node is nodes[-1] else None, target))
+        for node, (source, target) in zip(nodes, places, strict=True)
+    )
 
 
 def _stage(builder: PlanBuilder, node: Convolution, operands: Operands) -> Operation:
-    plan_rows = plan_depthwise_rows if node.is_channelwise else plan_dense_rows
-    kernel, work, note = plan_rows(builder, node, operands)
+    plan = plan_depthwise if runs_depthwise(node) else plan_dense
+    kernel, work, note = plan(builder, node, operands)
     return Operation(
         name=node.name,
         path=node.path,
@@ -192,11 +199,11 @@ def _row_region(builder: PlanBuilder, node: Convolution, base: int) -> Region:
     return Region(buffer=buffer, channels=channels)
 
 
-def _window_size(band: Band, window: Region | None) -> int:
+def _window_size(depthwise: Convolution, rows_at_once: int, window: Region | None) -> int:
     """Return the floats of the rows that are kept."""
     if window is None:
         return 0
-    return aligned(kept_rows(band.depthwise, band.rows_at_once) * window.buffer.row_stride)
+    return aligned(kept_rows(depthwise, rows_at_once) * window.buffer.row_stride)
 
 
 def _moved(region: Region, base: int) -> Region:

@@ -11,14 +11,15 @@ from onebyone.graph import Convolution
 
 def lower_convolution(builder: PlanBuilder, node: Convolution) -> None:
     """Add the operations that compute a convolution."""
-    band = builder.bands.get(node.name)
+    choices = builder.choices[node.name]
+    band = choices.band
     if band is not None:
         # All that comes before the last convolution of a band is part of it.
-        if node is band.nodes[-1]:
+        if node.name == band.names[-1]:
             lower_band(builder, band)
     elif runs_depthwise(node):
         lower_depthwise(builder, node)
-    elif node.name in builder.winograds:
-        lower_winograd(builder, node, builder.winograds[node.name])
+    elif choices.winograd:
+        lower_winograd(builder, node, choices.winograd)
     else:
         lower_dense(builder, node)

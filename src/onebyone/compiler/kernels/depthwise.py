@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from onebyone.compiler.choices.chunks import choose_chunks
 from onebyone.compiler.choices.tiling import cut_evenly
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.functions import apply_function
@@ -21,14 +20,6 @@ from onebyone.compiler.kernels.tiles import by_size, first_pixel
 from onebyone.compiler.plan.buffers import Place
 from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Convolution, Function
-
-LARGEST_DEPTHWISE_TILE = 8
-"""Outputs of a row at once: with a row of weights and an input they fit 16 registers."""
-
-
-DEPTHWISE_WEIGHT = 8
-"""How much longer a depthwise multiply-add takes than one of a matrix product, about."""
-
 
 UNROLLED_ROWS = 5
 """Kernels of at most so many rows are written out; taller ones loop over their rows."""
@@ -93,13 +84,8 @@ class DepthwiseWork(RowWork):
 
 def lower_depthwise(builder: PlanBuilder, node: Convolution) -> None:
     """Add the operation that computes a depthwise convolution."""
-    images, channels, rows, _ = node.shape
-    vectors = -(-channels // builder.target.lanes)
-    wanted = choose_chunks(node.macs * DEPTHWISE_WEIGHT, images * rows * vectors)
-    channel_parts = choose_chunks(node.macs * DEPTHWISE_WEIGHT, vectors) if rows < 2 * wanted else 1
-    row_parts = min(images * rows, max(1, wanted // channel_parts))
     operands = operands_of(builder, node)
-    kernel, work = _plan(builder, node, operands, images, (row_parts, channel_parts))
+    kernel, work, note = plan_depthwise(builder, node, operands)
     builder.add(
         node,
         kernel,
@@ -107,29 +93,20 @@ def lower_depthwise(builder: PlanBuilder, node: Convolution) -> None:
         chunks=work.chunks,
         target=operands.target,
         macs=node.macs,
-        note=_shown(builder, kernel),
+        note=note,
     )
 
 
-def plan_depthwise_rows(
+def plan_depthwise(
     builder: PlanBuilder, node: Convolution, operands: Operands
 ) -> tuple[DepthwiseKernel, DepthwiseWork, str]:
-    """Return what computes one image, a row for each chunk, and a note on how."""
-    kernel, work = _plan(builder, node, operands, 1, (node.shape[2], 1))
-    return kernel, work, _shown(builder, kernel)
-
-
-def _shown(builder: PlanBuilder, kernel: DepthwiseKernel) -> str:
-    return f"tile {kernel.pixels}x{builder.target.lanes}"
-
-
-def _plan(
-    builder: PlanBuilder, node: Convolution, operands: Operands, images: int, parts: tuple[int, int]
-) -> tuple[DepthwiseKernel, DepthwiseWork]:
+    """Return what computes all images, or a row of one for each chunk of a band; and a note."""
+    choices = builder.choices[node.name]
+    assert choices.tile is not None, node.name
     source, target, other = operands.source, operands.target, operands.other
-    _, channels, rows, columns = node.shape
-    pixels, larger, tiles = cut_evenly(columns, LARGEST_DEPTHWISE_TILE)
-    row_parts, channel_parts = parts
+    images, channels, rows, columns = node.shape
+    pixels, larger, tiles = cut_evenly(columns, choices.tile.pixels)
+    row_parts, channel_parts = choices.parts
     kernel = DepthwiseKernel(
         kernel_size=node.kernel_size,
         stride=node.stride[0],
@@ -160,13 +137,13 @@ def _plan(
         residual_image=other.buffer.image_stride,
         channels=channels,
         rows=rows,
-        images=images,
+        images=1 if choices.band else images,
         tiles=tiles,
         larger_tiles=larger,
         row_parts=row_parts,
         channel_parts=channel_parts,
     )
-    return kernel, work
+    return kernel, work, f"tile {pixels}x{builder.target.lanes}"
 
 
 def _places(

@@ -1,10 +1,8 @@
 """Nodes that change each number on its own: one kernel, up to three operands."""
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
-from onebyone.compiler.choices.chunks import parts_of_rows
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record
@@ -20,10 +18,6 @@ from onebyone.compiler.kernels.rows import (
 from onebyone.compiler.plan.buffers import Place, Region
 from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.graph import Activation, Arithmetic, BatchNorm, Concat, Function, Node, Shape
-
-HEAVY = {"gelu": 4, "gelu_tanh": 4, "sigmoid": 4, "silu": 4, "tanh": 4}
-"""How much longer a function with an exponential takes than a multiply-add, about."""
-
 
 ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 
@@ -132,14 +126,10 @@ def _emit(
 ) -> None:
     """Combine operands number by number into the node's own region."""
     target = builder.region(node.name)
-    images, _, rows, columns = target.shape
-    work = prod(target.shape) * HEAVY.get(activation.name if activation else "", 1)
-    loops = grid(builder, target, work)
+    loops = grid(builder, node, target)
     if target.is_contiguous and all(operand.is_contiguous for operand in operands):
         # Nothing repeats and nothing lies between: a row is one long pixel.
-        parts, _ = parts_of_rows((images, 1, rows, columns), 1, work)
-        loops |= {"channels": loops["channels"] * columns, "columns": 1}
-        loops |= {"row_parts": parts, "channel_parts": 1}
+        loops |= {"channels": loops["channels"] * loops["columns"], "columns": 1}
     first, second, third = [*operands, *[_Operand(target.place())] * (3 - len(operands))]
     kernel = ElementwiseKernel(
         operator=operator,
@@ -199,7 +189,7 @@ def emit_copy(
     """Copy a value to a place in a node's region, its first pixel to `row` and `column`."""
     region = builder.region(source)
     operand = _Operand.of(region, region.shape)
-    loops = grid(builder, region, prod(region.shape))
+    loops = grid(builder, node, region)
     record = ElementwiseWork(
         target=target.place(row, column),
         first=operand.place,

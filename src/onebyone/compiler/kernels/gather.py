@@ -1,7 +1,6 @@
 """Nodes that move pixels or channels: tables say where each output comes from."""
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
@@ -23,9 +22,6 @@ from onebyone.compiler.plan.buffers import Place
 from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.compiler.plan.placement import is_view
 from onebyone.graph import Node, Shuffle, Slice
-
-SCATTERED_WEIGHT = 8
-"""How much longer it takes to fetch channels one by one than as vectors, about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +82,6 @@ def add_gather(
 ) -> None:
     """Add the operation that copies the named rows, columns and (if not None) channels."""
     source, target = builder.region(node.inputs[0]), builder.region(node.name)
-    weight = 1 if channels is None else SCATTERED_WEIGHT
-    loops = grid(builder, target, prod(target.shape) * weight)
     table = builder.constants.table
     work = GatherWork(
         source=source.place(),
@@ -97,7 +91,7 @@ def add_gather(
         channel_table=table(torch.zeros(1) if channels is None else channels),
         **strides(source, "source"),
         **strides(target, "target"),
-        **loops,
+        **grid(builder, node, target),
     )
     kernel = GatherKernel(
         by_channel=channels is not None, has_tail=has_tail(builder, target.channels)

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
 from llvmlite import ir
 
-from onebyone.compiler.choices.chunks import choose_chunks
 from onebyone.compiler.emit.code import F32, Code
 from onebyone.compiler.emit.functions import exponential
 from onebyone.compiler.emit.record import Record
@@ -74,10 +72,6 @@ def _emit(
     builder: PlanBuilder, node: Node, operator: str, *, scale: Place, shift: Place, eps: Place
 ) -> None:
     source, target = builder.region(node.inputs[0]), builder.region(node.name)
-    images, channels, rows, _ = target.shape
-    parts = choose_chunks(prod(target.shape) * 4, images * rows)
-    # Who sums over channels needs them all.
-    loops = grid(builder, target, 0.0) | {"row_parts": parts, "channel_parts": 1}
     work = NormalizeWork(
         source=source.place(),
         target=target.place(),
@@ -86,9 +80,9 @@ def _emit(
         eps=eps,
         **strides(source, "source"),
         **strides(target, "target"),
-        **loops,
+        **grid(builder, node, target),
     )
-    kernel = NormalizeKernel(operator=operator, has_tail=has_tail(builder, channels))
+    kernel = NormalizeKernel(operator=operator, has_tail=has_tail(builder, target.channels))
     builder.add(node, kernel, work, chunks=work.chunks, target=target)
 
 

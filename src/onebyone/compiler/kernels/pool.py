@@ -1,7 +1,6 @@
 """Pools: tables say which rows and columns each output reduces."""
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
@@ -92,8 +91,6 @@ class PoolWork(PixelWork):
 def lower_pool(builder: PlanBuilder, node: Pool) -> None:
     """Add the operation that reduces windows."""
     source, target = builder.region(node.inputs[0]), builder.region(node.name)
-    height, width = (max(w.stop - w.start for w in some) for some in (node.rows, node.columns))
-    loops = grid(builder, target, prod(target.shape) * height * width)
     rows, columns = (
         torch.tensor([(w.start, w.stop, w.count) for w in windows])
         for windows in (node.rows, node.columns)
@@ -105,7 +102,7 @@ def lower_pool(builder: PlanBuilder, node: Pool) -> None:
         column_table=builder.constants.table(columns),
         **strides(source, "source"),
         **strides(target, "target"),
-        **loops,
+        **grid(builder, node, target),
     )
     kernel = PoolKernel(operator=node.operator, has_tail=has_tail(builder, target.channels))
     builder.add(node, kernel, work, chunks=work.chunks, target=target)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from onebyone.compiler.choices.chunks import parts_of_rows
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.plan.buffers import Place, Region
 from onebyone.compiler.plan.builder import PlanBuilder
+from onebyone.graph import Node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +50,17 @@ class PixelWork(RowWork):
     columns: int
 
 
-def grid(builder: PlanBuilder, region: Region, work: float) -> dict[str, int]:
-    """Return the loops of a `RowWork` over a region, cut for about `work` multiply-adds."""
+def grid(builder: PlanBuilder, node: Node, region: Region) -> dict[str, int]:
+    """Return the loops of a `RowWork` over a region, cut as is chosen for a node."""
     images, channels, rows, columns = region.shape
-    row_parts, channel_parts = parts_of_rows(region.shape, builder.target.lanes, work)
+    row_parts, channel_parts = builder.choices[node.name].parts
     return {
         "channels": channels,
         "columns": columns,
         "rows": rows,
         "images": images,
-        "row_parts": row_parts,
-        "channel_parts": channel_parts,
+        "row_parts": min(row_parts, images * rows),
+        "channel_parts": min(channel_parts, -(-channels // builder.target.lanes)),
     }
 
 

@@ -12,11 +12,14 @@ from typing import Any
 
 from llvmlite import ir
 
+from onebyone.compiler.choices.tiling import Tiling
 from onebyone.compiler.emit.code import I64, Code
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.target import Target
 from onebyone.graph import Function
+
+LARGEST_UNROLL = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,17 @@ class TiledKernel(Kernel, ABC):
     unroll: int
     has_residual: bool
     activation: Function | None
+
+
+def tiled(tiling: Tiling, depth: int) -> dict[str, Any]:
+    """Return the fields of a `TiledKernel` for a tiling, and `depth` steps of K."""
+    return {
+        "pixels": tiling.pixels,
+        "has_smaller_tiles": tiling.larger_tiles < tiling.tiles,
+        "vectors": tiling.vectors,
+        "last_vectors": tiling.last_vectors,
+        "unroll": max(u for u in range(1, LARGEST_UNROLL + 1) if depth % u == 0),
+    }
 
 
 def for_tiles(code: Code, record: Record, tiles: Any, body: Callable[[Any, Any], object]) -> None:

@@ -1,22 +1,19 @@
 """How values come in, go out, and are laid out with channels outermost."""
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch.nn.functional as F
 from llvmlite import ir
 
-from onebyone.compiler.choices.chunks import choose_chunks
+from onebyone.compiler.choices.choices import Choices
+from onebyone.compiler.choices.choose import output_name
 from onebyone.compiler.emit.code import I64, Code
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.kernel import Kernel, Operation
 from onebyone.compiler.plan.buffers import FIRST_TENSOR, INPUT_WORDS, Buffer, Place, Region
 from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.graph import Constant, Input, Node, Reshape
-
-TRANSPOSE_WEIGHT = 8
-"""How much longer it takes to move a number across than to multiply and add, about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +130,7 @@ def lower_input(builder: PlanBuilder, node: Input) -> None:
     """Add the operation that brings the caller's tensor into a buffer."""
     region = builder.region(node.name)
     images, channels, rows, columns = region.shape
-    parts = choose_chunks(prod(region.shape) * TRANSPOSE_WEIGHT, images * rows)
+    parts, _ = builder.choices[node.name].parts
     work = ReadWork(
         source=FIRST_TENSOR + INPUT_WORDS * node.index,
         target=region.place(),
@@ -162,7 +159,7 @@ def lower_constant(builder: PlanBuilder, node: Constant) -> None:
 def lower_reshape(builder: PlanBuilder, node: Reshape) -> None:
     """Add the operation that lays numbers out with channels outermost."""
     source, target = builder.region(node.inputs[0]), builder.region(node.name)
-    work = _write_work(source, target)
+    work = _write_work(source, target, builder.choices[node.name])
     chunks, note = work.channel_parts, "flattened"
     builder.add(node, WriteKernel(), work, chunks=chunks, target=target, note=note)
 
@@ -173,8 +170,9 @@ def write_output(builder: PlanBuilder, node: Node, index: int) -> None:
     source = builder.region(node.name)
     if source.buffer.base == base:
         return
-    tensor = Buffer(name=f"output {index}", shape=node.shape, base=base)
-    work = _write_work(source, Region(buffer=tensor, channels=node.shape[1]))
+    tensor = Buffer(name=output_name(index), shape=node.shape, base=base)
+    whole = Region(buffer=tensor, channels=node.shape[1])
+    work = _write_work(source, whole, builder.choices[tensor.name])
     operation = Operation(
         name=tensor.name,
         path=node.path,
@@ -189,9 +187,8 @@ def write_output(builder: PlanBuilder, node: Node, index: int) -> None:
     builder.append(operation, tuple(builder.writers[node.name]))
 
 
-def _write_work(source: Region, target: Region) -> WriteWork:
+def _write_work(source: Region, target: Region, choices: Choices) -> WriteWork:
     images, channels, rows, columns = source.shape
-    parts = choose_chunks(prod(source.shape) * TRANSPOSE_WEIGHT, images * channels)
     return WriteWork(
         source=source.place(),
         target=target.place(),
@@ -201,5 +198,5 @@ def _write_work(source: Region, target: Region) -> WriteWork:
         columns=columns,
         rows=rows,
         images=images,
-        channel_parts=parts,
+        channel_parts=choices.parts[1],
     )

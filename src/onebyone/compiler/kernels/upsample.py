@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
@@ -85,7 +84,6 @@ def lower_upsample(builder: PlanBuilder, node: Upsample) -> None:
         add_gather(builder, node, rows=rows, columns=columns, note="nearest")
         return
     (rows, down), (columns, across) = (bilinear_table(node, source.shape, axis) for axis in (0, 1))
-    loops = grid(builder, target, prod(target.shape) * 4)  # two mixes of rows, one of both
     constants = builder.constants
     work = BilinearWork(
         source=source.place(),
@@ -96,7 +94,7 @@ def lower_upsample(builder: PlanBuilder, node: Upsample) -> None:
         column_weights=constants.shared(across),
         **strides(source, "source"),
         **strides(target, "target"),
-        **loops,
+        **grid(builder, node, target),
     )
     kernel = BilinearKernel(has_tail=has_tail(builder, target.channels))
     builder.add(node, kernel, work, chunks=work.chunks, target=target, note="bilinear")

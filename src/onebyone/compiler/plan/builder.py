@@ -3,16 +3,15 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from onebyone.compiler.choices.bands import Band
+from onebyone.compiler.choices.choices import Choices
 from onebyone.compiler.emit.record import Work
 from onebyone.compiler.kernels.fill import FillKernel, fill_work
 from onebyone.compiler.kernels.kernel import Kernel, Operation
-from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.plan.buffers import Buffer, Region
 from onebyone.compiler.plan.constants import Constants
 from onebyone.compiler.plan.placement import Placement
 from onebyone.compiler.target import Target
-from onebyone.graph import Graph, Node
+from onebyone.graph import Convolution, Graph, Node
 
 
 @dataclass(slots=True)
@@ -23,8 +22,7 @@ class PlanBuilder:
         graph: Where the nodes come from.
         target: Processor.
         placement: Where values lie.
-        winograds: Convolutions, by name, that are computed so.
-        bands: Convolutions, by name, that run together with others.
+        choices: How nodes run.
         constants: Weights and tables so far.
         operations: In an order in which they can run.
         after: For each operation, the numbers of those that must be done before.
@@ -36,8 +34,7 @@ class PlanBuilder:
     graph: Graph
     target: Target
     placement: Placement
-    winograds: Mapping[str, Winograd]
-    bands: Mapping[str, Band]
+    choices: Mapping[str, Choices]
     constants: Constants
     operations: list[Operation] = field(default_factory=list)
     after: list[tuple[int, ...]] = field(default_factory=list)
@@ -49,6 +46,12 @@ class PlanBuilder:
     def region(self, name: str) -> Region:
         """Return where a node's value lies."""
         return self.placement.regions[name]
+
+    def convolution(self, name: str) -> Convolution:
+        """Return the convolution of that name."""
+        node = self.graph[name]
+        assert isinstance(node, Convolution), name
+        return node
 
     def add(
         self,

@@ -9,7 +9,7 @@ zeros.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from onebyone.compiler.kernels.winograd.filtering import Winograd
+from onebyone.compiler.choices.choices import Choices
 from onebyone.compiler.plan.buffers import (
     ARENA,
     CONSTANTS,
@@ -54,12 +54,12 @@ def is_view(node: Node) -> bool:
     return isinstance(node, Slice) and node.dim == 1 and node.step == 1
 
 
-def place_values(graph: Graph, winograds: Mapping[str, Winograd]) -> Placement:
+def place_values(graph: Graph, choices: Mapping[str, Choices]) -> Placement:
     """Give every value of a graph without opaque nodes its region.
 
     Args:
         graph: Whose values.
-        winograds: Convolutions, by name, that read patches of their input.
+        choices: How nodes run; convolutions after Winograd read patches of their input.
     """
     shares, copied = _share_buffers(graph)
 
@@ -71,7 +71,7 @@ def place_values(graph: Graph, winograds: Mapping[str, Winograd]) -> Placement:
         return _Share(name, channel)
 
     roots = {node.name: root(node.name) for node in graph}
-    borders = _borders(graph, roots, winograds)
+    borders = _borders(graph, roots, choices)
     direct = _direct_outputs(graph, roots, borders)
     placement = Placement()
     buffers: dict[str, Buffer] = {}
@@ -156,7 +156,7 @@ def _begins_longer(graph: Graph, node: Concat, shares: dict[str, _Share]) -> _Sh
 
 
 def _borders(
-    graph: Graph, roots: dict[str, _Share], winograds: Mapping[str, Winograd]
+    graph: Graph, roots: dict[str, _Share], choices: Mapping[str, Choices]
 ) -> dict[str, Padding]:
     """Return how many zeros around each buffer its readers reach for."""
     borders: dict[str, Padding] = {}
@@ -165,9 +165,8 @@ def _borders(
             owner = roots[node.inputs[0]].owner
             known = borders.get(owner, (0, 0, 0, 0))
             _, _, height, width = graph[node.inputs[0]].shape
-            reached = _reach(node, height, width)
-            if node.name in winograds:
-                reached = winograds[node.name].reach(node, height, width)
+            way = choices[node.name].winograd
+            reached = (way.reach if way else _reach)(node, height, width)
             top, bottom, left, right = map(max, known, reached)
             borders[owner] = (top, bottom, left, right)
     return borders

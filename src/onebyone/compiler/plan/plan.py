@@ -1,14 +1,14 @@
 """Every decision about how a graph runs, as a value that can be printed.
 
-algorithms -> placement -> operations -> groups -> memory. Nothing is decided after this; emitting
+choices -> placement -> operations -> groups -> memory. Nothing is decided after this; emitting
 code only writes down what the plan says.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from onebyone.compiler.choices.bands import choose_bands
-from onebyone.compiler.choices.winograds import choose_winograds
+from onebyone.compiler.choices.choices import Choices
+from onebyone.compiler.choices.choose import choose
 from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.lower import lower
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
@@ -26,6 +26,7 @@ class ExecutionPlan:
     """Say what runs when, on which memory.
 
     Args:
+        choices: How nodes and outputs run, by name.
         groups: Operations in order; those of one group do not depend on each other.
         lifetimes: Of the arena's buffers, in groups.
         arena_offsets: Float at which each of them starts.
@@ -37,6 +38,7 @@ class ExecutionPlan:
         views: Nodes that cost nothing, and why.
     """
 
+    choices: Mapping[str, Choices]
     groups: tuple[tuple[Operation, ...], ...]
     lifetimes: tuple[Lifetime, ...]
     arena_offsets: Mapping[str, int]
@@ -54,7 +56,10 @@ class ExecutionPlan:
 
 
 def plan_execution(
-    graph: Graph, target: Target, options: CompileOptions = DEFAULT_OPTIONS
+    graph: Graph,
+    target: Target,
+    options: CompileOptions = DEFAULT_OPTIONS,
+    chosen: Mapping[str, Choices] | None = None,
 ) -> ExecutionPlan:
     """Decide how a graph without opaque nodes runs on a processor.
 
@@ -62,18 +67,18 @@ def plan_execution(
         graph: What is to run.
         target: Processor.
         options: Of these, what results promise.
+        chosen: How some nodes are to run, by name, in place of what the cost model says.
     """
-    winograds = choose_winograds(graph, target) if options.allows_winograd else {}
-    bands = choose_bands(graph, target, winograds)
+    choices = {**choose(graph, target, options), **(chosen or {})}
     constants = Constants()
-    placement = place_values(graph, winograds)
-    builder = PlanBuilder(graph, target, placement, winograds, bands, constants)
+    builder = PlanBuilder(graph, target, place_values(graph, choices), choices, constants)
     lower(builder)
     groups = _form_groups(builder)
     lifetimes = _lifetimes(groups, builder.buffers)
     offsets = place_buffers(lifetimes)
     size = max((offsets[life.name] + life.size for life in lifetimes), default=0)
     return ExecutionPlan(
+        choices=choices,
         groups=groups,
         lifetimes=lifetimes,
         arena_offsets=offsets,

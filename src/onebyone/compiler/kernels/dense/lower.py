@@ -4,18 +4,15 @@ from dataclasses import dataclass
 
 import torch
 
-from onebyone.compiler.choices.chunks import choose_loops
-from onebyone.compiler.choices.tiles import choose_tiling, choose_unroll
-from onebyone.compiler.choices.tiling import Tiling
+from onebyone.compiler.choices.choices import Choices
+from onebyone.compiler.choices.tiling import cut_tiles
 from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, ConvolutionWork
 from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution
 from onebyone.compiler.kernels.operands import Operands, operands_of
+from onebyone.compiler.kernels.tiles import tiled
 from onebyone.compiler.plan.buffers import Region
 from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Convolution
-
-JOINED_PIXELS = 64
-"""Images with fewer pixels are tiled together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,71 +34,35 @@ class Batches:
 
 def lower_dense(builder: PlanBuilder, node: Convolution) -> None:
     """Add the operation that sums over the kernel's positions and the input channels."""
-    images, _, rows, columns = node.shape
-    # Small images are tiled together, so that a batch of vectors is one matrix.
-    joined = images if rows * columns < JOINED_PIXELS else 1
-    batches = Batches(images // joined, joined, rows)
-    tiling = _choose_tiling(builder, node, batches)
-    loops = choose_loops(
-        builder.target,
-        batches.count * tiling.tiles,
-        node.groups * tiling.blocks,
-        macs=node.macs,
-        weights=node.weight.numel(),
-    )
+    choices = builder.choices[node.name]
     operands = operands_of(builder, node)
-    kernel, work = _plan(builder, node, operands, batches, tiling, loops)
+    kernel, work, note = plan_dense(builder, node, operands)
     builder.add(
         node,
         kernel,
         work,
-        chunks=work.pixel_parts * work.block_parts,
+        chunks=choices.chunks,
         target=operands.target,
         macs=node.macs,
-        note=f"{_shown(builder, tiling)}, {'channels' if work.blocks_inside else 'pixels'} inside",
+        note=f"{note}, {choices.inner} inside",
     )
 
 
-def plan_dense_rows(
+def plan_dense(
     builder: PlanBuilder, node: Convolution, operands: Operands
 ) -> tuple[ConvolutionKernel, ConvolutionWork, str]:
-    """Return what computes one image, a row for each chunk, and a note on how."""
-    rows = node.shape[2]
-    batches = Batches(rows, 1, 1, are_rows=True)
-    tiling = _choose_tiling(builder, node, batches)
-    kernel, work = _plan(builder, node, operands, batches, tiling, (rows, 1, True))
-    return kernel, work, _shown(builder, tiling)
-
-
-def _choose_tiling(builder: PlanBuilder, node: Convolution, batches: Batches) -> Tiling:
-    pixels = batches.images * batches.rows * node.shape[3]
-    depth = node.weight[0].numel()
-    return choose_tiling(builder.target, pixels, node.shape[1] // node.groups, depth)
-
-
-def _shown(builder: PlanBuilder, tiling: Tiling) -> str:
-    return f"tile {tiling.pixels}x{tiling.vectors * builder.target.lanes}"
-
-
-def _plan(
-    builder: PlanBuilder,
-    node: Convolution,
-    operands: Operands,
-    batches: Batches,
-    tiling: Tiling,
-    loops: tuple[int, int, bool],
-) -> tuple[ConvolutionKernel, ConvolutionWork]:
+    """Return what computes all images, or a row of one for each chunk of a band; and a note."""
+    choices = builder.choices[node.name]
+    assert choices.tile is not None, node.name
+    batches = _batches(node, choices)
     source, target, other = operands.source, operands.target, operands.other
-    lanes, channels = builder.target.lanes, node.shape[1]
+    lanes, (_, channels, _, columns) = builder.target.lanes, node.shape
+    pixels = batches.images * batches.rows * columns
+    tiling = cut_tiles(builder.target, pixels, channels // node.groups, choices.tile)
     taps, depth = _taps_and_depth(node, source)
-    pixel_parts, block_parts, blocks_inside = loops
     kernel = ConvolutionKernel(
-        pixels=tiling.pixels,
-        has_smaller_tiles=tiling.larger_tiles < tiling.tiles,
-        vectors=tiling.vectors,
-        last_vectors=tiling.last_vectors,
+        **tiled(tiling, depth),
         stored_lanes=tiling.last_channels,
-        unroll=choose_unroll(depth),
         has_residual=operands.residual is not None,
         activation=node.activation,
     )
@@ -138,11 +99,18 @@ def _plan(
         tiles=tiling.tiles,
         larger_tiles=tiling.larger_tiles,
         images=batches.count,
-        pixel_parts=pixel_parts,
-        block_parts=block_parts,
-        blocks_inside=int(blocks_inside),
+        pixel_parts=choices.parts[0],
+        block_parts=choices.parts[1],
+        blocks_inside=int(choices.inner == "channels"),
     )
-    return kernel, work
+    return kernel, work, f"tile {tiling.pixels}x{tiling.vectors * lanes}"
+
+
+def _batches(node: Convolution, choices: Choices) -> Batches:
+    images, _, rows, _ = node.shape
+    if choices.band:
+        return Batches(rows, 1, 1, are_rows=True)
+    return Batches(images // choices.together, choices.together, rows)
 
 
 def _taps_and_depth(node: Convolution, source: Region) -> tuple[list[int], int]:

@@ -2,11 +2,11 @@
 
 import torch
 
-from onebyone.compiler.choices.chunks import choose_loops, parts_of_rows
-from onebyone.compiler.choices.tiles import choose_tiling, choose_unroll
+from onebyone.compiler.choices.tiling import cut_tiles
 from onebyone.compiler.kernels.dense.weights import pack_convolution
 from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.operands import operands_of
+from onebyone.compiler.kernels.tiles import tiled
 from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.kernels.winograd.product import ProductKernel, ProductWork
 from onebyone.compiler.kernels.winograd.transform import TransformKernel, TransformWork
@@ -15,26 +15,18 @@ from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.compiler.plan.placement import ALIASING_FLOATS, spread
 from onebyone.graph import Convolution
 
-TRANSFORM_WEIGHT = 8
-"""How much longer it takes to transform an input than to multiply and add, about."""
-
 
 def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> None:
     """Add the operations that transform inputs, multiply them, and transform the sums back."""
+    choices = builder.choices[node.name]
+    assert choices.tile is not None, node.name
     images, channels, rows, columns = node.shape
     depth, lanes = node.weight.shape[1], builder.target.lanes
     down, across = way.patches(rows, columns)
     patches = images * down * across
-    tiling = choose_tiling(builder.target, patches, channels, depth)
+    tiling = cut_tiles(builder.target, patches, channels, choices.tile)
     transformed = _transformed_buffer(node, way, patches)
     block = tiling.vectors * lanes
-    pixel_parts, block_parts, blocks_inside = choose_loops(
-        builder.target,
-        tiling.tiles,
-        tiling.blocks,
-        macs=way.multiplications * patches * depth * channels,
-        weights=way.multiplications * depth * channels,
-    )
     operands = operands_of(builder, node)
     target, other = operands.target, operands.other
     add, table = builder.constants.add, builder.constants.table
@@ -48,12 +40,8 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
 
     kernel = ProductKernel(
         way=way,
-        pixels=tiling.pixels,
-        has_smaller_tiles=tiling.larger_tiles < tiling.tiles,
-        vectors=tiling.vectors,
-        last_vectors=tiling.last_vectors,
+        **tiled(tiling, depth),
         stored_lanes=builder.target.lanes_for(tiling.last_channels),
-        unroll=choose_unroll(depth),
         ragged=(rows % way.rows.outputs != 0, columns % way.columns.outputs != 0),
         has_tail=channels % lanes != 0,
         has_residual=operands.residual is not None,
@@ -85,15 +73,15 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         blocks=tiling.blocks,
         tiles=tiling.tiles,
         larger_tiles=tiling.larger_tiles,
-        pixel_parts=pixel_parts,
-        block_parts=block_parts,
-        blocks_inside=int(blocks_inside),
+        pixel_parts=choices.parts[0],
+        block_parts=choices.parts[1],
+        blocks_inside=int(choices.inner == "channels"),
     )
     builder.add(
         node,
         kernel,
         work,
-        chunks=pixel_parts * block_parts,
+        chunks=choices.chunks,
         target=target,
         sources=node.inputs[1:],
         after=(_transform_inputs(builder, node, way, transformed),),
@@ -126,10 +114,7 @@ def _transform_inputs(
     source = operands.source
     images, depth = node.shape[0], node.weight.shape[1]
     down, across = way.patches(*node.shape[2:])
-    steps = images * depth * down * across * way.multiplications * TRANSFORM_WEIGHT
-    row_parts, channel_parts = parts_of_rows(
-        (images, depth, down, across), builder.target.lanes, steps
-    )
+    row_parts, channel_parts = builder.choices[node.name].transform_parts
     line, step = source.buffer.row_stride, source.buffer.pixel_stride
     work = TransformWork(
         source=operands.first_source(node),

@@ -1,0 +1,62 @@
+"""How a node of a graph runs, as data: all that may differ from machine to machine."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from onebyone.compiler.choices.tiling import TileSize
+from onebyone.compiler.kernels.winograd.filtering import Winograd
+from onebyone.graph import Pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """Name convolutions that follow each other; values between them exist a few rows at a time.
+
+    Args:
+        head: Dense convolution whose rows the depthwise one reads; None if it reads from memory.
+        depthwise: In the middle.
+        tail: 1x1 convolution of what that gives; None if it goes to memory.
+        rows_at_once: Rows of outputs of a band; the last band of an image may have fewer.
+    """
+
+    head: str | None
+    depthwise: str
+    tail: str | None
+    rows_at_once: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, in order."""
+        return tuple(name for name in (self.head, self.depthwise, self.tail) if name is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """Say how one node runs. But for `winograd`, no choice changes a bit of the results.
+
+    Args:
+        winograd: How a convolution saves multiplications; None if it does not.
+        tile: Of a convolution; those at the end of a line may be smaller.
+        together: Images of a dense convolution whose pixels are cut into tiles as if they were one.
+        parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.
+        inner: What a chunk's inner loop goes through, tile by tile.
+        transform_parts: As `parts`, for the inputs that Winograd transforms.
+        band: What it runs with, row by row; None if it runs alone.
+        steps: What the cost model expects all images to take: vector multiply-adds of one core.
+        why: Why so and not otherwise, for people; or "".
+    """
+
+    winograd: Winograd | None = None
+    tile: TileSize | None = None
+    together: int = 1
+    parts: Pair = (1, 1)
+    inner: Literal["channels", "pixels"] = "channels"
+    transform_parts: Pair = (1, 1)
+    band: Band | None = None
+    steps: float = 0.0
+    why: str = ""
+
+    @property
+    def chunks(self) -> int:
+        """Pieces that may run at the same time."""
+        return self.parts[0] * self.parts[1]

@@ -1,0 +1,145 @@
+"""How each node of a graph runs: algorithms, then bands, then tiles and chunks."""
+
+from collections.abc import Mapping
+from math import prod
+
+from onebyone.compiler.choices.bands import choose_bands, runs_depthwise
+from onebyone.compiler.choices.choices import Band, Choices
+from onebyone.compiler.choices.chunks import choose_chunks, parts_of_rows, parts_of_tiles
+from onebyone.compiler.choices.cost import (
+    TRANSFORM_WEIGHT,
+    direct_steps,
+    row_work,
+    transpose_work,
+    winograd_steps,
+)
+from onebyone.compiler.choices.tiles import choose_row_tiling, choose_tiling
+from onebyone.compiler.choices.tiling import TileSize, cut_evenly
+from onebyone.compiler.choices.winograds import choose_winograds
+from onebyone.compiler.kernels.winograd.filtering import Winograd
+from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
+from onebyone.compiler.target import Target
+from onebyone.graph import Convolution, Graph, Input, LayerNorm, Node, Reshape, Shape, Softmax
+
+WHOLE_PIXELS = (Input, LayerNorm, Softmax)
+"""Kinds whose chunks have all channels of their pixels."""
+
+JOINED_PIXELS = 64
+"""Images with fewer pixels are tiled together, so that a batch of vectors is one matrix."""
+
+LARGEST_DEPTHWISE_TILE = 8
+"""Outputs of a row at once: with a row of weights and an input they fit 16 registers."""
+
+
+def choose(
+    graph: Graph, target: Target, options: CompileOptions = DEFAULT_OPTIONS
+) -> dict[str, Choices]:
+    """Return how each node of a graph without opaque nodes runs, and how its outputs go out.
+
+    Args:
+        graph: What is to run.
+        target: Processor.
+        options: Of these, what results promise.
+
+    Returns:
+        Choices by the names of nodes, and of outputs: `output 0` and so on.
+    """
+    ways = choose_winograds(graph, target) if options.allows_winograd else {}
+    bands = choose_bands(graph, target, {name for name, (way, _) in ways.items() if way})
+    found = {
+        node.name: _of_convolution(node, target, ways, bands.get(node.name))
+        if isinstance(node, Convolution)
+        else _of_rows(node, target)
+        for node in graph
+    }
+    shapes = [graph[ref.name].shape for ref in graph.outputs]
+    planes = {output_name(i): _by_planes(shape, target) for i, shape in enumerate(shapes)}
+    return found | planes
+
+
+def output_name(index: int) -> str:
+    """Return what the operation that brings an output to the caller's tensor is called."""
+    return f"output {index}"
+
+
+def _of_convolution(
+    node: Convolution,
+    target: Target,
+    ways: Mapping[str, tuple[Winograd | None, str]],
+    band: Band | None,
+) -> Choices:
+    way, why = ways.get(node.name, (None, ""))
+    if runs_depthwise(node):
+        return _depthwise(node, target, band)
+    if band:
+        return _by_rows(node, target, band)
+    return _winograd(node, target, way, why) if way else _direct(node, target, why)
+
+
+def _direct(node: Convolution, target: Target, why: str) -> Choices:
+    images, channels, rows, columns = node.shape
+    together = images if rows * columns < JOINED_PIXELS else 1
+    depth, batches = node.weight[0].numel(), images // together
+    tiling = choose_tiling(target, together * rows * columns, channels // node.groups, depth)
+    parts, inner = parts_of_tiles(
+        target,
+        batches * tiling.tiles,
+        node.groups * tiling.blocks,
+        macs=node.macs,
+        weights=node.weight.numel(),
+    )
+    steps = direct_steps(target, node, tiling, batches)
+    tile = tiling.size
+    return Choices(tile=tile, together=together, parts=parts, inner=inner, steps=steps, why=why)
+
+
+def _winograd(node: Convolution, target: Target, way: Winograd, why: str) -> Choices:
+    images = node.shape[0]
+    channels, depth = node.weight.shape[:2]
+    down, across = way.patches(*node.shape[2:])
+    patches, products = images * down * across, way.multiplications
+    tiling = choose_tiling(target, patches, channels, depth)
+    weights = products * depth * channels
+    parts, inner = parts_of_tiles(
+        target, tiling.tiles, tiling.blocks, macs=patches * weights, weights=weights
+    )
+    transforms = patches * depth * products * TRANSFORM_WEIGHT
+    return Choices(
+        winograd=way,
+        tile=tiling.size,
+        parts=parts,
+        inner=inner,
+        transform_parts=parts_of_rows((images, depth, down, across), target.lanes, transforms),
+        steps=winograd_steps(target, node, way, tiling, images),
+        why=why,
+    )
+
+
+def _depthwise(node: Convolution, target: Target, band: Band | None) -> Choices:
+    work = row_work(node)
+    pixels, _, _ = cut_evenly(node.shape[3], LARGEST_DEPTHWISE_TILE)
+    parts = (node.shape[2], 1) if band else parts_of_rows(node.shape, target.lanes, work)
+    return Choices(tile=TileSize(pixels, 1), parts=parts, band=band, steps=work / target.lanes)
+
+
+def _by_rows(node: Convolution, target: Target, band: Band) -> Choices:
+    images, _, rows, _ = node.shape
+    tiling = choose_row_tiling(target, node)
+    steps = direct_steps(target, node, tiling, images * rows)
+    return Choices(tile=tiling.size, parts=(rows, 1), band=band, steps=steps)
+
+
+def _of_rows(node: Node, target: Target) -> Choices:
+    if isinstance(node, Reshape):
+        return _by_planes(node.shape, target)
+    work, steps = row_work(node), row_work(node) / target.lanes
+    if isinstance(node, WHOLE_PIXELS):
+        images, _, rows, _ = node.shape
+        return Choices(parts=(choose_chunks(work, images * rows), 1), steps=steps)
+    return Choices(parts=parts_of_rows(node.shape, target.lanes, work), steps=steps)
+
+
+def _by_planes(shape: Shape, target: Target) -> Choices:
+    """Return how a value is laid out with channels outermost, one after the other."""
+    work = transpose_work(shape)
+    return Choices(parts=(1, choose_chunks(work, prod(shape[:2]))), steps=work / target.lanes)
