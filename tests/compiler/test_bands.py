@@ -1,7 +1,6 @@
 """Convolutions that run together give the bits that they give one by one."""
 
 from dataclasses import replace
-from unittest.mock import patch
 
 import pytest
 import torch
@@ -9,10 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onebyone.compiler.build import build
-from onebyone.compiler.choices import bands as planning
-from onebyone.compiler.choices.bands import Band, choose_bands, kept_rows
+from onebyone.compiler.choices.bands import band_of, choose_bands, find_bands, kept_rows
+from onebyone.compiler.choices.choose import choose, choose_convolution
 from onebyone.compiler.kernels.band import BandKernel
-from onebyone.compiler.plan import plan as whole_plan
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import NativeFunction
@@ -25,17 +23,30 @@ from tests.helpers.compiled import RUNNABLE, Net, check_values, count_terms, run
 AVX512 = TARGETS["avx512"]
 
 
+def alone(graph, target):
+    """How convolutions run that are in no band."""
+    convolutions = (node for node in graph if isinstance(node, Convolution))
+    return {node.name: choose_convolution(node, target) for node in convolutions}
+
+
+def run_alone(graph, inputs, target=None):
+    """Run all convolutions one by one."""
+    target = target or host_target()
+    return run_graph(graph, inputs, target=target, chosen=alone(graph, target))
+
+
 def run_in_bands(graph, inputs, target, rows_at_once, threads):
     """Run all that can run together so, large or not, cut as said."""
 
-    def cut(_target, head, depthwise, tail):
-        return Band(head=head, depthwise=depthwise, tail=tail, rows_at_once=rows_at_once)
+    def cut(head, depthwise, tail):
+        return band_of(head, depthwise, tail, rows_at_once) if head or tail else None
 
-    tiny = replace(target, level2_bytes=0)
-    with patch.object(planning, "_cut_band", cut):
-        found = choose_bands(graph, tiny, {})
-    with patch.object(whole_plan, "choose_bands", lambda *_: found):
-        return found, run_graph(graph, inputs, target=target, threads=threads)
+    found = find_bands(graph, set(), cut)
+    bands = {
+        name: choose_convolution(graph[name], target, band=band) for name, band in found.items()
+    }
+    chosen = alone(graph, target) | bands
+    return found, run_graph(graph, inputs, target=target, threads=threads, chosen=chosen)
 
 
 @pytest.mark.parametrize("target", RUNNABLE)
@@ -86,8 +97,7 @@ def test_a_band_gives_the_bits_of_its_convolutions(target, data):
     found, got = run_in_bands(graph, inputs, target, draw(1, 4), draw(1, 3))
     assert value in found
     assert (before in found) == ("head" in parts)
-    with patch.object(whole_plan, "choose_bands", lambda *_: {}):
-        expected = run_graph(graph, inputs, target=target)
+    expected = run_alone(graph, inputs, target)
     assert torch.equal(got[0], expected[0])
     check_values(got, interpret(graph, inputs, dtype=torch.float64), terms=count_terms(graph))
 
@@ -101,8 +111,7 @@ def test_branches_do_not_take_each_others_rows(threads):
     graph, inputs = net.graph(net.add(Concat, *branches)), net.values()
     found, got = run_in_bands(graph, inputs, host_target(), 1, threads)
     assert len(set(map(id, found.values()))) == 3
-    with patch.object(whole_plan, "choose_bands", lambda *_: {}):
-        expected = run_graph(graph, inputs)
+    expected = run_alone(graph, inputs)
     assert torch.equal(got[0], expected[0])
 
 
@@ -119,10 +128,9 @@ def test_separable_convolutions_in_a_row_share_none_of_theirs(threads):
         values.append(value)
     graph, inputs = net.graph(value), net.values()
     found, got = run_in_bands(graph, inputs, host_target(), 2, threads)
-    bands = [tuple(node.name for node in found[name].nodes) for name in values]
+    bands = [found[name].names for name in values]
     assert bands == [pair for pair in zip(values[::2], values[1::2], strict=True) for _ in pair]
-    with patch.object(whole_plan, "choose_bands", lambda *_: {}):
-        expected = run_graph(graph, inputs)
+    expected = run_alone(graph, inputs)
     assert torch.equal(got[0], expected[0])
 
 
@@ -184,14 +192,12 @@ def test_each_convolution_of_a_chain_runs_once(data):
 @given(data=st.data())
 def test_chains_give_the_bits_and_numbers_that_they_give_one_by_one(data):
     net, graph, target = draw_chain(data, host_target())
-    with patch.object(whole_plan, "choose_bands", wraps=choose_bands) as choosing:
-        built = build(graph, target, None)
-    assume(choose_bands(*choosing.call_args.args))
+    assume(any(one.band for one in choose(graph, target).values()))
+    built = build(graph, target, None)
     inputs = net.values()
     got = NativeFunction(built.binary, 2)(inputs)
     check_values(got, interpret(graph, inputs, dtype=torch.float64), terms=count_terms(graph))
-    with patch.object(whole_plan, "choose_bands", lambda *_: {}):
-        expected = run_graph(graph, inputs, target=target)
+    expected = run_alone(graph, inputs, target)
     assert all(map(torch.equal, got, expected))
     for threads in (1, 3):
         assert all(map(torch.equal, NativeFunction(built.binary, threads)(inputs), expected))
@@ -208,8 +214,8 @@ def bottleneck(net, x, *, stride=1, residual=None):
 
 def names(graph):
     """The bands, each as the names of its nodes."""
-    found = choose_bands(graph, AVX512, {})
-    return {tuple(node.name for node in band.nodes) for band in found.values()}
+    found = choose_bands(graph, AVX512, set())
+    return {band.names for band in found.values()}
 
 
 def test_large_values_between_convolutions_are_not_kept():
@@ -251,13 +257,13 @@ def test_weights_beyond_the_cache_are_read_once():
 @pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0", "efficientnet_lite4"])
 def test_rows_that_are_kept_fit_the_cache(name):
     graph = rewrite_graph(capture(create_model(name), (torch.zeros(1, 3, 224, 224),)).graph)
-    found = choose_bands(graph, AVX512, {})
+    found = choose_bands(graph, AVX512, set())
     assert found
     for band in found.values():
-        assert band.bands >= 14
+        assert -(-graph[band.depthwise].shape[2] // band.rows_at_once) >= 14
         if band.head:
-            _, channels, _, width = band.head.shape
-            kept = 4 * kept_rows(band.depthwise, band.rows_at_once) * channels * width
+            _, channels, _, width = graph[band.head].shape
+            kept = 4 * kept_rows(graph[band.depthwise], band.rows_at_once) * channels * width
             assert kept <= AVX512.level2_bytes // 4 or band.rows_at_once == 1
 
 
@@ -265,8 +271,7 @@ def test_bands_need_less_memory():
     x = torch.zeros(1, 3, 224, 224)
     graph = rewrite_graph(capture(create_model("mobilenet_v2"), (x,)).graph)
     plan = plan_execution(graph, AVX512)
-    with patch.object(whole_plan, "choose_bands", lambda *_: {}):
-        without = plan_execution(graph, AVX512)
+    without = plan_execution(graph, AVX512, chosen=alone(graph, AVX512))
     assert any(isinstance(operation.kernel, BandKernel) for operation in plan.operations)
     assert 2 * plan.arena_size < without.arena_size
     assert 4 * plan.scratch_size < AVX512.level2_bytes

@@ -8,10 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onebyone.compiler.choices.winograds import LARGEST_GROWTH, choose_winograds
+from onebyone.compiler.choices.choices import Choices
+from onebyone.compiler.choices.choose import choose
+from onebyone.compiler.choices.tiling import TileSize
+from onebyone.compiler.choices.winograds import LARGEST_GROWTH
 from onebyone.compiler.compile import compile_model
 from onebyone.compiler.kernels.winograd.filtering import OUTPUTS, Filter, Winograd, winograds_for
-from onebyone.compiler.plan import plan as planning
 from onebyone.compiler.target import TARGETS
 from onebyone.graph import Convolution, Function
 from onebyone.graph.interpret import interpret
@@ -24,26 +26,19 @@ WAYS = [
 ]
 
 
-@pytest.fixture
-def always(monkeypatch):
-    """Compute every convolution of a kind in one way, worthwhile or not."""
-
-    def force(way: Winograd):
-        def choose(graph, _target):
-            return {
-                node.name: way
-                for node in graph
-                if isinstance(node, Convolution) and node.kernel_size != (1, 1)
-            }
-
-        monkeypatch.setattr(planning, "choose_winograds", choose)
-
-    return force
+def always(graph, way):
+    """How all convolutions larger than 1x1 run in one way, worthwhile or not."""
+    small = Choices(winograd=way, tile=TileSize(2, 1), parts=(2, 1), transform_parts=(1, 1))
+    return {
+        node.name: small
+        for node in graph
+        if isinstance(node, Convolution) and node.kernel_size != (1, 1)
+    }
 
 
-def check_convolution(graph, inputs, target):
+def check_convolution(graph, inputs, way, target=None):
     """Errors are at most six times those of a sum of as many numbers."""
-    got = run_graph(graph, inputs, target=target)
+    got = run_graph(graph, inputs, target=target, chosen=always(graph, way))
     expected = interpret(graph, inputs, dtype=torch.float64)
     check_values(got, expected, terms=36 * count_terms(graph))
 
@@ -66,8 +61,7 @@ def test_matrices_filter_exactly(one, data):
 
 @pytest.mark.parametrize("target", RUNNABLE)
 @pytest.mark.parametrize(("size", "way"), WAYS)
-def test_every_way_is_a_convolution(size, way, target, always):
-    always(way)
+def test_every_way_is_a_convolution(size, way, target):
     net = Net()
     height, width = size
     padding = (height // 2, height // 2, width // 2, width // 2)
@@ -75,7 +69,7 @@ def test_every_way_is_a_convolution(size, way, target, always):
     y = net.convolution(
         x, 37, size, residual=residual, padding=padding, activation=Function("relu")
     )
-    check_convolution(net.graph(y), net.values(), target)
+    check_convolution(net.graph(y), net.values(), way, target)
 
 
 @settings(max_examples=40, deadline=None)
@@ -90,26 +84,23 @@ def test_shapes_around_lanes_and_patches(data):
     y = net.convolution(
         net.input(data.draw(st.integers(1, 3)), depth, *image), channels, size, padding=padding
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "choose_winograds", lambda _graph, _target: {y: way})
-        check_convolution(net.graph(y), net.values(), None)
+    check_convolution(net.graph(y), net.values(), way)
 
 
-def test_two_in_a_row_share_the_border(always):
-    always(winograds_for((3, 3))[-1])
+def test_two_in_a_row_share_the_border():
     net = Net()
     x = net.input(1, 16, 10, 10)
     first = net.convolution(x, 32, (3, 3), padding=(1, 1, 1, 1))
     second = net.convolution(first, 16, (3, 3), padding=(1, 1, 1, 1))
     third = net.convolution(first, 16, (1, 1))
-    check_convolution(net.graph(second, third), net.values(), None)
+    check_convolution(net.graph(second, third), net.values(), winograds_for((3, 3))[-1])
 
 
 def chosen(*shape, channels=64, size=(3, 3), **facts):
     net = Net()
     padding = (size[0] // 2, size[0] // 2, size[1] // 2, size[1] // 2)
     y = net.convolution(net.input(*shape), channels, size, padding=padding, **facts)
-    return choose_winograds(net.graph(y), TARGETS["avx512"]).get(y)
+    return choose(net.graph(y), TARGETS["avx512"])[y].winograd
 
 
 def test_chosen_where_it_saves_time():
@@ -131,7 +122,8 @@ def test_weights_grow_within_their_budget():
     for _ in range(6):
         x = net.convolution(x, 256, (3, 3), padding=(1, 1, 1, 1))
     graph = net.graph(x)
-    ways = choose_winograds(graph, TARGETS["avx512"])
+    chosen = choose(graph, TARGETS["avx512"])
+    ways = {name: one.winograd for name, one in chosen.items() if one.winograd}
     weights = {node.name: node.weight for node in graph if isinstance(node, Convolution)}
     extra = sum(
         ways[name].multiplications * weight[:, :, 0, 0].numel() - weight.numel()
@@ -168,15 +160,14 @@ def test_no_bias_under_another_default_type():
     check_values([got], [expected], terms=36 * 9 * 64)
 
 
-def test_nan_reaches_what_it_must_and_its_patches(always):
+def test_nan_reaches_what_it_must_and_its_patches():
     way = winograds_for((3, 3))[-1]
-    always(way)
     net = Net()
     y = net.convolution(net.input(1, 4, 24, 24), 8, (3, 3), padding=(1, 1, 1, 1))
     graph = net.graph(y)
     (x,) = net.values()
     x[0, 0, 9, 9] = float("nan")
-    (got,) = run_graph(graph, [x])
+    (got,) = run_graph(graph, [x], chosen=always(graph, way))
     (expected,) = interpret(graph, [x])
     assert got[expected.isnan()].isnan().all()
     reach = way.rows.outputs + 1

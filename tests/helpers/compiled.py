@@ -1,6 +1,6 @@
 """The contract of compiled code: the values of `interpret` in float64, but for rounding."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from onebyone.compiler.build import build
+from onebyone.compiler.choices.choices import Choices
 from onebyone.compiler.runtime.native import NativeFunction
 from onebyone.compiler.target import TARGETS, Target, can_run, host_target
 from onebyone.graph import Convolution, Graph, Input, LayerNorm, Node, Pool, Softmax, capture
@@ -89,10 +90,15 @@ def count_terms(graph: Graph) -> int:
 
 
 def run_graph(
-    graph: Graph, inputs: Sequence[Tensor], *, target: Target | None = None, threads: int = 2
+    graph: Graph,
+    inputs: Sequence[Tensor],
+    *,
+    target: Target | None = None,
+    threads: int = 2,
+    chosen: Mapping[str, Choices] | None = None,
 ) -> list[Tensor]:
-    """The outputs of a graph as native code, built anew."""
-    built = build(graph, target or host_target(), None)
+    """The outputs of a graph as native code, built anew, some nodes run as is said."""
+    built = build(graph, target or host_target(), None, chosen=chosen)
     return NativeFunction(built.binary, threads)(inputs)
 
 

@@ -17,6 +17,9 @@ from onebyone.errors import CompileError
 from onebyone.graph import Graph, View
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onebyone.compiler.choices.choices import Choices
     from onebyone.compiler.plan.plan import ExecutionPlan
 
 MOST_INPUTS = 8
@@ -36,8 +39,11 @@ def build(
     target: Target,
     key: str | None,
     options: CompileOptions = DEFAULT_OPTIONS,
+    chosen: "Mapping[str, Choices] | None" = None,
 ) -> Built:
     """Plan, write and compile a graph; keep it under `key` unless that is None.
+
+    Some nodes may have been `chosen` to run in another way than the cost model says.
 
     Raises:
         CompileError: If memory or LLVM gives out.
@@ -48,7 +54,7 @@ def build(
         from onebyone.compiler.emit.network import emit_network
         from onebyone.compiler.plan.plan import plan_execution
 
-    plan = plan_execution(graph, target, options)
+    plan = plan_execution(graph, target, options, chosen)
     account = Account.of(graph, plan)
     description = _describe(account, plan)
     module = emit_network(plan, target)

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onebyone.compiler.choices.chunks import CHUNK_COUNTS, choose_chunks, parts_of_rows
-from onebyone.compiler.choices.cost import estimate_work
-from onebyone.compiler.choices.tiles import LARGEST_UNROLL, choose_tiling, choose_unroll
+from onebyone.compiler.choices.cost import tile_steps
+from onebyone.compiler.choices.tiles import choose_tiling
 from onebyone.compiler.choices.tiling import cut_evenly
+from onebyone.compiler.kernels.tiles import LARGEST_UNROLL, tiled
 from onebyone.compiler.target import TARGETS
 
 counts = st.integers(1, 5000)
@@ -47,7 +48,7 @@ def test_the_last_vector_is_no_wider_than_it_needs(target):
 def test_a_narrow_vector_is_less_work_where_the_processor_has_halves():
     def work(name, channels):
         tiling = choose_tiling(TARGETS[name], 784, channels, 144)
-        return estimate_work(TARGETS[name], tiling, 144)
+        return tile_steps(TARGETS[name], tiling, 144)
 
     assert work("avx512", 40) < 0.87 * work("avx512", 41) == 0.87 * work("avx512", 48)
     assert work("avx2", 12) == work("avx2", 16)
@@ -55,7 +56,7 @@ def test_a_narrow_vector_is_less_work_where_the_processor_has_halves():
 
 @given(counts)
 def test_unrolled_steps_divide_the_sum(depth):
-    unroll = choose_unroll(depth)
+    unroll = tiled(choose_tiling(TARGETS["avx2"], 49, 64, depth), depth)["unroll"]
     assert depth % unroll == 0
     assert 1 <= unroll <= LARGEST_UNROLL
 

@@ -7,7 +7,9 @@ too: what a 1x1 convolution expands to is then larger than a core's private cach
 does not go on where it has been, some of its rows are computed twice.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
+from math import prod
 
 from onebyone.compiler.choices.choices import Band
 from onebyone.compiler.choices.cost import PHASE_WORK, tile_steps
@@ -40,64 +42,80 @@ def kept_rows(depthwise: Convolution, rows_at_once: int) -> int:
 
 
 def choose_bands(graph: Graph, target: Target, taken: Set[str]) -> dict[str, Band]:
-    """Return the bands of a graph without opaque nodes, by the name of each of their nodes.
+    """Return the bands that pay in a graph without opaque nodes, by the name of each node.
 
     Args:
         graph: What is to run.
         target: Processor.
         taken: Names of convolutions that run in another way.
     """
+    return find_bands(graph, taken, partial(_cut_band, target))
+
+
+Cut = Callable[[Convolution | None, Convolution, Convolution | None], Band | None]
+"""Makes a band of a depthwise convolution and those before and behind it, or leaves some out."""
+
+
+def find_bands(graph: Graph, taken: Set[str], cut: Cut) -> dict[str, Band]:
+    """Return what is cut of all that may run together, by the name of each node."""
     readers = graph.readers()
     found: dict[str, Band] = {}
     for node in graph:
-        if isinstance(node, Convolution) and runs_depthwise(node) and node.name not in found:
-            band = _choose_band(graph, target, node, taken | found.keys(), readers)
-            if band is not None:
-                found |= dict.fromkeys(band.names, band)
+        if not isinstance(node, Convolution) or not runs_depthwise(node) or node.name in found:
+            continue
+        if node.inputs[1:] or reached_rows(node) < node.stride[0]:
+            continue
+        band = cut(
+            _find_head(graph, node, taken | found.keys(), readers),
+            node,
+            _find_tail(graph, node, readers),
+        )
+        if band is not None:
+            found |= dict.fromkeys(band.names, band)
     return found
 
 
-def _choose_band(
-    graph: Graph,
-    target: Target,
-    node: Convolution,
-    taken: Set[str],
-    readers: Mapping[str, Sequence[str]],
-) -> Band | None:
-    """Return the band around a depthwise convolution, without what runs in another way already."""
-    if node.inputs[1:] or reached_rows(node) < node.stride[0]:
+Readers = Mapping[str, Sequence[str]]
+
+
+def _find_head(
+    graph: Graph, node: Convolution, taken: Set[str], readers: Readers
+) -> Convolution | None:
+    """Return the convolution before a depthwise one that may run with it."""
+    head = graph[node.inputs[0]]
+    if not isinstance(head, Convolution) or not _is_private(graph, head, node, readers):
         return None
+    return None if head.is_channelwise or head.name in taken or head.inputs[1:] else head
 
-    def is_private(value: Node, reader: Node) -> bool:
-        return list(readers[value.name]) == [reader.name] and not graph.is_output(value.name)
 
-    def is_large(value: Node) -> bool:
-        _, channels, height, width = value.shape
-        return 4 * channels * height * width > target.level2_bytes
-
-    before = graph[node.inputs[0]]
-    head = before if isinstance(before, Convolution) and is_private(before, node) else None
-    if head and (head.is_channelwise or head.name in taken or head.inputs[1:]):
-        head = None
-    if head and not is_large(head):
-        head = None
+def _find_tail(graph: Graph, node: Convolution, readers: Readers) -> Convolution | None:
+    """Return the 1x1 convolution behind a depthwise one that may run with it."""
     after = [graph[name] for name in readers[node.name]]
-    tail = after[0] if after and is_private(node, after[0]) else None
-    if not (isinstance(tail, Convolution) and tail.is_pixelwise and tail.stride == (1, 1)):
-        tail = None
-    if tail and tail.inputs[0] != node.name:
-        tail = None
-    return _cut_band(target, head, node, tail) if head or tail else None
+    if not after or not _is_private(graph, node, after[0], readers):
+        return None
+    tail = after[0]
+    if not isinstance(tail, Convolution) or tail.inputs[0] != node.name:
+        return None
+    return tail if tail.is_pixelwise and tail.stride == (1, 1) else None
+
+
+def _is_private(graph: Graph, value: Node, reader: Node, readers: Readers) -> bool:
+    return list(readers[value.name]) == [reader.name] and not graph.is_output(value.name)
 
 
 def _cut_band(
     target: Target, head: Convolution | None, node: Convolution, tail: Convolution | None
 ) -> Band | None:
-    """Return the band, cut so that its rows stay in the cache, if they do."""
+    """Return the band, cut so that its rows stay in the cache, if they do.
+
+    What the depthwise convolution reads is kept in memory where that fits the cache.
+    """
+    if head and 4 * prod(head.shape[1:]) <= target.level2_bytes:
+        head = None
     share = target.level2_bytes // CACHE_SHARE
     members = [member for member in (head, node, tail) if member]
     weights = sum(member.weight.numel() for member in members)
-    if 4 * weights > share:
+    if len(members) == 1 or 4 * weights > share:
         return None
     rows_at_once = -(-node.shape[2] // BANDS)
     if head:

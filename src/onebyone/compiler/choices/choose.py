@@ -1,6 +1,5 @@
 """How each node of a graph runs: algorithms, then bands, then tiles and chunks."""
 
-from collections.abc import Mapping
 from math import prod
 
 from onebyone.compiler.choices.bands import choose_bands, runs_depthwise
@@ -47,7 +46,9 @@ def choose(
     ways = choose_winograds(graph, target) if options.allows_winograd else {}
     bands = choose_bands(graph, target, {name for name, (way, _) in ways.items() if way})
     found = {
-        node.name: _of_convolution(node, target, ways, bands.get(node.name))
+        node.name: choose_convolution(
+            node, target, ways.get(node.name, (None, "")), bands.get(node.name)
+        )
         if isinstance(node, Convolution)
         else _of_rows(node, target)
         for node in graph
@@ -62,13 +63,14 @@ def output_name(index: int) -> str:
     return f"output {index}"
 
 
-def _of_convolution(
+def choose_convolution(
     node: Convolution,
     target: Target,
-    ways: Mapping[str, tuple[Winograd | None, str]],
-    band: Band | None,
+    algorithm: tuple[Winograd | None, str] = (None, ""),
+    band: Band | None = None,
 ) -> Choices:
-    way, why = ways.get(node.name, (None, ""))
+    """Return how a convolution runs whose algorithm (and why so) and band are known."""
+    way, why = algorithm
     if runs_depthwise(node):
         return _depthwise(node, target, band)
     if band:

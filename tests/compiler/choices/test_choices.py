@@ -1,0 +1,79 @@
+"""Choices are data: any of them may be replaced, and no number changes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onebyone.compiler.choices.choose import choose
+from onebyone.compiler.choices.tiling import TileSize
+from onebyone.compiler.plan.plan import plan_execution
+from onebyone.compiler.rewrites import rewrite_graph
+from onebyone.compiler.target import TARGETS, host_target
+from onebyone.graph import Convolution, capture
+from onebyone.models import create_model
+from tests.compiler.every_kind import EveryKind
+from tests.helpers.compiled import run_graph
+
+
+@pytest.fixture(scope="module")
+def everything():
+    x = torch.randn(2, 3, 17, 15, generator=torch.Generator().manual_seed(0))
+    return rewrite_graph(capture(EveryKind().eval(), (x,)).graph), x
+
+
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_other_choices_give_the_same_bits(everything, data):
+    """Tiles, parts and inner loops, for every node; the algorithm is what results depend on."""
+    graph, x = everything
+    parts = st.tuples(st.integers(1, 7), st.integers(1, 7))
+    chosen = {}
+    for name, one in choose(graph, host_target()).items():
+        tile = one.tile and TileSize(data.draw(st.integers(1, 6)), data.draw(st.integers(1, 2)))
+        inner = data.draw(st.sampled_from(["channels", "pixels"]))
+        other = replace(one, tile=tile, inner=inner, transform_parts=data.draw(parts))
+        if one.band is None and name in graph.nodes and isinstance(graph[name], Convolution):
+            other = replace(other, parts=data.draw(parts))
+        chosen[name] = other
+    expected = run_graph(graph, [x], threads=1)
+    got = run_graph(graph, [x], threads=2, chosen=chosen)
+    assert all(map(torch.equal, got, expected))
+
+
+def test_what_is_chosen_is_what_runs():
+    graph = rewrite_graph(capture(create_model("resnet18"), (torch.zeros(1, 3, 64, 64),)).graph)
+    target = TARGETS["avx512"]
+    plan = plan_execution(graph, target)
+    name = next(name for name, one in plan.choices.items() if one.winograd)
+    direct = replace(plan.choices[name], winograd=None, tile=TileSize(3, 2))
+    other = plan_execution(graph, target, chosen={name: direct})
+    kinds = [
+        {one.name: one.note for one in made.operations if one.name.startswith(name)}
+        for made in (plan, other)
+    ]
+    assert f"{name} transform" in kinds[0]
+    assert f"{name} transform" not in kinds[1]
+    assert kinds[1][name].startswith("tile 3x32")
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_algorithms_do_not_depend_on_the_number_of_images(target):
+    """Bits would, if they did."""
+    found = []
+    for images in (1, 5):
+        x = torch.zeros(images, 3, 96, 96)
+        graph = rewrite_graph(capture(create_model("googlenet"), (x,)).graph)
+        found.append({name: one.winograd for name, one in choose(graph, target).items()})
+    assert found[0] == found[1]
+
+
+def test_every_operation_has_its_choices():
+    graph = rewrite_graph(capture(EveryKind().eval(), (torch.zeros(1, 3, 17, 15),)).graph)
+    plan = plan_execution(graph, TARGETS["avx2"])
+    for operation in plan.operations:
+        if not operation.purpose:
+            assert operation.name in plan.choices
+    assert all(one.steps > 0 for one in plan.choices.values())
