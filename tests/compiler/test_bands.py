@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onebyone.compiler.build import build
-from onebyone.compiler.choices.bands import band_of, choose_bands, find_bands, kept_rows
-from onebyone.compiler.choices.choose import choose, choose_convolution
+from onebyone.compiler.choose.bands import band_of, choose_bands, find_bands, kept_rows
+from onebyone.compiler.choose.choose import choose, choose_convolution
 from onebyone.compiler.kernels.band import BandKernel
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onebyone.compiler.choices.choices import Choices
-from onebyone.compiler.choices.choose import choose
-from onebyone.compiler.choices.tiling import TileSize
-from onebyone.compiler.choices.winograds import LARGEST_GROWTH
+from onebyone.compiler.choose.choices import Choices
+from onebyone.compiler.choose.choose import choose
+from onebyone.compiler.choose.tiling import TileSize
+from onebyone.compiler.choose.winograds import LARGEST_GROWTH
 from onebyone.compiler.compile import compile_model
 from onebyone.compiler.kernels.winograd.filtering import OUTPUTS, Filter, Winograd, winograds_for
 from onebyone.compiler.target import TARGETS

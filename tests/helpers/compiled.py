@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from onebyone.compiler.build import build
-from onebyone.compiler.choices.choices import Choices
+from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.runtime.native import NativeFunction
 from onebyone.compiler.target import TARGETS, Target, can_run, host_target
 from onebyone.graph import Convolution, Graph, Input, LayerNorm, Node, Pool, Softmax, capture

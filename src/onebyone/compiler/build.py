@@ -19,7 +19,7 @@ from onebyone.graph import Graph, View
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onebyone.compiler.choices.choices import Choices
+    from onebyone.compiler.choose.choices import Choices
     from onebyone.compiler.plan.plan import ExecutionPlan
 
 MOST_INPUTS = 8

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from onebyone.compiler.choices.bands import kept_rows, reached_rows, runs_depthwise
-from onebyone.compiler.choices.choices import Band
+from onebyone.compiler.choose.bands import kept_rows, reached_rows, runs_depthwise
+from onebyone.compiler.choose.choices import Band
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.dense.lower import plan_dense

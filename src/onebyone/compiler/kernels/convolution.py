@@ -1,6 +1,6 @@
 """Which of four ways a convolution runs."""
 
-from onebyone.compiler.choices.bands import runs_depthwise
+from onebyone.compiler.choose.bands import runs_depthwise
 from onebyone.compiler.kernels.band import lower_band
 from onebyone.compiler.kernels.dense.lower import lower_dense
 from onebyone.compiler.kernels.depthwise import lower_depthwise

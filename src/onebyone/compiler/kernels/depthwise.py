@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from onebyone.compiler.choices.tiling import cut_evenly
+from onebyone.compiler.choose.tiling import cut_evenly
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record

@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.choices.tiling import Tiling
+from onebyone.compiler.choose.tiling import Tiling
 from onebyone.compiler.emit.code import I64, Code
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.kernels.kernel import Kernel

@@ -6,8 +6,8 @@ from typing import Any
 import torch.nn.functional as F
 from llvmlite import ir
 
-from onebyone.compiler.choices.choices import Choices
-from onebyone.compiler.choices.choose import output_name
+from onebyone.compiler.choose.choices import Choices
+from onebyone.compiler.choose.choose import output_name
 from onebyone.compiler.emit.code import I64, Code
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.kernel import Kernel, Operation

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from onebyone.compiler.choices.choices import Choices
+from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.emit.record import Work
 from onebyone.compiler.kernels.fill import FillKernel, fill_work
 from onebyone.compiler.kernels.kernel import Kernel, Operation

@@ -9,7 +9,7 @@ zeros.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from onebyone.compiler.choices.choices import Choices
+from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.plan.buffers import (
     ARENA,
     CONSTANTS,

@@ -7,8 +7,8 @@ code only writes down what the plan says.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from onebyone.compiler.choices.choices import Choices
-from onebyone.compiler.choices.choose import choose
+from onebyone.compiler.choose.choices import Choices
+from onebyone.compiler.choose.choose import choose
 from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.lower import lower
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from onebyone.compiler.choices.choices import Choices
-from onebyone.compiler.choices.tiling import cut_tiles
+from onebyone.compiler.choose.choices import Choices
+from onebyone.compiler.choose.tiling import cut_tiles
 from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, ConvolutionWork
 from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution
 from onebyone.compiler.kernels.operands import Operands, operands_of

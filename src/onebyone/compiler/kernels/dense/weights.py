@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from onebyone.compiler.choices.tiling import Tiling
+from onebyone.compiler.choose.tiling import Tiling
 
 
 def pack_convolution(weight: Tensor, groups: int, tiling: Tiling, lanes: int) -> Tensor:

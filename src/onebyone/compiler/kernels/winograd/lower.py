@@ -2,7 +2,7 @@
 
 import torch
 
-from onebyone.compiler.choices.tiling import cut_tiles
+from onebyone.compiler.choose.tiling import cut_tiles
 from onebyone.compiler.kernels.dense.weights import pack_convolution
 from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.operands import operands_of

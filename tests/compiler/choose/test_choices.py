@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onebyone.compiler.choices.choose import choose
-from onebyone.compiler.choices.tiling import TileSize
+from onebyone.compiler.choose.choose import choose
+from onebyone.compiler.choose.tiling import TileSize
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.target import TARGETS, host_target

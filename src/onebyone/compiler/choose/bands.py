@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from math import prod
 
-from onebyone.compiler.choices.choices import Band
-from onebyone.compiler.choices.cost import PHASE_WORK, tile_steps
-from onebyone.compiler.choices.tiles import choose_row_tiling, choose_tiling
+from onebyone.compiler.choose.choices import Band
+from onebyone.compiler.choose.cost import PHASE_WORK, tile_steps
+from onebyone.compiler.choose.tiles import choose_row_tiling, choose_tiling
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Node
 

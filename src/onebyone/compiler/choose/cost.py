@@ -7,7 +7,7 @@ of 512 bits; only their ratios count, and none is a time.
 
 from math import prod
 
-from onebyone.compiler.choices.tiling import Tiling
+from onebyone.compiler.choose.tiling import Tiling
 from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.target import Target
 from onebyone.graph import (

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from math import prod
 
-from onebyone.compiler.choices.cost import direct_steps, winograd_steps
-from onebyone.compiler.choices.tiles import choose_tiling
+from onebyone.compiler.choose.cost import direct_steps, winograd_steps
+from onebyone.compiler.choose.tiles import choose_tiling
 from onebyone.compiler.kernels.winograd.filtering import Winograd, winograds_for
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph

@@ -2,8 +2,8 @@
 
 import functools
 
-from onebyone.compiler.choices.cost import tile_steps
-from onebyone.compiler.choices.tiling import TileSize, Tiling, cut_tiles
+from onebyone.compiler.choose.cost import tile_steps
+from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_tiles
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution
 

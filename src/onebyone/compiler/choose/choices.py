@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from onebyone.compiler.choices.tiling import TileSize
+from onebyone.compiler.choose.tiling import TileSize
 from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.graph import Pair
 

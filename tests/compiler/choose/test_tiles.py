@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.choices.chunks import CHUNK_COUNTS, choose_chunks, parts_of_rows
-from onebyone.compiler.choices.cost import tile_steps
-from onebyone.compiler.choices.tiles import choose_tiling
-from onebyone.compiler.choices.tiling import cut_evenly
+from onebyone.compiler.choose.chunks import CHUNK_COUNTS, choose_chunks, parts_of_rows
+from onebyone.compiler.choose.cost import tile_steps
+from onebyone.compiler.choose.tiles import choose_tiling
+from onebyone.compiler.choose.tiling import cut_evenly
 from onebyone.compiler.kernels.tiles import LARGEST_UNROLL, tiled
 from onebyone.compiler.target import TARGETS
 

@@ -2,19 +2,19 @@
 
 from math import prod
 
-from onebyone.compiler.choices.bands import choose_bands, runs_depthwise
-from onebyone.compiler.choices.choices import Band, Choices
-from onebyone.compiler.choices.chunks import choose_chunks, parts_of_rows, parts_of_tiles
-from onebyone.compiler.choices.cost import (
+from onebyone.compiler.choose.bands import choose_bands, runs_depthwise
+from onebyone.compiler.choose.choices import Band, Choices
+from onebyone.compiler.choose.chunks import choose_chunks, parts_of_rows, parts_of_tiles
+from onebyone.compiler.choose.cost import (
     TRANSFORM_WEIGHT,
     direct_steps,
     row_work,
     transpose_work,
     winograd_steps,
 )
-from onebyone.compiler.choices.tiles import choose_row_tiling, choose_tiling
-from onebyone.compiler.choices.tiling import TileSize, cut_evenly
-from onebyone.compiler.choices.winograds import choose_winograds
+from onebyone.compiler.choose.tiles import choose_row_tiling, choose_tiling
+from onebyone.compiler.choose.tiling import TileSize, cut_evenly
+from onebyone.compiler.choose.winograds import choose_winograds
 from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
