@@ -26,10 +26,10 @@ SIZES = {"googlenet": 64, "resnet50": 64, "mobilenet_v2": 96, "inception_resnet_
 
 def planned(graph):
     """The explanation of a graph, planned for a fixed processor but not compiled."""
-    rewritten = rewrite_graph(graph)
-    parts = [part.graph for part in split_graph(rewritten) if isinstance(part, Segment)]
+    segments = [part.graph for part in split_graph(graph) if isinstance(part, Segment)]
+    parts = map(rewrite_graph, segments)
     accounts = [Account.of(part, plan_execution(part, TARGETS["avx512"])) for part in parts]
-    explanation = explain(graph, rewritten.changed, accounts)
+    explanation = explain(graph, accounts)
     return explanation, check_explanation(explanation, graph, accounts)
 
 

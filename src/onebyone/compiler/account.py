@@ -56,8 +56,7 @@ class Account:
     Args:
         layers: How operations are done, in the order in which they run.
         views: Nodes that cost nothing, and why.
-        changed: What rewrites made of the captured layers, as `Graph.changed` has it; empty for a
-            part of a network.
+        changed: What rewrites made of the captured layers, as `Graph.fates` has it.
     """
 
     layers: tuple[Layer, ...]
@@ -72,7 +71,9 @@ class Account:
             for number, group in enumerate(plan.groups)
             for operation in group
         )
-        return cls(tuple(layers), dict(plan.views), graph.changed)
+        inputs = {node.name for node in graph.inputs}
+        fates = {name: fate for name, fate in graph.fates.items() if name not in inputs}
+        return cls(tuple(layers), dict(plan.views), fates)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as `json` can write it."""

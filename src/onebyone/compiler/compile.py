@@ -1,22 +1,26 @@
-"""The whole road from a network to native code: capture, rewrite, split, plan, write, load."""
+"""The whole road from a network to native code.
 
-from collections.abc import Callable, Mapping
-from functools import partial
+capture -> split -> for each native part: find it, or rewrite, choose, plan, emit and load it.
+Parts are split off before they are rewritten, so that what is found need not be rewritten again.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from onebyone.compiler.build import Built, build, find_built
+from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.example import check_model, compile_arguments
-from onebyone.compiler.explanation import explain
 from onebyone.compiler.fallback import Fallback, refuse_fallbacks
 from onebyone.compiler.key import graph_key
 from onebyone.compiler.model import CompiledModel, NativeStep, Step
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import NativeFunction
-from onebyone.compiler.split import Segment, is_native, split_graph
+from onebyone.compiler.split import split_graph
 from onebyone.compiler.target import Target, can_run, host_target
 from onebyone.errors import CompileError, ModelError, ShapeError
-from onebyone.graph import Captured, Graph, Opaque, Ref, View, capture
+from onebyone.graph import Captured, Graph, Opaque, capture
 
 
 def compile_model(
@@ -25,6 +29,7 @@ def compile_model(
     kwargs: Mapping[str, Any] | None = None,
     *,
     target: Target | None = None,
+    chosen: Mapping[str, Choices] | None = None,
     keep: bool = True,
     **options: Any,
 ) -> CompiledModel:
@@ -35,14 +40,17 @@ def compile_model(
         example: As there.
         kwargs: As there.
         target: Processor to compile for, if not the best that this one can run.
+        chosen: How some nodes are to run, by name, in place of what the cost model says.
         keep: Whether the machine code is looked for on disk, and kept there for the next time.
         options: Those of `CompileOptions`.
     """
-    chosen = CompileOptions(**options)
+    asked = CompileOptions(**options)
     model = check_model(model)
     args, named = compile_arguments(example, kwargs)
     captured = capture(model, args, named)
-    return compile_captured(captured, target=target or host_target(), options=chosen, keep=keep)
+    return compile_captured(
+        captured, target=target or host_target(), options=asked, chosen=chosen, keep=keep
+    )
 
 
 def compile_captured(
@@ -50,9 +58,17 @@ def compile_captured(
     *,
     target: Target,
     options: CompileOptions = DEFAULT_OPTIONS,
+    chosen: Mapping[str, Choices] | None = None,
     keep: bool = True,
 ) -> CompiledModel:
     """Compile a captured graph.
+
+    Args:
+        captured: The graph.
+        target: Processor to compile for.
+        options: What was asked for.
+        chosen: As for `compile_model`.
+        keep: As there.
 
     Raises:
         CompileError: If memory or LLVM gives out, the target is for another processor, or
@@ -62,62 +78,53 @@ def compile_captured(
     """
     _check_sizes(captured.graph)
     _check_numbers(captured.graph)
+    _check_target(target)
+    parts = split_graph(captured.graph)
+    if options.strict:
+        refuse_fallbacks([Fallback.of(part) for part in parts if isinstance(part, Opaque)])
+    with _telling_of_memory():
+        steps: list[Step] = []
+        for part in parts:
+            if isinstance(part, Opaque):
+                steps.append(part)
+                continue
+            built = _find_or_build(part.graph, target, options, chosen, keep=keep)
+            function = NativeFunction(built.binary, options.thread_count)
+            steps.append(NativeStep(function, part.takes, part.gives, built.account))
+    return CompiledModel(captured, steps, target=target, options=options)
+
+
+def _find_or_build(
+    graph: Graph,
+    target: Target,
+    options: CompileOptions,
+    chosen: Mapping[str, Choices] | None,
+    *,
+    keep: bool,
+) -> Built:
+    """Return a part of a network as native code: from the cache, or built and kept there."""
+    key = graph_key(graph, target.key, options.numerics, repr(chosen)) if keep else None
+    found = find_built(key) if key else None
+    return found or build(rewrite_graph(graph), target, key, options, chosen)
+
+
+@contextmanager
+def _telling_of_memory() -> Generator[None]:
+    """Turn what PyTorch and Python say when memory gives out into one line of ours."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "alloc" not in str(error):
+            raise
+        raise CompileError("there is not enough memory to compile the network") from error
+
+
+def _check_target(target: Target) -> None:
     if not can_run(target):
         raise CompileError(
             f"this processor cannot run code for the target {target.name!r}; "
             f"the best that it can run is {host_target().name!r}"
         )
-    try:
-        return _compile(captured, target, options, keep=keep)
-    except MemoryError as error:
-        raise CompileError("there is not enough memory to compile the network") from error
-    except RuntimeError as error:
-        if "alloc" not in str(error):
-            raise
-        raise CompileError("there is not enough memory to compile the network") from error
-
-
-def _compile(
-    captured: Captured, target: Target, options: CompileOptions, *, keep: bool
-) -> CompiledModel:
-    graph = captured.graph
-    key = graph_key(graph, target.key, options.numerics) if keep else None
-    threads = options.thread_count
-    if is_native(graph):
-        # What is in the cache needs neither rewrites nor a plan.
-        built = (key and find_built(key)) or build(rewrite_graph(graph), target, key, options)
-        names = tuple(node.name for node in graph.inputs)
-        # Native code gives all outputs as they are shown.
-        outputs = [
-            Ref(f"output {index}", is_contiguous=ref.is_contiguous and ref.view is View.NHWC)
-            for index, ref in enumerate(graph.outputs)
-        ]
-        steps: list[Step] = [_native(built, threads, names, tuple(ref.name for ref in outputs))]
-        why = partial(explain, graph, built.account.changed, [built.account])
-        return CompiledModel(captured, steps, outputs, target=target, options=options, explain=why)
-    rewritten = rewrite_graph(graph)
-    if options.strict:
-        refuse_fallbacks([Fallback.of(node) for node in rewritten if isinstance(node, Opaque)])
-    builts: list[Built] = []
-    steps = []
-    for number, part in enumerate(split_graph(rewritten)):
-        if not isinstance(part, Segment):
-            steps.append(part)
-            continue
-        name = f"{key}-{number}" if key else None
-        built = (name and find_built(name)) or build(part.graph, target, name, options)
-        builts.append(built)
-        steps.append(_native(built, threads, part.takes, part.gives))
-    why = partial(explain, graph, rewritten.changed, [built.account for built in builts])
-    return CompiledModel(
-        captured, steps, rewritten.outputs, target=target, options=options, explain=why
-    )
-
-
-def _native(
-    built: Built, threads: int, takes: tuple[str, ...], gives: tuple[str, ...]
-) -> NativeStep:
-    return NativeStep(NativeFunction(built.binary, threads), takes, gives, built.account.layers)
 
 
 def _check_sizes(graph: Graph) -> None:

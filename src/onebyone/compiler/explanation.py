@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from onebyone.compiler.account import Account, Layer
 from onebyone.compiler.words import joined, kind_of, operator_of, shorten
 from onebyone.graph import Constant, Convolution, Fate, Graph, Input, Node, Opaque
+from onebyone.graph.graph import NOT_NEEDED
 
 NAME_WIDTH = 40
 KIND_WIDTH = 20
@@ -120,15 +121,36 @@ _NO_CODE = (Constant, Opaque)
 """Kinds whose values no operation computes."""
 
 
-def explain(graph: Graph, changed: Mapping[str, Fate], accounts: Sequence[Account]) -> Explanation:
+def explain(graph: Graph, accounts: Sequence[Account]) -> Explanation:
     """Say what became of the layers of a captured graph.
 
     Args:
         graph: As it was captured.
-        changed: What rewrites made of its nodes; empty if nothing.
         accounts: What its native parts do.
     """
-    return _Story.of(graph, changed or graph.fates, accounts).explanation()
+    return _Story.of(graph, _fates(graph, accounts), accounts).explanation()
+
+
+def _fates(graph: Graph, accounts: Sequence[Account]) -> Mapping[str, Fate]:
+    """Return the fates of all layers; a constant may be in several parts."""
+    found: dict[str, list[Fate]] = {name: [] for name in graph.nodes}
+    for account in accounts:
+        for name, fate in account.changed.items():
+            found[name].append(fate)
+    return {
+        node.name: _joined(found[node.name]) if found[node.name] else _unchanged(node)
+        for node in graph
+    }
+
+
+def _joined(fates: Sequence[Fate]) -> Fate:
+    nodes = tuple(dict.fromkeys(name for fate in fates for name in fate.nodes))
+    return Fate(nodes, fates[0].why)
+
+
+def _unchanged(node: Node) -> Fate:
+    is_left = isinstance(node, (Input, Opaque))
+    return Fate((node.name,)) if is_left else Fate((), NOT_NEEDED)
 
 
 @dataclass(frozen=True, slots=True)

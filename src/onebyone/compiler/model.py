@@ -1,6 +1,6 @@
 """A compiled network: called like the model that it was made from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onebyone.compiler.account import Layer
-from onebyone.compiler.explanation import Explanation
+from onebyone.compiler.account import Account
+from onebyone.compiler.explanation import Explanation, explain
 from onebyone.compiler.fallback import Fallback
 from onebyone.compiler.operator import (
     ResultFacts,
@@ -25,7 +25,7 @@ from onebyone.compiler.runtime.native import NativeFunction
 from onebyone.compiler.runtime.opaque import call_opaque, show_to, tensors_of, with_own_tensors
 from onebyone.compiler.target import Target
 from onebyone.errors import ShapeError
-from onebyone.graph import Captured, Opaque, Ref
+from onebyone.graph import Captured, Opaque
 from onebyone.graph.calls import Value
 
 
@@ -36,7 +36,7 @@ class NativeStep:
     function: NativeFunction
     takes: tuple[str, ...]
     gives: tuple[str, ...]
-    layers: tuple[Layer, ...]
+    account: Account
 
 
 Step = NativeStep | Opaque
@@ -61,11 +61,9 @@ class CompiledModel:
         self,
         captured: Captured,
         steps: Sequence[Step],
-        outputs: Sequence[Ref],
         *,
         target: Target,
         options: CompileOptions,
-        explain: Callable[[], Explanation],
     ) -> None:
         self._results: tuple[ResultFacts, ...] | None = None
         self._number = register_network(self)
@@ -74,15 +72,15 @@ class CompiledModel:
         self.threads = options.thread_count
         self._captured = captured
         self._inputs = tuple(node.name for node in captured.graph.inputs)
-        self._outputs = tuple(outputs)
+        self._outputs = captured.graph.outputs
         opaque = with_own_tensors([step for step in steps if isinstance(step, Opaque)])
         own = iter(opaque)
         self._steps = tuple(next(own) if isinstance(step, Opaque) else step for step in steps)
         self._constants = frozenset(_storage(one) for node in opaque for one in tensors_of(node))
-        self._explain = explain
         self.fallbacks = tuple(map(Fallback.of, opaque))
-        given = {name for step in steps if not isinstance(step, Opaque) for name in step.gives}
-        names = [ref.name for ref in outputs]
+        self._native = tuple(step for step in self._steps if isinstance(step, NativeStep))
+        given = {name for step in self._native for name in step.gives}
+        names = [ref.name for ref in self._outputs]
         # What native code gives is new, once.
         self._are_new = not opaque and len({*names} & given) == len(names)
 
@@ -151,12 +149,11 @@ class CompiledModel:
     @property
     def memory_bytes(self) -> int:
         """Memory that native code runs in: packed weights and tables, and room for activations."""
-        functions = [step.function for step in self._steps if not isinstance(step, Opaque)]
-        return sum(function.memory_bytes for function in functions)
+        return sum(step.function.memory_bytes for step in self._native)
 
     def explain_plan(self) -> Explanation:
         """Return what became of each layer: with whom it was fused, or why not; print it."""
-        return self._explain()
+        return explain(self._captured.graph, [step.account for step in self._native])
 
     def __repr__(self) -> str:
         """Show what it is, where it runs and what was asked for."""
@@ -210,7 +207,7 @@ class CompiledModel:
                 results = step.function(given)
             else:
                 results, timings = step.function.timed(given)
-                timed += read_timings(step.layers, timings)
+                timed += read_timings(step.account.layers, timings)
             values.update(zip(step.gives, results, strict=True))
         outputs = [show_to(ref, values[ref.name]) for ref in self._outputs]
         return outputs if self._are_new else self._renewed(outputs, tensors)
