@@ -42,7 +42,7 @@ def test_other_machines(tmp_path):
 def test_the_line_names_what_is_installed(monkeypatch, tmp_path):
     path = tmp_path / "cpuinfo"
     path.write_text(INTEL)
-    monkeypatch.setattr("onebyone.compiler.target._cgroup_cores", lambda _: 1)
+    monkeypatch.setattr("onebyone.compiler.threads._cgroup_cores", lambda _: 1)
     monkeypatch.setattr("onebyone.bench.machine._PACKAGES", ("torch", "no-such-engine"))
     machine = describe_machine(path)
     assert machine.packages["no-such-engine"] is None

@@ -1,9 +1,10 @@
-"""Targets, and how many cores there are."""
+"""Targets, and what processors have to have for them."""
 
 import pytest
 
 from onebyone.compiler import target as module
-from onebyone.compiler.target import TARGETS, can_run, find_target, host_target, usable_cores
+from onebyone.compiler.processor import Processor, read_processor
+from onebyone.compiler.target import TARGETS, can_run, find_target, host_target
 from onebyone.errors import CompileError, UnknownNameError
 
 
@@ -27,7 +28,8 @@ MACHINES = [
 @pytest.mark.parametrize(("machine", "flags", "name"), MACHINES)
 def test_the_widest_that_runs_is_chosen(machine, flags, name, monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: machine)
-    monkeypatch.setattr(module, "_cpu_flags", lambda: frozenset(flags.split()))
+    processor = Processor("", frozenset(flags.split()))
+    monkeypatch.setattr(module, "read_processor", lambda: processor)
     assert host_target.__wrapped__().name == name
     assert can_run(TARGETS[name])
 
@@ -38,28 +40,21 @@ def test_other_processors_are_refused(monkeypatch):
         host_target.__wrapped__()
 
 
-LIMITS = [
-    ({}, None),
-    ({"cpu.max": "max 100000\n"}, None),
-    ({"cpu.max": "250000 100000\n"}, 2),
-    ({"cpu.max": "50000 100000\n"}, 1),
-    ({"cpu.max": "nonsense"}, None),
-    ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-    ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
-]
+CPUINFOS = {
+    "x86": (
+        "model name\t: Xeon 3\nflags\t\t: fpu avx2 fma\n",
+        Processor("Xeon 3", frozenset({"fpu", "avx2", "fma"})),
+    ),
+    "aarch64": (
+        "Features\t: fp asimd\n\nCPU part\t: 0xd0c\n",
+        Processor("", frozenset({"fp", "asimd"})),
+    ),
+    "another": ("isa\t: rv64\n", Processor("", frozenset())),
+}
 
 
-@pytest.mark.parametrize(("files", "cores"), LIMITS)
-def test_a_containers_limit(files, cores, tmp_path):
-    for name, text in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    assert module._cgroup_cores(tmp_path) == cores
-
-
-def test_usable_cores_are_those_of_the_process(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5})
-    for limit, cores in [(None, 3), (2, 2), (8, 3)]:
-        monkeypatch.setattr(module, "_cgroup_cores", lambda _, limit=limit: limit)
-        assert usable_cores() == cores
+@pytest.mark.parametrize(("text", "processor"), CPUINFOS.values(), ids=CPUINFOS)
+def test_processors_are_read_as_linux_shows_them(text, processor, tmp_path):
+    (tmp_path / "cpuinfo").write_text(text)
+    assert read_processor(tmp_path / "cpuinfo") == processor
+    assert read_processor(tmp_path / "nowhere") == Processor("", frozenset())

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from onebyone.compiler.emit import schedule, threads
+from onebyone.compiler import abi
+from onebyone.compiler.emit import threads
 from onebyone.compiler.emit.network import emit_network
 from onebyone.compiler.jit import compile_module
-from onebyone.compiler.plan import buffers
 from onebyone.compiler.plan.memory import SLACK
 from onebyone.compiler.plan.plan import ExecutionPlan, plan_execution
 from onebyone.compiler.runtime.native import show
@@ -93,22 +93,18 @@ def _checked(command: list[str], folder: Path) -> str:
 def _facts(plan: ExecutionPlan) -> str:
     """Write what the program has to know, in C."""
     groups = len(plan.groups)
-    context = ("RUN", "PREPARE", "BASES", "COUNTERS", "THREADS", "SPINS", "PROFILE")
     numbers = {
-        **{f"CONTEXT_{name}": getattr(schedule, name) for name in context},
-        "CONTEXT_WORDS": schedule.CONTEXT_WORDS,
-        "TIMING_WORDS": schedule.TIMING_WORDS,
-        "COUNTER_WORDS": groups * schedule.counter_words(MOST_THREADS),
-        "POOL_SPINS": threads.SPINS,
-        "POOL_WORDS": threads.POOL_WORDS,
-        "WORKER_POOL": threads.POOL,
-        "WORKER_NUMBER": threads.NUMBER,
-        "WORKER_WORDS": threads.WORKER_WORDS,
-        "ARENA": buffers.ARENA,
-        "CONSTANTS": buffers.CONSTANTS,
-        "SCRATCH": buffers.SCRATCH,
-        "FIRST_TENSOR": buffers.FIRST_TENSOR,
-        "INPUT_WORDS": buffers.INPUT_WORDS,
+        **{f"CONTEXT_{word.name}": int(word) for word in abi.ContextWord},
+        "CONTEXT_WORDS": len(abi.ContextWord),
+        "TIMING_WORDS": abi.TIMING_WORDS,
+        "COUNTER_WORDS": groups * abi.counter_words(MOST_THREADS),
+        "POOL_SPINS": int(abi.PoolWord.SPINS),
+        "POOL_WORDS": abi.POOL_WORDS,
+        "WORKER_POOL": int(abi.WorkerWord.POOL),
+        "WORKER_NUMBER": int(abi.WorkerWord.NUMBER),
+        "WORKER_WORDS": len(abi.WorkerWord),
+        **{word.name: int(word) for word in abi.BaseWord},
+        "INPUT_WORDS": abi.INPUT_WORDS,
         "ARENA_BYTES": 4 * plan.arena_size,
         "SCRATCH_BYTES": 4 * plan.scratch_size * MOST_THREADS,
         "CONSTANT_BYTES": 4 * (plan.constants.size + SLACK),

@@ -14,7 +14,7 @@ ray = pytest.importorskip("ray")
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("onebyone.compiler.target.usable_cores", lambda: 1)
+    monkeypatch.setattr("onebyone.compiler.threads.usable_cores", lambda: 1)
     monkeypatch.setattr(parts, "PART_IMAGES", 5)
     return write_photos(tmp_path / "photos")
 

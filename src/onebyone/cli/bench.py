@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onebyone.cli.console import print_json, stdout, tell, watch
-from onebyone.compiler.target import MOST_THREADS
+from onebyone.compiler.threads import MOST_THREADS
 
 if TYPE_CHECKING:
     from onebyone.bench import Comparison

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from onebyone.cli.console import print_json, stdout, tell, watch
-from onebyone.compiler.target import MOST_THREADS
+from onebyone.compiler.threads import MOST_THREADS
 from onebyone.errors import MissingPackageError, PhotoError, ShapeError
 
 if TYPE_CHECKING:

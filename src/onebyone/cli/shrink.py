@@ -12,7 +12,7 @@ from rich.table import Table
 
 from onebyone.cli.console import print_json, stdout, tell, watch
 from onebyone.cli.train import TrainingBar
-from onebyone.compiler.target import MOST_THREADS
+from onebyone.compiler.threads import MOST_THREADS
 from onebyone.errors import MissingPackageError, ShrinkError
 
 if TYPE_CHECKING:

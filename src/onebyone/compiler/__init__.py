@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from onebyone.compiler.model import CompiledModel
     from onebyone.compiler.options import CompileOptions
     from onebyone.compiler.profile import Profile
-    from onebyone.compiler.target import TARGETS, Target, find_target, host_target, usable_cores
+    from onebyone.compiler.target import TARGETS, Target, find_target, host_target
+    from onebyone.compiler.threads import usable_cores
 
 __all__ = [
     "TARGETS",
@@ -42,6 +43,7 @@ __getattr__, __dir__ = offer(
         "onebyone.compiler.model": "CompiledModel",
         "onebyone.compiler.options": "CompileOptions",
         "onebyone.compiler.profile": "Profile",
-        "onebyone.compiler.target": "TARGETS Target find_target host_target usable_cores",
+        "onebyone.compiler.target": "TARGETS Target find_target host_target",
+        "onebyone.compiler.threads": "usable_cores",
     },
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from onebyone.compiler.abi import NETWORK_SYMBOLS
 from onebyone.compiler.account import Account
 from onebyone.compiler.cache import read_entry, write_entry
 from onebyone.compiler.fork import whole
@@ -95,7 +96,7 @@ def _describe(account: Account, plan: "ExecutionPlan") -> dict[str, Any]:
 
 def _load(description: dict[str, Any], code: bytes, constants: torch.Tensor) -> Built:
     account = Account.of_json(description["account"])
-    loaded = load_object(code, ("run", "prepare"))
+    loaded = load_object(code, NETWORK_SYMBOLS)
     binary = Binary(
         loaded=loaded,
         groups=description["groups"],

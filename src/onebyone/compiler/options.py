@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from onebyone.compiler.target import MOST_THREADS, usable_cores
+from onebyone.compiler.threads import MOST_THREADS, usable_cores
 from onebyone.errors import ShapeError, UnknownNameError, check_choice, did_you_mean
 
 NUMERICS = ("fp32", "fp32-direct")

@@ -1,15 +1,11 @@
 """The machines that code is generated for, as data."""
 
 import functools
-import os
 import platform
 from dataclasses import dataclass, fields
-from pathlib import Path
 
+from onebyone.compiler.processor import read_processor
 from onebyone.errors import CompileError, UnknownNameError, did_you_mean
-
-MOST_THREADS = 1024
-"""More than any machine has cores; asked for far more, systems and OpenMP give out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,32 +151,4 @@ def can_run(target: Target) -> bool:
     """Whether code for a target runs on this processor."""
     architecture, _, system, _ = target.triple.split("-")
     fits = (architecture, system) == (platform.machine(), platform.system().lower())
-    return fits and target.needs <= _cpu_flags()
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use: its affinity, and its share of a container's."""
-    cores = len(os.sched_getaffinity(0))
-    return max(1, min(cores, _cgroup_cores(Path("/sys/fs/cgroup")) or cores))
-
-
-@functools.cache
-def _cpu_flags() -> frozenset[str]:
-    text = Path("/proc/cpuinfo").read_text()
-    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return frozenset(line.split())
-
-
-def _cgroup_cores(root: Path) -> int | None:
-    """Return the whole cores of a container's limit, or None without one; versions 2 and 1."""
-    try:
-        if (root / "cpu.max").exists():
-            quota, period = (root / "cpu.max").read_text().split()
-        else:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu/cpu.cfs_period_us").read_text().strip()
-    except (OSError, ValueError):
-        return None
-    if quota in ("max", "-1"):
-        return None
-    return max(1, int(quota) // int(period))
+    return fits and target.needs <= read_processor().features

@@ -6,8 +6,9 @@ from itertools import pairwise
 import pytest
 import torch
 
+from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.kernels.lower import LOWER
-from onebyone.compiler.plan.buffers import ARENA, Place
+from onebyone.compiler.plan.buffers import Place
 from onebyone.compiler.plan.memory import SLACK
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
@@ -89,11 +90,13 @@ def test_buffers_live_while_they_are_used(name):
     for number, group in enumerate(plan.groups):
         for operation in group:
             for place in places(operation).values():
-                if place.base == ARENA:
+                if place.base == BaseWord.ARENA:
                     life = lives[place.buffer]
                     assert life.first <= number <= life.last, operation.name
                     assert 0 <= place.offset < life.size, operation.name
-            used = {place.buffer for place in places(operation).values() if place.base == ARENA}
+            used = {
+                place.buffer for place in places(operation).values() if place.base == BaseWord.ARENA
+            }
             assert used <= {*operation.reads, operation.writes}, operation.name
             assert operation.chunks >= 1
 

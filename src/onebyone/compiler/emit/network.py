@@ -4,11 +4,12 @@ from typing import Any
 
 from llvmlite import ir
 
+from onebyone.compiler.abi import INPUT_WORDS, BaseWord
 from onebyone.compiler.emit.code import I64, PTR, VOID, Code, int64
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.emit.schedule import constant, emit_schedule
 from onebyone.compiler.kernels.kernel import Operation
-from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS, Place
+from onebyone.compiler.plan.buffers import Place
 from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.compiler.target import Target
 
@@ -28,7 +29,7 @@ def emit_network(plan: ExecutionPlan, target: Target) -> ir.Module:
         ]
         for number, group in enumerate(plan.groups)
     ]
-    words = FIRST_TENSOR + INPUT_WORDS * len(plan.inputs) + len(plan.outputs)
+    words = BaseWord.FIRST_TENSOR + INPUT_WORDS * len(plan.inputs) + len(plan.outputs)
     emit_schedule(module, target, groups, base_words=words, scratch_size=plan.scratch_size)
     return module
 
@@ -64,5 +65,5 @@ def _record(
 
 def _resolve(plan: ExecutionPlan, place: Place) -> list[int]:
     """Add where memory planning has put the buffer."""
-    starts = {ARENA: plan.arena_offsets, CONSTANTS: plan.constants.offsets}.get(place.base, {})
-    return [place.base, starts.get(place.buffer, 0) + place.offset]
+    homes = {int(BaseWord.ARENA): plan.arena_offsets, BaseWord.CONSTANTS: plan.constants.offsets}
+    return [place.base, homes.get(place.base, {}).get(place.buffer, 0) + place.offset]

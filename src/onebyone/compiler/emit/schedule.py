@@ -17,23 +17,11 @@ from typing import Any
 
 from llvmlite import ir
 
+from onebyone.compiler.abi import TIMING_WORDS, BaseWord, ContextWord
 from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code, int32, int64
 from onebyone.compiler.emit.waiting import exchange, wait_while, wake
-from onebyone.compiler.plan.buffers import BAND_OWNER, SCRATCH
-
-RUN, PREPARE, BASES, COUNTERS, THREADS, SPINS, PROFILE, CALL = range(8)
-"""Words of a context: two functions, two tables, two numbers, timings or 0, the call's number."""
-
-CONTEXT_WORDS = 8
-TIMING_WORDS = 3
-"""First start, last end and busy time, in nanoseconds, of one operation on one thread."""
 
 CHUNK_MASK = 0xFFFFFFFF
-
-
-def counter_words(threads: int) -> int:
-    """Return the words of a group's counters: done, and one for each share; whole cache lines."""
-    return (1 + threads + 7) // 8 * 8
 
 
 def emit_schedule(
@@ -112,8 +100,11 @@ def _emit_prepare(module: ir.Module, target: Any, table: Any, groups: int) -> No
     code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, [PTR]), "prepare"))
     b = code.builder
     (context,) = code.function.args
-    threads, counters = _load(code, context, THREADS), _load(code, context, COUNTERS, PTR)
-    call = b.and_(code.add(_load(code, context, CALL), 1), int64(CHUNK_MASK))
+    threads, counters = (
+        _load(code, context, ContextWord.THREADS),
+        _load(code, context, ContextWord.COUNTERS, PTR),
+    )
+    call = b.and_(code.add(_load(code, context, ContextWord.CALL), 1), int64(CHUNK_MASK))
     stride = _counter_stride(code, threads)
     with code.loop(0, groups, name="group") as group:
         own = _word(code, counters, code.mul(group, stride))
@@ -123,7 +114,7 @@ def _emit_prepare(module: ir.Module, target: Any, table: Any, groups: int) -> No
             first = code.div(code.mul(share, total), threads)
             claim = b.or_(b.shl(call, int64(32)), first)
             exchange(code, _word(code, own, code.add(share, 1)), claim)
-    exchange(code, _word(code, context, CALL), call)
+    exchange(code, _word(code, context, ContextWord.CALL), call)
     b.ret_void()
 
 
@@ -135,10 +126,15 @@ def _emit_run(
     code = Code(module, target, function)
     b = code.builder
     context, thread = function.args
-    threads, counters = _load(code, context, THREADS), _load(code, context, COUNTERS, PTR)
-    spins = _load(code, context, SPINS)
-    call = b.load_atomic(_word(code, context, CALL), "seq_cst", 8, typ=I64)
-    bases = _own_bases(code, _load(code, context, BASES, PTR), thread, base_words, scratch_size)
+    threads, counters = (
+        _load(code, context, ContextWord.THREADS),
+        _load(code, context, ContextWord.COUNTERS, PTR),
+    )
+    spins = _load(code, context, ContextWord.SPINS)
+    call = b.load_atomic(_word(code, context, ContextWord.CALL), "seq_cst", 8, typ=I64)
+    bases = _own_bases(
+        code, _load(code, context, ContextWord.BASES, PTR), thread, base_words, scratch_size
+    )
     stride = _counter_stride(code, threads)
     leave = b.append_basic_block("leave")
 
@@ -150,7 +146,7 @@ def _emit_run(
         total = _group_field(code, table, group, 0, I64)
         operations = _group_field(code, table, group, 1, PTR)
         # The thread's own memory may have served other operations since.
-        b.store(int64(0), _word(code, bases, BAND_OWNER), align=8)
+        b.store(int64(0), _word(code, bases, BaseWord.BAND_OWNER), align=8)
         with code.loop(0, threads, name="turn") as turn:
             share = code.rem(code.add(thread, turn), threads)
             claims = _word(code, done, code.add(share, 1))
@@ -200,8 +196,10 @@ def _own_bases(code: Code, bases: Any, thread: Any, words: int, scratch_size: in
     own = code.builder.alloca(I64, words)
     with code.loop(0, words, name="base") as index:
         code.builder.store(_load(code, bases, index), _word(code, own, index), align=8)
-    scratch = code.at(_load(code, bases, SCRATCH, PTR), code.mul(thread, scratch_size))
-    code.builder.store(code.builder.ptrtoint(scratch, I64), _word(code, own, SCRATCH), align=8)
+    scratch = code.at(_load(code, bases, BaseWord.SCRATCH, PTR), code.mul(thread, scratch_size))
+    code.builder.store(
+        code.builder.ptrtoint(scratch, I64), _word(code, own, BaseWord.SCRATCH), align=8
+    )
     return own
 
 
@@ -233,14 +231,15 @@ def _emit_run_chunk(module: ir.Module, target: Any) -> ir.Function:
     kernel_type = ir.FunctionType(VOID, [PTR, PTR, I64])
     kernel, record, number = field(1, kernel_type.as_pointer()), field(2, PTR), field(3, I64)
     arguments = [record, bases, code.sub(chunk, before)]
-    timings = _load(code, context, PROFILE, PTR)
+    timings = _load(code, context, ContextWord.PROFILE, PTR)
     is_timed = b.icmp_unsigned("!=", b.ptrtoint(timings, I64), int64(0))
     with b.if_else(is_timed) as (timed, untimed):
         with timed:
             start = _nanoseconds(code)
             b.call(kernel, arguments)
             slot = code.mul(
-                code.add(code.mul(number, _load(code, context, THREADS)), thread), TIMING_WORDS
+                code.add(code.mul(number, _load(code, context, ContextWord.THREADS)), thread),
+                TIMING_WORDS,
             )
             _note_time(code, _word(code, timings, slot), start, _nanoseconds(code))
         with untimed:

@@ -1,16 +1,11 @@
-"""What worker threads run, and how a call reaches them; one module for the whole process.
-
-A pool is four words: the number of calls made (32 bits, and its 32 bits of sleepers), the context
-of the latest call, how many workers are inside one, and how long to look before sleeping. A worker
-is four: its pool, its number, the system's number of its thread, and the core that it sleeps on.
-"""
+"""What worker threads run, and how a call reaches them; one module for the whole process."""
 
 from typing import Any
 
 from llvmlite import ir
 
+from onebyone.compiler.abi import AWAKE, ContextWord, PoolWord, WorkerWord
 from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code, int32, int64
-from onebyone.compiler.emit.schedule import PREPARE, RUN
 from onebyone.compiler.emit.waiting import (
     call_system,
     exchange,
@@ -20,15 +15,6 @@ from onebyone.compiler.emit.waiting import (
     wake,
 )
 from onebyone.compiler.target import Target
-
-CALLS, JOB, ACTIVE, SPINS = range(4)
-POOL_WORDS = 8
-
-POOL, NUMBER, THREAD, CORE = range(4)
-WORKER_WORDS = 4
-
-AWAKE = -1
-"""What stands for the core of a worker that does not sleep."""
 
 
 def emit_threads(target: Target) -> ir.Module:
@@ -56,10 +42,10 @@ def _emit_work(module: ir.Module, target: Target) -> None:
     code = Code(module, target, ir.Function(module, ir.FunctionType(PTR, [PTR]), "work"))
     b = code.builder
     (worker,) = code.function.args
-    exchange(code, _word(code, worker, THREAD), call_system(code, target.gettid))
-    pool = b.load(_word(code, worker, POOL), typ=PTR, align=8)
-    thread = b.load(_word(code, worker, NUMBER), typ=I64, align=8)
-    spins = b.load(_word(code, pool, SPINS), typ=I64, align=8)
+    exchange(code, _word(code, worker, WorkerWord.THREAD), call_system(code, target.gettid))
+    pool = b.load(_word(code, worker, WorkerWord.POOL), typ=PTR, align=8)
+    thread = b.load(_word(code, worker, WorkerWord.NUMBER), typ=I64, align=8)
+    spins = b.load(_word(code, pool, PoolWord.SPINS), typ=I64, align=8)
     entry, serve = b.block, b.append_basic_block("serve")
     b.branch(serve)
     b.position_at_end(serve)
@@ -70,17 +56,19 @@ def _emit_work(module: ir.Module, target: Target) -> None:
         pool,
         spins,
         lambda value: b.icmp_signed("==", value, seen),
-        before_sleep=lambda: exchange(code, _word(code, worker, CORE), _current_core(code)),
+        before_sleep=lambda: exchange(
+            code, _word(code, worker, WorkerWord.CORE), _current_core(code)
+        ),
     )
-    exchange(code, _word(code, worker, CORE), int64(AWAKE))
+    exchange(code, _word(code, worker, WorkerWord.CORE), int64(AWAKE))
     latest = load_word(code, pool)
     # Announce first, then look: who retires a context clears the job, then waits for `ACTIVE` to be
     # 0.
-    b.atomic_rmw("add", _word(code, pool, ACTIVE), int64(1), "seq_cst")
-    job = b.inttoptr(b.load_atomic(_word(code, pool, JOB), "seq_cst", 8, typ=I64), PTR)
+    b.atomic_rmw("add", _word(code, pool, PoolWord.ACTIVE), int64(1), "seq_cst")
+    job = b.inttoptr(b.load_atomic(_word(code, pool, PoolWord.JOB), "seq_cst", 8, typ=I64), PTR)
     with b.if_then(b.icmp_unsigned("!=", b.ptrtoint(job, I64), int64(0))):
-        _call(code, job, RUN, [job, thread])
-    b.atomic_rmw("sub", _word(code, pool, ACTIVE), int64(1), "seq_cst")
+        _call(code, job, ContextWord.RUN, [job, thread])
+    b.atomic_rmw("sub", _word(code, pool, PoolWord.ACTIVE), int64(1), "seq_cst")
     seen.add_incoming(latest, b.block)
     b.branch(serve)
 
@@ -94,12 +82,12 @@ def _emit_invoke(module: ir.Module, target: Target) -> None:
     code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, [PTR, PTR]), "invoke"))
     b = code.builder
     pool, context = code.function.args
-    _call(code, context, PREPARE, [context])
+    _call(code, context, ContextWord.PREPARE, [context])
     with b.if_then(b.icmp_unsigned("!=", b.ptrtoint(pool, I64), int64(0))):
-        exchange(code, _word(code, pool, JOB), b.ptrtoint(context, I64))
+        exchange(code, _word(code, pool, PoolWord.JOB), b.ptrtoint(context, I64))
         b.atomic_rmw("add", pool, int32(1), "seq_cst")
         wake(code, pool)
-    _call(code, context, RUN, [context, int64(0)])
+    _call(code, context, ContextWord.RUN, [context, int64(0)])
     b.ret_void()
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.choose.bands import kept_rows, reached_rows, runs_depthwise
 from onebyone.compiler.choose.choices import Band
 from onebyone.compiler.emit.code import Code
@@ -18,18 +19,7 @@ from onebyone.compiler.kernels.dense.lower import plan_dense
 from onebyone.compiler.kernels.depthwise import plan_depthwise
 from onebyone.compiler.kernels.kernel import Kernel, Operation
 from onebyone.compiler.kernels.operands import Operands, operands_of
-from onebyone.compiler.plan.buffers import (
-    BAND_NEXT,
-    BAND_OWNER,
-    BAND_RESIDUAL,
-    BAND_ROW,
-    BAND_SOURCE,
-    BAND_TARGET,
-    BAND_WINDOW,
-    SCRATCH,
-    Place,
-    Region,
-)
+from onebyone.compiler.plan.buffers import Place, Region
 from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.compiler.plan.memory import aligned
 from onebyone.graph import Convolution
@@ -66,7 +56,7 @@ class BandKernel(Kernel):
             _fill_window(code, record, band, first, last)
         with code.loop(first, last, name="row") as row:
             offset = code.mul(row, record.number("row_row"))
-            record.set_base(BAND_ROW, code.at(record.pointer("row"), code.sub(0, offset)))
+            record.set_base(BaseWord.BAND_ROW, code.at(record.pointer("row"), code.sub(0, offset)))
             for stage in range(int(self.has_window), self.stages):
                 record.run_stage(stage, row)
 
@@ -111,8 +101,8 @@ def lower_band(builder: PlanBuilder, band: Band) -> None:
         operands_of(builder, last).residual,
         operands_of(builder, last).target,
     )
-    window = _row_region(builder, first, BAND_WINDOW) if band.head else None
-    row = _row_region(builder, depthwise, BAND_ROW) if band.tail else None
+    window = _row_region(builder, first, BaseWord.BAND_WINDOW) if band.head else None
+    row = _row_region(builder, depthwise, BaseWord.BAND_ROW) if band.tail else None
     stages = _stages(builder, nodes, outer, window, row)
     window_size = _window_size(depthwise, band.rows_at_once, window)
     bands = -(-depthwise.shape[2] // band.rows_at_once)
@@ -124,8 +114,8 @@ def lower_band(builder: PlanBuilder, band: Band) -> None:
         source=_start(outer.source),
         residual=_start(outer.other),
         target=_start(outer.target),
-        window=Place("window", SCRATCH),
-        row=Place("row", SCRATCH, window_size),
+        window=Place("window", BaseWord.SCRATCH),
+        row=Place("row", BaseWord.SCRATCH, window_size),
         source_image=outer.source.buffer.image_stride,
         residual_image=outer.other.buffer.image_stride,
         target_image=outer.target.buffer.image_stride,
@@ -163,8 +153,13 @@ def _stages(
     row: Region | None,
 ) -> tuple[Operation, ...]:
     """Return how each runs; values between two of them lie in the window, and in the row."""
-    residual = outer.residual and _moved(outer.residual, BAND_RESIDUAL)
-    values = [_moved(outer.source, BAND_SOURCE), window, row, _moved(outer.target, BAND_TARGET)]
+    residual = outer.residual and _moved(outer.residual, BaseWord.BAND_RESIDUAL)
+    values = [
+        _moved(outer.source, BaseWord.BAND_SOURCE),
+        window,
+        row,
+        _moved(outer.target, BaseWord.BAND_TARGET),
+    ]
     places = pairwise(value for value in values if value)
     return tuple(
         _stage(builder, node, Operands(source, residual if node is nodes[-1] else None, target))
@@ -215,7 +210,11 @@ def _start(region: Region) -> Place:
     return Place(region.buffer.name, region.buffer.base)
 
 
-ENTRIES = {"source": BAND_SOURCE, "residual": BAND_RESIDUAL, "target": BAND_TARGET}
+ENTRIES = {
+    "source": BaseWord.BAND_SOURCE,
+    "residual": BaseWord.BAND_RESIDUAL,
+    "target": BaseWord.BAND_TARGET,
+}
 
 
 def _fill_window(code: Code, record: Record, band: Any, first: Any, last: Any) -> None:
@@ -226,7 +225,10 @@ def _fill_window(code: Code, record: Record, band: Any, first: Any, last: Any) -
     start = code.sub(code.mul(first, stride), top)
     stop = code.add(code.sub(code.mul(code.sub(last, 1), stride), top), reach)
     goes_on = b.and_(
-        b.and_(record.base_is(BAND_OWNER, record.address), record.base_is(BAND_NEXT, record.chunk)),
+        b.and_(
+            record.base_is(BaseWord.BAND_OWNER, record.address),
+            record.base_is(BaseWord.BAND_NEXT, record.chunk),
+        ),
         code.less(0, band),
     )
     with b.if_else(goes_on) as (again, anew):
@@ -237,7 +239,7 @@ def _fill_window(code: Code, record: Record, band: Any, first: Any, last: Any) -
         with anew:
             _clear_sides(code, record)
     known = b.select(goes_on, code.sub(reach, stride), code.add(0))
-    record.set_base(BAND_WINDOW, code.at(window, code.mul(row_floats, code.sub(0, start))))
+    record.set_base(BaseWord.BAND_WINDOW, code.at(window, code.mul(row_floats, code.sub(0, start))))
     with code.loop(code.add(start, known), stop, name="line") as line:
         is_inside = b.and_(
             b.icmp_signed(">=", line, code.add(0)), code.less(line, record.number("window_rows"))
@@ -248,8 +250,8 @@ def _fill_window(code: Code, record: Record, band: Any, first: Any, last: Any) -
             with outside:
                 place = code.at(window, code.mul(code.sub(line, start), row_floats))
                 _clear(code, place, row_floats)
-    record.set_base(BAND_OWNER, record.address)
-    record.set_base(BAND_NEXT, code.add(record.chunk, 1))
+    record.set_base(BaseWord.BAND_OWNER, record.address)
+    record.set_base(BaseWord.BAND_NEXT, code.add(record.chunk, 1))
 
 
 def _clear_sides(code: Code, record: Record) -> None:

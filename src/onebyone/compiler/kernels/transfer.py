@@ -6,12 +6,13 @@ from typing import Any
 import torch.nn.functional as F
 from llvmlite import ir
 
+from onebyone.compiler.abi import INPUT_WORDS, BaseWord
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.choose import output_name
 from onebyone.compiler.emit.code import I64, Code
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.kernel import Kernel, Operation
-from onebyone.compiler.plan.buffers import FIRST_TENSOR, INPUT_WORDS, Buffer, Place, Region
+from onebyone.compiler.plan.buffers import Buffer, Place, Region
 from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.graph import Constant, Input, Node, Reshape
 
@@ -132,7 +133,7 @@ def lower_input(builder: PlanBuilder, node: Input) -> None:
     images, channels, rows, columns = region.shape
     parts, _ = builder.choices[node.name].parts
     work = ReadWork(
-        source=FIRST_TENSOR + INPUT_WORDS * node.index,
+        source=BaseWord.FIRST_TENSOR + INPUT_WORDS * node.index,
         target=region.place(),
         **strides(region, "target"),
         channels=channels,
@@ -166,7 +167,7 @@ def lower_reshape(builder: PlanBuilder, node: Reshape) -> None:
 
 def write_output(builder: PlanBuilder, node: Node, index: int) -> None:
     """Bring a value to the caller's tensor number `index`, if it has not been computed there."""
-    base = FIRST_TENSOR + INPUT_WORDS * len(builder.graph.inputs) + index
+    base = BaseWord.FIRST_TENSOR + INPUT_WORDS * len(builder.graph.inputs) + index
     source = builder.region(node.name)
     if source.buffer.base == base:
         return

@@ -3,30 +3,12 @@
 A buffer belongs to one of four homes: the arena, which is shared by buffers that do not live at
 the same time; the constants; the scratch memory that each thread has of its own; or the caller's
 own tensors. All sizes count floats.
-
-Each thread has its own table of base addresses. In it, what a band of convolutions works on has
-entries that move: to the image that the thread is at, and to rows of which only some exist.
 """
 
 from dataclasses import dataclass, replace
 
+from onebyone.compiler.abi import BaseWord
 from onebyone.graph import Padding, Shape
-
-ARENA, CONSTANTS, SCRATCH = range(3)
-"""Entries of the table of base addresses that native code gets with each call."""
-
-BAND_SOURCE, BAND_WINDOW, BAND_ROW, BAND_RESIDUAL, BAND_TARGET = range(3, 8)
-"""Entries that move: a band's input, the rows between its first two convolutions, the row between
-its last two, what is added at its end, and its output."""
-
-BAND_OWNER, BAND_NEXT = 8, 9
-"""Whose rows the thread still has (the record's address, or 0), and which chunk goes on there."""
-
-FIRST_TENSOR = 10
-"""Entry of the caller's first tensor; the others follow."""
-
-INPUT_WORDS = 5
-"""An input takes five entries of that table: its address and the strides of N, C, H and W."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +26,7 @@ class Buffer:
     name: str
     shape: Shape
     border: Padding = (0, 0, 0, 0)
-    base: int = ARENA
+    base: int = BaseWord.ARENA
     pixel_stride: int = 0
 
     def __post_init__(self) -> None:

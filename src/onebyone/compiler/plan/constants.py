@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from onebyone.compiler.plan.buffers import CONSTANTS, Place
+from onebyone.compiler.abi import BaseWord
+from onebyone.compiler.plan.buffers import Place
 from onebyone.compiler.plan.memory import SLACK, aligned
 
 
@@ -34,7 +35,7 @@ class Constants:
         self._packs[name] = size, pack
         self.offsets[name] = self.size
         self.size = aligned(self.size + size)
-        return Place(name, CONSTANTS)
+        return Place(name, BaseWord.CONSTANTS)
 
     def table(self, numbers: Tensor) -> Place:
         """Put in a table (int32), or find an equal one that is there."""
@@ -49,7 +50,7 @@ class Constants:
         key = hashlib.sha256(numbers.numpy().tobytes() + str(numbers.dtype).encode()).digest()
         if key not in self._known:
             self._known[key] = self.add(numbers.numel(), lambda: numbers).buffer
-        return Place(self._known[key], CONSTANTS)
+        return Place(self._known[key], BaseWord.CONSTANTS)
 
     def block(self) -> Tensor:
         """Compute all of them and return them as one int32 tensor, with some room behind."""

@@ -9,15 +9,9 @@ zeros.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from onebyone.compiler.abi import INPUT_WORDS, BaseWord
 from onebyone.compiler.choose.choices import Choices
-from onebyone.compiler.plan.buffers import (
-    ARENA,
-    CONSTANTS,
-    FIRST_TENSOR,
-    INPUT_WORDS,
-    Buffer,
-    Region,
-)
+from onebyone.compiler.plan.buffers import Buffer, Region
 from onebyone.compiler.plan.memory import LINE_FLOATS
 from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Pad, Padding, Slice
 
@@ -78,14 +72,18 @@ def place_values(graph: Graph, choices: Mapping[str, Choices]) -> Placement:
     for node in graph:
         owner = graph[roots[node.name].owner]
         if owner.name not in buffers:
-            base = CONSTANTS if isinstance(owner, Constant) else direct.get(owner.name, ARENA)
+            base = (
+                BaseWord.CONSTANTS
+                if isinstance(owner, Constant)
+                else direct.get(owner.name, BaseWord.ARENA)
+            )
             border = borders.get(owner.name, (0, 0, 0, 0))
             buffers[owner.name] = Buffer(
                 name=owner.name,
                 shape=owner.shape,
                 border=border,
                 base=base,
-                pixel_stride=_pixel_stride(owner) if base == ARENA else 0,
+                pixel_stride=_pixel_stride(owner) if base == BaseWord.ARENA else 0,
             )
         channels = node.shape[1]
         placement.regions[node.name] = Region(
@@ -187,7 +185,7 @@ def _direct_outputs(
     graph: Graph, roots: dict[str, _Share], borders: dict[str, Padding]
 ) -> dict[str, int]:
     """Return the outputs that can be computed in the caller's tensor: those of one pixel."""
-    first = FIRST_TENSOR + INPUT_WORDS * len(graph.inputs)
+    first = BaseWord.FIRST_TENSOR + INPUT_WORDS * len(graph.inputs)
     names = [ref.name for ref in graph.outputs]
     return {
         name: first + index

@@ -7,12 +7,13 @@ code only writes down what the plan says.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.choose import choose
 from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.lower import lower
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
-from onebyone.compiler.plan.buffers import ARENA, Buffer
+from onebyone.compiler.plan.buffers import Buffer
 from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.compiler.plan.constants import Constants
 from onebyone.compiler.plan.memory import SLACK, Lifetime, aligned, place_buffers
@@ -110,7 +111,7 @@ def _lifetimes(
     for step, group in enumerate(groups):
         for operation in group:
             for name in (operation.writes, *operation.reads):
-                if name in buffers and buffers[name].base == ARENA:
+                if name in buffers and buffers[name].base == BaseWord.ARENA:
                     steps.setdefault(name, []).append(step)
     return tuple(
         Lifetime(name, min(found), max(found), buffers[name].size) for name, found in steps.items()

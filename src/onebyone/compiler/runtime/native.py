@@ -8,20 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onebyone.compiler.emit.schedule import (
-    BASES,
-    CONTEXT_WORDS,
-    COUNTERS,
-    PREPARE,
-    PROFILE,
-    RUN,
-    SPINS,
-    THREADS,
-    TIMING_WORDS,
-    counter_words,
-)
+from onebyone.compiler.abi import INPUT_WORDS, TIMING_WORDS, BaseWord, ContextWord, counter_words
 from onebyone.compiler.jit import Loaded
-from onebyone.compiler.plan.buffers import ARENA, CONSTANTS, FIRST_TENSOR, INPUT_WORDS, SCRATCH
 from onebyone.compiler.runtime.pool import pool_of, retire, spin_count
 from onebyone.errors import ShapeError
 from onebyone.graph import Shape, View
@@ -61,18 +49,23 @@ class NativeFunction:
         self._arena = _empty(binary.arena_size)
         self._scratch = _empty(threads * binary.scratch_size)
         tensors = INPUT_WORDS * len(binary.inputs) + len(binary.outputs)
-        self._bases = (ctypes.c_int64 * (FIRST_TENSOR + tensors))()
-        self._bases[ARENA] = self._arena.data_ptr()
-        self._bases[SCRATCH] = self._scratch.data_ptr()
-        self._bases[CONSTANTS] = binary.constants.data_ptr()
+        self._bases = (ctypes.c_int64 * (BaseWord.FIRST_TENSOR + tensors))()
+        self._bases[BaseWord.ARENA] = self._arena.data_ptr()
+        self._bases[BaseWord.SCRATCH] = self._scratch.data_ptr()
+        self._bases[BaseWord.CONSTANTS] = binary.constants.data_ptr()
         self._counters = _counters(binary.groups * counter_words(threads) + 8)
-        self._context = (ctypes.c_int64 * CONTEXT_WORDS)()
-        addresses = binary.loaded.addresses
-        self._context[RUN], self._context[PREPARE] = addresses["run"], addresses["prepare"]
-        self._context[BASES] = ctypes.addressof(self._bases)
-        # Each group's counters have a cache line of their own.
-        self._context[COUNTERS] = -(-self._counters.data_ptr() // 64) * 64
-        self._context[THREADS], self._context[SPINS] = threads, spin_count()
+        words = {
+            ContextWord.RUN: binary.loaded.addresses["run"],
+            ContextWord.PREPARE: binary.loaded.addresses["prepare"],
+            ContextWord.BASES: ctypes.addressof(self._bases),
+            # Each group's counters have a cache line of their own.
+            ContextWord.COUNTERS: -(-self._counters.data_ptr() // 64) * 64,
+            ContextWord.THREADS: threads,
+            ContextWord.SPINS: spin_count(),
+        }
+        self._context = (ctypes.c_int64 * len(ContextWord))()
+        for word, value in words.items():
+            self._context[word] = value
         self._address = ctypes.addressof(self._context)
         memory = (self._context, self._bases, self._arena, self._scratch, self._counters, binary)
         weakref.finalize(self, _retire, threads, self._address, memory)
@@ -100,7 +93,7 @@ class NativeFunction:
         outputs = [_empty(*shape) for shape, _ in self.binary.outputs]
         pool = pool_of(self.threads)
         with pool.lock:
-            position = FIRST_TENSOR
+            position = BaseWord.FIRST_TENSOR
             for tensor in inputs:
                 address = tensor.data_ptr()
                 if not address:
@@ -111,7 +104,7 @@ class NativeFunction:
             for tensor in outputs:
                 self._bases[position] = tensor.data_ptr()
                 position += 1
-            self._context[PROFILE] = 0 if timings is None else timings.data_ptr()
+            self._context[ContextWord.PROFILE] = 0 if timings is None else timings.data_ptr()
             pool.run(self._address)
         views = (view for _, view in self.binary.outputs)
         return [show(tensor, view) for tensor, view in zip(outputs, views, strict=True)]

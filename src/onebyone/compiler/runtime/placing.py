@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from onebyone.compiler.emit.threads import CORE, THREAD
+from onebyone.compiler.abi import WorkerWord
 
 Words = ctypes.Array[ctypes.c_int64]
 
@@ -40,19 +40,19 @@ class Moved:
 def make_room(workers: Sequence[Words]) -> list[Moved]:
     """Keep workers that sleep on this thread's core from waking there; return who was moved."""
     core = _current_core()()
-    found = (_move(worker, core, workers) for worker in workers if worker[CORE] == core)
+    found = (_move(worker, core, workers) for worker in workers if worker[WorkerWord.CORE] == core)
     return [moved for moved in found if moved]
 
 
 def _move(worker: Words, core: int, workers: Sequence[Words]) -> Moved | None:
     """Take a core from a worker, and those that others sleep on if any are left; if it has more."""
     with suppress(OSError):  # a system that does not let us leaves it where it is
-        before = os.sched_getaffinity(worker[THREAD])
+        before = os.sched_getaffinity(worker[WorkerWord.THREAD])
         others = before - {core}
         if others and others != before:
-            meanwhile = others - {other[CORE] for other in workers} or others
-            os.sched_setaffinity(worker[THREAD], meanwhile)
-            return Moved(worker[THREAD], before, meanwhile)
+            meanwhile = others - {other[WorkerWord.CORE] for other in workers} or others
+            os.sched_setaffinity(worker[WorkerWord.THREAD], meanwhile)
+            return Moved(worker[WorkerWord.THREAD], before, meanwhile)
     return None
 
 

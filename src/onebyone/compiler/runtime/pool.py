@@ -13,19 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from onebyone.compiler.emit.threads import (
-    ACTIVE,
-    AWAKE,
-    CALLS,
-    CORE,
-    JOB,
-    NUMBER,
-    POOL,
-    POOL_WORDS,
-    SPINS,
-    WORKER_WORDS,
-    emit_threads,
-)
+from onebyone.compiler.abi import AWAKE, POOL_WORDS, THREAD_SYMBOLS, PoolWord, WorkerWord
+from onebyone.compiler.emit.threads import emit_threads
 from onebyone.compiler.jit import Loaded, compile_module, load_object
 from onebyone.compiler.runtime.placing import Words, let_go, make_room
 from onebyone.compiler.target import host_target
@@ -44,7 +33,7 @@ def _native() -> Mapping[str, int]:
 def _loaded() -> Loaded:
     target = host_target()
     code = compile_module(emit_threads(target), target)
-    return load_object(code, ("work", "invoke", "spin"))
+    return load_object(code, THREAD_SYMBOLS)
 
 
 @functools.cache
@@ -73,18 +62,22 @@ class Pool:
 
     def __post_init__(self) -> None:
         """Start the workers."""
-        self._words[SPINS] = spin_count()
+        self._words[PoolWord.SPINS] = spin_count()
         if self.threads > 1:
             self._address = ctypes.addressof(self._words)
         for number in range(1, self.threads):
-            worker = (ctypes.c_int64 * WORKER_WORDS)()
-            worker[POOL], worker[NUMBER], worker[CORE] = self._address, number, AWAKE
+            worker = (ctypes.c_int64 * len(WorkerWord))()
+            worker[WorkerWord.POOL], worker[WorkerWord.NUMBER], worker[WorkerWord.CORE] = (
+                self._address,
+                number,
+                AWAKE,
+            )
             self._workers.append(worker)
             _start_thread(_native()["work"], ctypes.addressof(worker))
 
     def run(self, context: int) -> None:
         """Make one call with the context at that address; `lock` is held by the caller."""
-        if not self._words[CALLS] >> 32:  # nobody sleeps
+        if not self._words[PoolWord.CALLS] >> 32:  # nobody sleeps
             _invoke()(self._address, context)
             return
         moved = make_room(self._workers)
@@ -98,9 +91,9 @@ class Pool:
         if not self._address:
             return
         with self.lock:
-            if self._words[JOB] == context:
-                self._words[JOB] = 0
-        while self._words[ACTIVE]:
+            if self._words[PoolWord.JOB] == context:
+                self._words[PoolWord.JOB] = 0
+        while self._words[PoolWord.ACTIVE]:
             time.sleep(50e-6)
 
 

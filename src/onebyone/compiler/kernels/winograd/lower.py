@@ -2,6 +2,7 @@
 
 import torch
 
+from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.choose.tiling import cut_tiles
 from onebyone.compiler.kernels.dense.weights import pack_convolution
 from onebyone.compiler.kernels.kernel import Operation
@@ -10,7 +11,7 @@ from onebyone.compiler.kernels.tiles import tiled
 from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.kernels.winograd.product import ProductKernel, ProductWork
 from onebyone.compiler.kernels.winograd.transform import TransformKernel, TransformWork
-from onebyone.compiler.plan.buffers import SCRATCH, Buffer, Place
+from onebyone.compiler.plan.buffers import Buffer, Place
 from onebyone.compiler.plan.builder import PlanBuilder, strides
 from onebyone.compiler.plan.placement import ALIASING_FLOATS, spread
 from onebyone.graph import Convolution
@@ -51,7 +52,7 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         source=Place(transformed.name, transformed.base),
         weights=add(way.multiplications * tiling.blocks * panel, pack_weight),
         zeros=builder.constants.shared(torch.zeros(block)),
-        scratch=Place("sums", SCRATCH),
+        scratch=Place("sums", BaseWord.SCRATCH),
         bias=add(channels, lambda: bias),
         target=target.place(),
         residual=other.place(),
