@@ -51,10 +51,7 @@ def _kernel_function(module: ir.Module, target: Target, operation: Operation) ->
 def _record(
     module: ir.Module, target: Target, plan: ExecutionPlan, operation: Operation, name: str
 ) -> ir.GlobalVariable:
-    words: list[int] = []
-    for field in type(operation.work).offsets():
-        value = getattr(operation.work, field)
-        words += _resolve(plan, value) if isinstance(value, Place) else [value]
+    words = [word for value in operation.work.values() for word in _words(plan, value)]
     entries: list[Any] = [int64(word) for word in words]
     for number, stage in enumerate(operation.stages):
         entries.append(_kernel_function(module, target, stage))
@@ -63,7 +60,9 @@ def _record(
     return constant(module, name, ir.LiteralStructType(kinds), entries)
 
 
-def _resolve(plan: ExecutionPlan, place: Place) -> list[int]:
-    """Add where memory planning has put the buffer."""
+def _words(plan: ExecutionPlan, value: int | Place) -> list[int]:
+    """Return a number as it is; of a place, its base, and how far behind that it is."""
+    if isinstance(value, int):
+        return [value]
     homes = {int(BaseWord.ARENA): plan.arena_offsets, BaseWord.CONSTANTS: plan.constants.offsets}
-    return [place.base, homes.get(place.base, {}).get(place.buffer, 0) + place.offset]
+    return [value.base, homes.get(value.base, {}).get(value.buffer, 0) + value.offset]

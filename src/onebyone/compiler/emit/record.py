@@ -6,6 +6,7 @@ from typing import Any
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import F32, I64, PTR, VOID, Code
+from onebyone.compiler.plan.buffers import Place, Strided
 
 KERNEL = ir.FunctionType(VOID, [PTR, PTR, I64])
 """What all kernels take: a work record, the table of base addresses, the number of a chunk."""
@@ -13,22 +14,33 @@ KERNEL = ir.FunctionType(VOID, [PTR, PTR, I64])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Stand at the root of all work records; a place takes two words, any other field one."""
+    """Stand at the root of all work records: a field is a number, a place, or a strided one."""
 
     @classmethod
-    def offsets(cls) -> dict[str, tuple[int, str]]:
-        """Return the first word and the type's name of each field."""
+    def offsets(cls) -> dict[str, int]:
+        """Return the first word of each field, and under "" the words of all.
+
+        A place takes two words; behind those of a strided one come its strides, as words of their
+        own, such as `source_image`.
+        """
         found, position = {}, 0
         for one in fields(cls):
             kind = one.type if isinstance(one.type, str) else one.type.__name__
-            found[one.name] = (position, kind)
-            position += 2 if kind == "Place" else 1
-        return found
+            found[one.name] = position
+            position += 1 if kind == "int" else 2
+            if kind == "Strided":
+                names = [f"{one.name}_{way}" for way in ("image", "row", "pixel")]
+                found |= {name: position + i for i, name in enumerate(names)}
+                position += len(names)
+        return found | {"": position}
 
-    @classmethod
-    def words(cls) -> int:
-        """Return the words that all fields take."""
-        return sum(2 if kind == "Place" else 1 for _, kind in cls.offsets().values())
+    def values(self) -> list[int | Place]:
+        """Return what the words are for, in order."""
+        found: list[int | Place] = []
+        for one in fields(self):
+            value = getattr(self, one.name)
+            found += value if isinstance(value, Strided) else [value]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +58,7 @@ class Record:
 
     def number(self, name: str) -> Any:
         """Return a field that is a number."""
-        position, _ = self.work.offsets()[name]
-        return self.code.load_int64(self.address, position)
+        return self.code.load_int64(self.address, self.work.offsets()[name])
 
     def numbers(self, *names: str) -> list[Any]:
         """Return several fields that are numbers."""
@@ -55,7 +66,7 @@ class Record:
 
     def run_stage(self, index: int, chunk: Any) -> None:
         """Run one chunk of a stage; behind its fields, a record names their kernels and records."""
-        b, position = self.code.builder, self.work.words() + 2 * index
+        b, position = self.code.builder, self.work.offsets()[""] + 2 * index
         address = b.gep(self.address, [self.code.add(position)], source_etype=I64)
         kernel = b.load(address, typ=KERNEL.as_pointer(), align=8)
         record = self.code.load_pointer(self.address, position + 1)
@@ -75,9 +86,8 @@ class Record:
         return b.icmp_signed("==", b.load(address, typ=I64, align=8), word)
 
     def pointer(self, name: str) -> Any:
-        """Return the address that a field of type `Place` stands for."""
-        position, kind = self.work.offsets()[name]
-        assert kind == "Place", name
+        """Return the address that a field stands for which is a place."""
+        position = self.work.offsets()[name]
         base = self.code.load_pointer(self.bases, self.code.load_int64(self.address, position))
         offset = self.code.load_int64(self.address, position + 1)
         return self.code.builder.gep(base, [offset], source_etype=F32)

@@ -17,7 +17,7 @@ from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.kernels.rows import RowWork, channel_range
 from onebyone.compiler.kernels.tiles import by_size, first_pixel
-from onebyone.compiler.plan.buffers import Place
+from onebyone.compiler.plan.buffers import Place, Strided
 from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Convolution, Function
 
@@ -67,17 +67,11 @@ class DepthwiseKernel(Kernel):
 class DepthwiseWork(RowWork):
     """Numbers for `DepthwiseKernel`; weights are `(kernel height, kernel width, C)`."""
 
-    source: Place
+    source: Strided
     weights: Place
     bias: Place
-    residual: Place
-    source_image: int
-    source_row: int
-    source_pixel: int
+    residual: Strided
     source_step: int
-    residual_image: int
-    residual_row: int
-    residual_pixel: int
     tiles: int
     larger_tiles: int
 
@@ -123,18 +117,9 @@ def plan_depthwise(
         source=operands.first_source(node),
         weights=add(node.weight.numel(), lambda: node.weight.view(channels, -1).t()),
         bias=add(channels, lambda: bias),
-        target=target.place(),
-        residual=other.place(),
-        source_pixel=source.buffer.pixel_stride,
-        source_row=source.buffer.row_stride,
+        target=target.strided(),
+        residual=other.strided(),
         source_step=source.buffer.row_stride * node.dilation[0],
-        source_image=source.buffer.image_stride,
-        target_pixel=target.buffer.pixel_stride,
-        target_row=target.buffer.row_stride,
-        target_image=target.buffer.image_stride,
-        residual_pixel=other.buffer.pixel_stride,
-        residual_row=other.buffer.row_stride,
-        residual_image=other.buffer.image_stride,
         channels=channels,
         rows=rows,
         images=1 if choices.band else images,

@@ -15,8 +15,8 @@ from onebyone.compiler.kernels.rows import (
     has_tail,
     pixel_place,
 )
-from onebyone.compiler.plan.buffers import Place, Region
-from onebyone.compiler.plan.builder import PlanBuilder, strides
+from onebyone.compiler.plan.buffers import Place, Region, Strided
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Activation, Arithmetic, BatchNorm, Concat, Function, Node, Shape
 
 ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
@@ -72,29 +72,17 @@ class ElementwiseKernel(Kernel):
 class ElementwiseWork(RowWork):
     """Numbers for `ElementwiseKernel`; strides are 0 where an operand repeats."""
 
-    first: Place
-    second: Place
-    third: Place
-    first_image: int
-    first_row: int
-    first_pixel: int
-    second_image: int
-    second_row: int
-    second_pixel: int
-    third_image: int
-    third_row: int
-    third_pixel: int
+    first: Strided
+    second: Strided
+    third: Strided
     columns: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Operand:
-    """A region, or a vector of one number a channel, with its strides; 0 where it repeats."""
+    """A region, or a vector of one number a channel; its strides are 0 where it repeats."""
 
-    place: Place
-    image: int = 0
-    row: int = 0
-    pixel: int = 0
+    start: Strided
     is_spread: bool = False
     is_contiguous: bool = False
 
@@ -102,19 +90,23 @@ class _Operand:
     def of(region: Region, like: Shape) -> "_Operand":
         """Read a region as if it had the shape `like`: dimensions of size 1 repeat."""
         images, channels, rows, columns = region.shape
-        buffer = region.buffer
+        place, image, row, pixel = region.strided()
+        start = Strided(
+            place,
+            image if images == like[0] else 0,
+            row if rows == like[2] else 0,
+            pixel if columns == like[3] else 0,
+        )
         return _Operand(
-            place=region.place(),
-            image=buffer.image_stride if images == like[0] else 0,
-            row=buffer.row_stride if rows == like[2] else 0,
-            pixel=buffer.pixel_stride if columns == like[3] else 0,
+            start,
             is_spread=channels == 1 and like[1] > 1,
             is_contiguous=region.is_contiguous and region.shape == like,
         )
 
-    def fields(self, name: str) -> dict[str, int]:
-        """Return the strides as fields of a work record."""
-        return {f"{name}_image": self.image, f"{name}_row": self.row, f"{name}_pixel": self.pixel}
+    @staticmethod
+    def vector(place: Place) -> "_Operand":
+        """Read a vector of one number a channel, the same at every pixel."""
+        return _Operand(Strided(place, 0, 0, 0))
 
 
 def _emit(
@@ -130,7 +122,7 @@ def _emit(
     if target.is_contiguous and all(operand.is_contiguous for operand in operands):
         # Nothing repeats and nothing lies between: a row is one long pixel.
         loops |= {"channels": loops["channels"] * loops["columns"], "columns": 1}
-    first, second, third = [*operands, *[_Operand(target.place())] * (3 - len(operands))]
+    first, second, third = [one.start for one in (*operands, *[operands[0]] * (3 - len(operands)))]
     kernel = ElementwiseKernel(
         operator=operator,
         spread=tuple(operand.is_spread for operand in operands),
@@ -138,15 +130,7 @@ def _emit(
         activation=activation,
     )
     record = ElementwiseWork(
-        target=target.place(),
-        first=first.place,
-        second=second.place,
-        third=third.place,
-        **strides(target, "target"),
-        **first.fields("first"),
-        **second.fields("second"),
-        **third.fields("third"),
-        **loops,
+        target=target.strided(), first=first, second=second, third=third, **loops
     )
     builder.add(node, kernel, record, chunks=record.chunks, target=target)
 
@@ -167,7 +151,13 @@ def lower_batch_norm(builder: PlanBuilder, node: BatchNorm) -> None:
     """Add the operation that scales and shifts each channel."""
     scale, shift = (builder.constants.shared(vector) for vector in node.scale_and_shift())
     source = _Operand.of(builder.region(node.inputs[0]), node.shape)
-    _emit(builder, node, "affine", [source, _Operand(scale), _Operand(shift)], node.activation)
+    _emit(
+        builder,
+        node,
+        "affine",
+        [source, _Operand.vector(scale), _Operand.vector(shift)],
+        node.activation,
+    )
 
 
 def lower_concat(builder: PlanBuilder, node: Concat) -> None:
@@ -188,18 +178,10 @@ def emit_copy(
 ) -> None:
     """Copy a value to a place in a node's region, its first pixel to `row` and `column`."""
     region = builder.region(source)
-    operand = _Operand.of(region, region.shape)
+    start = region.strided()
     loops = grid(builder, node, region)
     record = ElementwiseWork(
-        target=target.place(row, column),
-        first=operand.place,
-        second=operand.place,
-        third=operand.place,
-        **strides(target, "target"),
-        **operand.fields("first"),
-        **operand.fields("second"),
-        **operand.fields("third"),
-        **loops,
+        target=target.strided(row, column), first=start, second=start, third=start, **loops
     )
     kernel = ElementwiseKernel(
         operator="copy",

@@ -19,7 +19,7 @@ from onebyone.compiler.kernels.rows import (
     pixel_place,
 )
 from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.builder import PlanBuilder, strides
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.compiler.plan.placement import is_view
 from onebyone.graph import Node, Shuffle, Slice
 
@@ -84,13 +84,11 @@ def add_gather(
     source, target = builder.region(node.inputs[0]), builder.region(node.name)
     table = builder.constants.table
     work = GatherWork(
-        source=source.place(),
-        target=target.place(),
+        source=source.strided(),
+        target=target.strided(),
         row_table=table(rows),
         column_table=table(columns),
         channel_table=table(torch.zeros(1) if channels is None else channels),
-        **strides(source, "source"),
-        **strides(target, "target"),
         **grid(builder, node, target),
     )
     kernel = GatherKernel(

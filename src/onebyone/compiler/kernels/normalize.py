@@ -20,7 +20,7 @@ from onebyone.compiler.kernels.rows import (
     pixel_place,
 )
 from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.builder import PlanBuilder, strides
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import LayerNorm, Node, Softmax
 
 
@@ -73,13 +73,11 @@ def _emit(
 ) -> None:
     source, target = builder.region(node.inputs[0]), builder.region(node.name)
     work = NormalizeWork(
-        source=source.place(),
-        target=target.place(),
+        source=source.strided(),
+        target=target.strided(),
         scale=scale,
         shift=shift,
         eps=eps,
-        **strides(source, "source"),
-        **strides(target, "target"),
         **grid(builder, node, target),
     )
     kernel = NormalizeKernel(operator=operator, has_tail=has_tail(builder, target.channels))

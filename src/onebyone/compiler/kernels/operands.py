@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from onebyone.compiler.plan.buffers import Place, Region
+from onebyone.compiler.plan.buffers import Region, Strided
 from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Convolution
 
@@ -15,10 +15,10 @@ class Operands:
     residual: Region | None
     target: Region
 
-    def first_source(self, node: Convolution) -> Place:
+    def first_source(self, node: Convolution) -> Strided:
         """Return where the first output reads the kernel's first number."""
         top, _, left, _ = node.padding
-        return self.source.place(-top, -left)
+        return self.source.strided(-top, -left)
 
     @property
     def other(self) -> Region:

@@ -17,7 +17,7 @@ from onebyone.compiler.kernels.rows import (
     pixel_place,
 )
 from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.builder import PlanBuilder, strides
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Pool
 
 
@@ -96,12 +96,10 @@ def lower_pool(builder: PlanBuilder, node: Pool) -> None:
         for windows in (node.rows, node.columns)
     )
     work = PoolWork(
-        source=source.place(),
-        target=target.place(),
+        source=source.strided(),
+        target=target.strided(),
         row_table=builder.constants.table(rows),
         column_table=builder.constants.table(columns),
-        **strides(source, "source"),
-        **strides(target, "target"),
         **grid(builder, node, target),
     )
     kernel = PoolKernel(operator=node.operator, has_tail=has_tail(builder, target.channels))

@@ -10,7 +10,7 @@ from typing import Any
 
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record, Work
-from onebyone.compiler.plan.buffers import Place, Region
+from onebyone.compiler.plan.buffers import Region, Strided
 from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Node
 
@@ -23,10 +23,7 @@ class RowWork(Work):
     every such piece is a chunk.
     """
 
-    target: Place
-    target_image: int
-    target_row: int
-    target_pixel: int
+    target: Strided
     channels: int
     rows: int
     images: int
@@ -43,10 +40,7 @@ class RowWork(Work):
 class PixelWork(RowWork):
     """Stand at the root of work that makes each pixel of the target from some of one source."""
 
-    source: Place
-    source_image: int
-    source_row: int
-    source_pixel: int
+    source: Strided
     columns: int
 
 

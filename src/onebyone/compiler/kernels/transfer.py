@@ -12,8 +12,8 @@ from onebyone.compiler.choose.choose import output_name
 from onebyone.compiler.emit.code import I64, Code
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.kernel import Kernel, Operation
-from onebyone.compiler.plan.buffers import Buffer, Place, Region
-from onebyone.compiler.plan.builder import PlanBuilder, strides
+from onebyone.compiler.plan.buffers import Buffer, Place, Region, Strided
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Constant, Input, Node, Reshape
 
 
@@ -68,10 +68,7 @@ class ReadWork(Work):
     """Numbers for `ReadKernel`; `source` is the entry of the caller's tensor and its strides."""
 
     source: int
-    target: Place
-    target_image: int
-    target_row: int
-    target_pixel: int
+    target: Strided
     channels: int
     columns: int
     rows: int
@@ -114,11 +111,8 @@ class WriteKernel(Kernel):
 class WriteWork(Work):
     """Numbers for `WriteKernel`: each image of the target is contiguous `(C, H, W)`."""
 
-    source: Place
+    source: Strided
     target: Place
-    source_image: int
-    source_row: int
-    source_pixel: int
     target_image: int
     channels: int
     columns: int
@@ -134,8 +128,7 @@ def lower_input(builder: PlanBuilder, node: Input) -> None:
     parts, _ = builder.choices[node.name].parts
     work = ReadWork(
         source=BaseWord.FIRST_TENSOR + INPUT_WORDS * node.index,
-        target=region.place(),
-        **strides(region, "target"),
+        target=region.strided(),
         channels=channels,
         columns=columns,
         rows=rows,
@@ -191,9 +184,8 @@ def write_output(builder: PlanBuilder, node: Node, index: int) -> None:
 def _write_work(source: Region, target: Region, choices: Choices) -> WriteWork:
     images, channels, rows, columns = source.shape
     return WriteWork(
-        source=source.place(),
+        source=source.strided(),
         target=target.place(),
-        **strides(source, "source"),
         target_image=target.buffer.image_stride,
         channels=channels,
         columns=columns,

@@ -20,7 +20,7 @@ from onebyone.compiler.kernels.rows import (
     pixel_place,
 )
 from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.builder import PlanBuilder, strides
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Shape, Upsample
 
 
@@ -86,14 +86,12 @@ def lower_upsample(builder: PlanBuilder, node: Upsample) -> None:
     (rows, down), (columns, across) = (bilinear_table(node, source.shape, axis) for axis in (0, 1))
     constants = builder.constants
     work = BilinearWork(
-        source=source.place(),
-        target=target.place(),
+        source=source.strided(),
+        target=target.strided(),
         row_table=constants.table(rows),
         column_table=constants.table(columns),
         row_weights=constants.shared(down),
         column_weights=constants.shared(across),
-        **strides(source, "source"),
-        **strides(target, "target"),
         **grid(builder, node, target),
     )
     kernel = BilinearKernel(has_tail=has_tail(builder, target.channels))

@@ -6,6 +6,7 @@ own tensors. All sizes count floats.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from onebyone.compiler.abi import BaseWord
 from onebyone.graph import Padding, Shape
@@ -80,6 +81,12 @@ class Region:
         offset = (row + top) * self.buffer.row_stride + (column + left) * self.buffer.pixel_stride
         return Place(self.buffer.name, self.buffer.base, offset + self.channel)
 
+    def strided(self, row: int = 0, column: int = 0) -> "Strided":
+        """Return where a pixel of the first image lies, and how far it is to others."""
+        buffer = self.buffer
+        place = self.place(row, column)
+        return Strided(place, buffer.image_stride, buffer.row_stride, buffer.pixel_stride)
+
     def cropped(self, frame: Padding) -> "Region":
         """Return what is left without some pixels at the top, bottom, left and right."""
         n, c, h, w = self.buffer.shape
@@ -93,6 +100,15 @@ class Region:
     def narrowed(self, channel: int, channels: int) -> "Region":
         """Return some of these channels."""
         return replace(self, channel=self.channel + channel, channels=channels)
+
+
+class Strided(NamedTuple):
+    """Point to a pixel, with the floats from there to the next image, row and pixel."""
+
+    place: "Place"
+    image: int
+    row: int
+    pixel: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What has been lowered so far, and the words that all kinds of nodes are lowered with."""
+"""A plan that is being made, and what nodes are lowered with."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -123,13 +123,3 @@ class PlanBuilder:
             )
             self._cleared[buffer.name] = self.append(operation, after)
         return self._cleared[buffer.name]
-
-
-def strides(region: Region, prefix: str) -> dict[str, int]:
-    """Return the fields of a work record for an operand's strides."""
-    buffer = region.buffer
-    return {
-        f"{prefix}_image": buffer.image_stride,
-        f"{prefix}_row": buffer.row_stride,
-        f"{prefix}_pixel": buffer.pixel_stride,
-    }

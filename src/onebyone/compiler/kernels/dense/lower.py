@@ -72,7 +72,7 @@ def plan_dense(
     weight = node.weight.detach()
     bias = None if node.bias is None else node.bias.detach()
     work = ConvolutionWork(
-        source=operands.first_source(node),
+        source=operands.first_source(node).place,
         weights=constants.add(
             blocks * panel, lambda: pack_convolution(weight, node.groups, tiling, lanes)
         ),

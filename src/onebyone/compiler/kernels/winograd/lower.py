@@ -11,8 +11,8 @@ from onebyone.compiler.kernels.tiles import tiled
 from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.kernels.winograd.product import ProductKernel, ProductWork
 from onebyone.compiler.kernels.winograd.transform import TransformKernel, TransformWork
-from onebyone.compiler.plan.buffers import Buffer, Place
-from onebyone.compiler.plan.builder import PlanBuilder, strides
+from onebyone.compiler.plan.buffers import Buffer, Place, Strided
+from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.compiler.plan.placement import ALIASING_FLOATS, spread
 from onebyone.graph import Convolution
 
@@ -54,8 +54,8 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         zeros=builder.constants.shared(torch.zeros(block)),
         scratch=Place("sums", BaseWord.SCRATCH),
         bias=add(channels, lambda: bias),
-        target=target.place(),
-        residual=other.place(),
+        target=target.strided(),
+        residual=other.strided(),
         tap_table=table(torch.zeros(1)),
         source_table=table(local * transformed.pixel_stride),
         scratch_table=table(local * block),
@@ -64,8 +64,6 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         scratch_product=tiling.pixels * block,
         panel=panel,
         depth=depth,
-        **strides(target, "target"),
-        **strides(other, "residual"),
         channels=channels,
         columns=columns,
         rows=rows,
@@ -117,17 +115,19 @@ def _transform_inputs(
     down, across = way.patches(*node.shape[2:])
     row_parts, channel_parts = builder.choices[node.name].transform_parts
     line, step = source.buffer.row_stride, source.buffer.pixel_stride
+    pixel = transformed.pixel_stride
     work = TransformWork(
-        source=operands.first_source(node),
-        target=Place(transformed.name, transformed.base),
-        source_image=source.buffer.image_stride,
-        source_row=line * way.rows.outputs,
-        source_pixel=step * way.columns.outputs,
+        source=Strided(
+            operands.first_source(node).place,
+            source.buffer.image_stride,
+            line * way.rows.outputs,
+            step * way.columns.outputs,
+        ),
+        target=Strided(
+            Place(transformed.name, transformed.base), pixel * across * down, pixel * across, pixel
+        ),
         source_line=line,
         source_step=step,
-        target_image=transformed.pixel_stride * across * down,
-        target_row=transformed.pixel_stride * across,
-        target_pixel=transformed.pixel_stride,
         target_product=transformed.image_stride,
         channels=depth,
         columns=across,

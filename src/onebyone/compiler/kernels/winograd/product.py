@@ -25,7 +25,7 @@ from onebyone.compiler.kernels.tiles import (
 )
 from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.kernels.winograd.matrices import transform
-from onebyone.compiler.plan.buffers import Place
+from onebyone.compiler.plan.buffers import Place, Strided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +62,8 @@ class ProductWork(Work):
     zeros: Place
     scratch: Place
     bias: Place
-    target: Place
-    residual: Place
+    target: Strided
+    residual: Strided
     tap_table: Place
     source_table: Place
     scratch_table: Place
@@ -72,12 +72,6 @@ class ProductWork(Work):
     scratch_product: int
     panel: int
     depth: int
-    target_image: int
-    target_row: int
-    target_pixel: int
-    residual_image: int
-    residual_row: int
-    residual_pixel: int
     channels: int
     columns: int
     rows: int
