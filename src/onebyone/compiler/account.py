@@ -7,15 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from onebyone.compiler.words import joined, kind_of
+from onebyone.compiler.words import joined
 from onebyone.graph import Fate, Graph
 
 if TYPE_CHECKING:
     from onebyone.compiler.kernels.kernel import Operation
     from onebyone.compiler.plan.plan import ExecutionPlan
-
-BAND = "by rows"
-"""How several convolutions run together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class Account:
     def of(cls, graph: Graph, plan: "ExecutionPlan") -> Self:
         """Describe how a graph runs."""
         layers = (
-            _layer(graph, operation, number)
+            _layer(operation, number)
             for number, group in enumerate(plan.groups)
             for operation in group
         )
@@ -94,13 +91,12 @@ class Account:
         return cls(tuple(map(_read_layer, facts["layers"])), facts["views"], changed)
 
 
-def _layer(graph: Graph, operation: "Operation", group: int) -> Layer:
-    stages = tuple(_layer(graph, stage, group) for stage in operation.stages)
-    kind = BAND if stages else operation.purpose or kind_of(graph[operation.name])
+def _layer(operation: "Operation", group: int) -> Layer:
+    stages = tuple(_layer(stage, group) for stage in operation.stages)
     return Layer(
         name=operation.name,
         path=" + ".join(stage.path for stage in stages if stage.path) or operation.path,
-        kind=kind,
+        kind=operation.what,
         macs=operation.macs,
         note=operation.note,
         group=group,

@@ -6,7 +6,7 @@ Parts are split off before they are rewritten, so that what is found need not be
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onebyone.compiler.build import Built, build, find_built
 from onebyone.compiler.choose.choices import Choices
@@ -21,6 +21,9 @@ from onebyone.compiler.split import split_graph
 from onebyone.compiler.target import Target, can_run, host_target
 from onebyone.errors import CompileError, ModelError, ShapeError
 from onebyone.graph import Captured, Graph, Opaque, capture
+
+if TYPE_CHECKING:
+    from onebyone.compiler.plan.plan import ExecutionPlan
 
 
 def compile_model(
@@ -51,6 +54,29 @@ def compile_model(
     return compile_captured(
         captured, target=target or host_target(), options=asked, chosen=chosen, keep=keep
     )
+
+
+def plan_model(
+    model: Callable[..., Any],
+    example: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    target: Target | None = None,
+    chosen: Mapping[str, Choices] | None = None,
+    **options: Any,
+) -> "tuple[ExecutionPlan, ...]":
+    """Plan what `compile_model` would compile, for any processor; `print` each plan.
+
+    Returns:
+        A plan for each native part of the network; one if nothing is left to PyTorch.
+    """
+    from onebyone.compiler.plan.plan import plan_execution
+
+    asked = CompileOptions(**options)
+    args, named = compile_arguments(example, kwargs)
+    parts = split_graph(capture(check_model(model), args, named).graph)
+    graphs = [rewrite_graph(part.graph) for part in parts if not isinstance(part, Opaque)]
+    return tuple(plan_execution(one, target or host_target(), asked, chosen) for one in graphs)
 
 
 def compile_captured(

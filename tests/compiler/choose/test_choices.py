@@ -74,6 +74,6 @@ def test_every_operation_has_its_choices():
     graph = rewrite_graph(capture(EveryKind().eval(), (torch.zeros(1, 3, 17, 15),)).graph)
     plan = plan_execution(graph, TARGETS["avx2"])
     for operation in plan.operations:
-        if not operation.purpose:
+        if operation.what not in ("border", "transform", "copy"):
             assert operation.name in plan.choices
     assert all(one.steps > 0 for one in plan.choices.values())

@@ -95,5 +95,5 @@ def _why(left: list[_Option], ranked: list[_Option]) -> str:
     is_small = len(left) < len(ranked)
     if taken is direct:
         return "Winograd's weights would be too large" if is_small else "Winograd saves nothing"
-    more = ", larger patches would need too large weights" if is_small else ""
-    return f"{taken.steps / direct.steps:.0%} of the direct steps{more}"
+    more = ", as larger patches need too large weights" if is_small else ""
+    return f"{taken.steps / direct.steps:.0%} of direct{more}"

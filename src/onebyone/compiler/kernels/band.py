@@ -22,6 +22,7 @@ from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.plan.buffers import Place, Region
 from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.compiler.plan.memory import aligned
+from onebyone.compiler.words import kind_of
 from onebyone.graph import Convolution
 
 
@@ -173,6 +174,7 @@ def _stage(builder: PlanBuilder, node: Convolution, operands: Operands) -> Opera
     return Operation(
         name=node.name,
         path=node.path,
+        what=kind_of(node),
         kernel=kernel,
         work=work,
         chunks=node.shape[2],

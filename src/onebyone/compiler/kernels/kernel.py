@@ -36,6 +36,8 @@ class Operation:
         name: Of the graph's node that it computes; that and a word, which no node's name has, if it
             only helps to.
         path: Module of that node.
+        what: What it is, in the words of the field: "1x1 convolution"; what it is for, such as
+            "border", if it only helps to compute the node.
         kernel: Body of code.
         work: Numbers for it.
         chunks: Parts that may run at the same time, on any thread and in any order.
@@ -44,12 +46,12 @@ class Operation:
         stages: Operations that it consists of, if it is a band.
         scratch: Floats that a thread needs for itself while it works on a chunk.
         macs: Multiply-adds, for all images.
-        purpose: What it is for, in a word, if it only helps to compute the node.
         note: What a profile should say of how it is done.
     """
 
     name: str
     path: str
+    what: str
     kernel: Kernel
     work: Work
     chunks: int
@@ -58,5 +60,4 @@ class Operation:
     stages: "tuple[Operation, ...]" = ()
     scratch: int = 0
     macs: int = 0
-    purpose: str = ""
     note: str = ""

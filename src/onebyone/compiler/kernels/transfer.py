@@ -170,12 +170,12 @@ def write_output(builder: PlanBuilder, node: Node, index: int) -> None:
     operation = Operation(
         name=tensor.name,
         path=node.path,
+        what="output",
         kernel=WriteKernel(),
         work=work,
         chunks=work.channel_parts,
         reads=(source.buffer.name,),
         writes=tensor.name,
-        purpose="output",
         note="channels outermost",
     )
     builder.append(operation, tuple(builder.writers[node.name]))

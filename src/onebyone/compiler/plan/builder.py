@@ -11,6 +11,7 @@ from onebyone.compiler.plan.buffers import Buffer, Region
 from onebyone.compiler.plan.constants import Constants
 from onebyone.compiler.plan.placement import Placement
 from onebyone.compiler.target import Target
+from onebyone.compiler.words import kind_of
 from onebyone.graph import Convolution, Graph, Node
 
 
@@ -82,6 +83,7 @@ class PlanBuilder:
         operation = Operation(
             name=f"{node.name} {len(made) + 1}" if made else node.name,
             path=node.path,
+            what="by rows" if stages else purpose if made else kind_of(node),
             kernel=kernel,
             work=work,
             chunks=chunks,
@@ -90,7 +92,6 @@ class PlanBuilder:
             stages=stages,
             scratch=scratch,
             macs=macs,
-            purpose=purpose if made else "",
             note=note,
         )
         writers = (writer for source in sources for writer in self.writers[source])
@@ -113,12 +114,12 @@ class PlanBuilder:
             operation = Operation(
                 name=f"{buffer.name} border",
                 path=node.path,
+                what="border",
                 kernel=FillKernel(value=0.0),
                 work=fill_work(self.constants, inside, buffer.border),
                 chunks=buffer.shape[0],
                 reads=(),
                 writes=buffer.name,
-                purpose="border",
                 note="zeros around the image",
             )
             self._cleared[buffer.name] = self.append(operation, after)

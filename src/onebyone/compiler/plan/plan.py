@@ -4,6 +4,9 @@ choices -> placement -> operations -> groups -> memory. Nothing is decided after
 code only writes down what the plan says.
 """
 
+# pyright: reportImportCycles=false
+# `ExecutionPlan.__str__` imports `show` when it is called.
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,6 +52,12 @@ class ExecutionPlan:
     inputs: tuple[Shape, ...]
     outputs: tuple[tuple[Ref, Shape], ...]
     views: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        """Show what runs, how, why, and what the cost model expects it to take."""
+        from onebyone.compiler.plan.show import show_plan
+
+        return show_plan(self)
 
     @property
     def operations(self) -> tuple[Operation, ...]:

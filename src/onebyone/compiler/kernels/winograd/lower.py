@@ -139,12 +139,12 @@ def _transform_inputs(
     operation = Operation(
         name=f"{node.name} transform",
         path=node.path,
+        what="transform",
         kernel=TransformKernel(way=way, has_tail=depth % builder.target.lanes != 0),
         work=work,
         chunks=row_parts * channel_parts,
         reads=(source.buffer.name,),
         writes=transformed.name,
-        purpose="transform",
         note=f"inputs for Winograd {way}",
     )
     return builder.append(operation, tuple(builder.writers[node.inputs[0]]))
