@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from onebyone.graph import Activation, Arithmetic, BatchNorm, Function, LayerNorm, Softmax
 from onebyone.graph.interpret import interpret
-from onebyone.graph.verify import PARAMETERS
 from tests.helpers.compiled import RUNNABLE, Net, check_compiled, run_graph
+from tests.helpers.functions import EXAMPLES
 
 FUNCTIONS = [
-    *(Function(name) for name, count in PARAMETERS.items() if count == 0),
+    *EXAMPLES,
     *(Function("leaky_relu", (slope,)) for slope in (0.01, 0.0, 1.5, -0.5)),
     *(Function("clamp", bounds) for bounds in ((-1.0, 2.0), (0.5, math.inf), (-math.inf, 0.25))),
     Function("clamp", (3.0, -3.0)),

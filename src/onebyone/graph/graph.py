@@ -61,11 +61,7 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """Name an activation function of one number.
-
-    `relu relu6 silu hardswish hardsigmoid sigmoid tanh gelu gelu_tanh` take no parameters,
-    `leaky_relu` takes its slope, `clamp` its two bounds (infinite where there is none).
-    """
+    """Name an activation function of one number; `functions.FUNCTIONS` tells what it is."""
 
     name: str
     parameters: tuple[float, ...] = ()

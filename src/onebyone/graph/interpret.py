@@ -1,13 +1,13 @@
 """Running a graph in plain PyTorch: what rewrites and compiled networks are compared with."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from onebyone.graph.functions import FUNCTIONS
 from onebyone.graph.graph import (
     Activation,
     Arithmetic,
@@ -32,20 +32,6 @@ from onebyone.graph.graph import (
     View,
     Window,
 )
-
-FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "relu": F.relu,
-    "relu6": F.relu6,
-    "silu": F.silu,
-    "hardswish": F.hardswish,
-    "hardsigmoid": F.hardsigmoid,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "gelu": F.gelu,
-    "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "leaky_relu": F.leaky_relu,
-    "clamp": torch.clamp,
-}
 
 OPERATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
@@ -117,7 +103,7 @@ def _run(node: Node, values: Mapping[str, Any], cast: "Cast", dtype: torch.dtype
 
 def apply_function(function: Function | None, x: Tensor) -> Tensor:
     """Apply an activation function, or none."""
-    return x if function is None else FUNCTIONS[function.name](x, *function.parameters)
+    return x if function is None else FUNCTIONS[function.name].pytorch(x, *function.parameters)
 
 
 def show_value(value: Any, ref: Ref) -> Any:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
+from onebyone.graph.functions import FUNCTIONS
 from onebyone.graph.windows import output_size
 
 _aten = torch.ops.aten
@@ -214,8 +215,12 @@ def _concatenated(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
     return _empty(*shape)
 
 
-_UNARY = ("relu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "gelu", "neg")
-_WITH_NUMBERS = ("hardtanh", "leaky_relu", "clamp", "clamp_min", "clamp_max")
+_UNARY = (
+    *(function.operator for function in FUNCTIONS.values() if function.operator),
+    *("gelu", "hardtanh", "clamp", "clamp_min", "clamp_max", "neg"),
+)
+"""Operators of one tensor, and of numbers."""
+
 _BINARY = ("add", "sub", "mul", "div")
 
 
@@ -224,8 +229,8 @@ def _overload(name: str, overload: str) -> OpOverload | None:
 
 
 RULES: dict[OpOverload | None, Callable[..., Any]] = {
-    **{_overload(name, "default"): _pointwise for name in (*_UNARY, *_WITH_NUMBERS)},
-    **{_overload(f"{name}_", "default"): _in_place for name in (*_UNARY, *_WITH_NUMBERS)},
+    **{_overload(name, "default"): _pointwise for name in _UNARY},
+    **{_overload(f"{name}_", "default"): _in_place for name in _UNARY},
     **{_overload(name, "Tensor"): _pointwise for name in _BINARY},
     **{_overload(f"{name}_", "Tensor"): _in_place for name in _BINARY},
     _aten.rsub.Scalar: _pointwise,

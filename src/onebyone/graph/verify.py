@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from onebyone.errors import InvalidGraphError
+from onebyone.graph.functions import FUNCTIONS
 from onebyone.graph.graph import (
     Activation,
     Arithmetic,
@@ -32,21 +33,6 @@ from onebyone.graph.graph import (
     Window,
 )
 from onebyone.graph.shapes import broadcast
-
-PARAMETERS = {
-    "relu": 0,
-    "relu6": 0,
-    "silu": 0,
-    "hardswish": 0,
-    "hardsigmoid": 0,
-    "sigmoid": 0,
-    "tanh": 0,
-    "gelu": 0,
-    "gelu_tanh": 0,
-    "leaky_relu": 1,
-    "clamp": 2,
-}
-"""How many parameters each activation function takes."""
 
 
 def verify(graph: Graph) -> None:
@@ -125,8 +111,8 @@ def _check_ref(reader: str, ref: Ref, before: Mapping[str, Node]) -> None:
 def _check_function(node: Node, function: Function | None) -> None:
     if function is None:
         return
-    _check(function.name in PARAMETERS, f"{node.name}: no activation function {function.name!r}")
-    wanted = PARAMETERS[function.name]
+    _check(function.name in FUNCTIONS, f"{node.name}: no activation function {function.name!r}")
+    wanted = len(FUNCTIONS[function.name].parameters)
     _check(
         len(function.parameters) == wanted,
         f"{node.name}: {function.name} takes {wanted} parameters, not {len(function.parameters)}",

@@ -9,6 +9,7 @@ from torch import Tensor
 from onebyone.graph.align import operands
 from onebyone.graph.builder import GraphBuilder, Seen
 from onebyone.graph.calls import Value
+from onebyone.graph.functions import FUNCTIONS
 from onebyone.graph.graph import (
     Activation,
     Arithmetic,
@@ -113,14 +114,11 @@ def _negated(site: Site) -> Seen | None:
 
 
 POINTWISE: dict[Any, Converter] = {
-    _aten.relu: _named("relu"),
-    _aten.relu6: _named("relu6"),
-    _aten.silu: _named("silu"),
-    _aten.hardswish: _named("hardswish"),
-    _aten.hardsigmoid: _named("hardsigmoid"),
-    _aten.sigmoid: _named("sigmoid"),
-    _aten.tanh: _named("tanh"),
-    _aten.leaky_relu: _named("leaky_relu", "negative_slope"),
+    **{
+        getattr(_aten, function.operator): _named(name, *function.parameters)
+        for name, function in FUNCTIONS.items()
+        if function.operator
+    },
     _aten.gelu: _gelu,
     _aten.hardtanh: partial(_clamped, low="min_val", high="max_val"),
     _aten.clamp: partial(_clamped, low="min", high="max"),
