@@ -6,25 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from onebyone.compiler.emit.functions import FUNCTIONS
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.kernels.lower import LOWER
 from onebyone.compiler.plan.plan import ExecutionPlan
-from onebyone.graph import Graph
-
-ACTIVATIONS = {
-    "relu": nn.ReLU(),
-    "relu6": nn.ReLU6(),
-    "clamp": nn.Hardtanh(-0.5, 1.5),
-    "leaky_relu": nn.LeakyReLU(0.1),
-    "sigmoid": nn.Sigmoid(),
-    "silu": nn.SiLU(),
-    "hardsigmoid": nn.Hardsigmoid(),
-    "hardswish": nn.Hardswish(),
-    "tanh": nn.Tanh(),
-    "gelu": nn.GELU(),
-    "gelu_tanh": nn.GELU("tanh"),
-}
+from onebyone.graph import Activation, Graph
+from onebyone.graph.functions import FUNCTIONS
+from onebyone.graph.interpret import apply_function
+from tests.helpers.functions import EXAMPLES
 
 
 class EveryKind(nn.Module):
@@ -85,7 +73,7 @@ class EveryKind(nn.Module):
             F.channel_shuffle(residual, 11),
             torch.cat([local, residual[:, 3:10], x], 1),
             residual[:, 5:19, 1::2, 2:],
-            torch.cat([function(wide) for function in ACTIVATIONS.values()], 1),
+            torch.cat([apply_function(function, wide) for function in EXAMPLES], 1),
             F.layer_norm(pooled.flatten(1), (440,)),
             self.flat(x.flatten(1)),
             self.head(mean.flatten(1)).softmax(1),
@@ -96,7 +84,8 @@ def check_is_every_kind(graph: Graph, plan: ExecutionPlan) -> None:
     """Nothing that has an entry in one of the compiler's tables is missing."""
     assert {type(node) for node in graph} == set(LOWER)
     assert {type(operation.kernel).__name__ for operation in plan.operations} == _leaves(Kernel)
-    assert set(ACTIVATIONS) == set(FUNCTIONS)
+    functions = {node.function.name for node in graph if isinstance(node, Activation)}
+    assert functions == set(FUNCTIONS)
 
 
 def _leaves(kind: type) -> set[str]:

@@ -11,15 +11,10 @@ from hypothesis import strategies as st
 
 from onebyone.graph import Activation, Function, Slice
 from tests.helpers.compiled import RUNNABLE, Net, check_compiled
+from tests.helpers.functions import EXAMPLES
 
 SOFT = Function("leaky_relu", (0.5,))
-ACTIVATIONS = [
-    None,
-    *map(Function, ("relu", "relu6", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh")),
-    *map(Function, ("gelu", "gelu_tanh")),
-    SOFT,
-    Function("clamp", (-0.5, 0.75)),
-]
+ACTIVATIONS = [None, *EXAMPLES]
 
 
 def channels_around(lanes):

@@ -15,7 +15,6 @@ from onebyone.graph import (
     Arithmetic,
     BatchNorm,
     Convolution,
-    Function,
     Input,
     LayerNorm,
     Node,
@@ -27,6 +26,7 @@ from onebyone.graph import (
     Softmax,
     Upsample,
 )
+from onebyone.graph.functions import FUNCTIONS
 
 LATENCY = 8
 """Steps that must be under way at once to keep the units busy: 4 cycles deep, 2 a cycle."""
@@ -60,9 +60,6 @@ SCATTERED_WEIGHT = 8
 
 SUMMING_WEIGHT = 4
 """How much longer it takes to normalize a number, or to mix it of four."""
-
-HEAVY = {"gelu": 4, "gelu_tanh": 4, "sigmoid": 4, "silu": 4, "tanh": 4}
-"""How much longer a function with an exponential takes than a multiply-add."""
 
 
 def tile_steps(target: Target, tiling: Tiling, depth: int) -> float:
@@ -129,7 +126,7 @@ def row_work(node: Node) -> float:
             | Arithmetic(activation=function)
             | BatchNorm(activation=function)
         ):
-            return numbers * _function_weight(function)
+            return numbers * (FUNCTIONS[function.name].cost if function else 1)
         case Input() | Reshape():
             return transpose_work(node.shape)
         case _:
@@ -139,7 +136,3 @@ def row_work(node: Node) -> float:
 def transpose_work(shape: Shape) -> float:
     """Return what it takes to move a value's channels from outermost to innermost, or back."""
     return prod(shape) * TRANSPOSE_WEIGHT
-
-
-def _function_weight(function: Function | None) -> int:
-    return HEAVY.get(function.name, 1) if function else 1
