@@ -1,7 +1,7 @@
 """How far a network is from being linear, and what its 1x1s have to do with it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, prod
 
@@ -25,6 +25,7 @@ from onebyone.graph import (
     Opaque,
     interpret_nodes,
 )
+from onebyone.graph.functions import FUNCTIONS
 from onebyone.graph.graph import Same
 
 SEGMENTS = 4
@@ -223,15 +224,6 @@ class _Walk:
         return 1 - sum(self.seen_before.values()) / total if total else 0.0
 
 
-_BREAKPOINTS: dict[str, Callable[[tuple[float, ...]], tuple[float, ...]]] = {
-    "relu": lambda _: (0.0,),
-    "relu6": lambda _: (0.0, 6.0),
-    "leaky_relu": lambda _: (0.0,),
-    "hardsigmoid": lambda _: (-3.0, 3.0),
-    "clamp": lambda bounds: tuple(bound for bound in bounds if isfinite(bound)),
-}
-"""Functions that consist of linear pieces, and where these meet, from their parameters."""
-
 _OPAQUE: dict[str, tuple[str, tuple[float, ...] | None]] = {
     "prelu": ("prelu", (0.0,)),
     "_prelu_kernel": ("prelu", (0.0,)),
@@ -267,7 +259,7 @@ def _bends(apart: Graph) -> list[_Bend]:
 def _bend(apart: Graph, node: Node) -> _Bend | None:
     if isinstance(node, Activation):
         function = str(node.function)
-        pieces = _BREAKPOINTS.get(node.function.name)
+        pieces = FUNCTIONS[node.function.name].breakpoints
         breakpoints = pieces(node.function.parameters) if pieces else None
     elif isinstance(node, Opaque) and _operator(node) in _OPAQUE:
         function, breakpoints = _OPAQUE[_operator(node)]

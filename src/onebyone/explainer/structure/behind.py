@@ -16,15 +16,13 @@ from onebyone.graph import (
     Pool,
     Reshape,
 )
+from onebyone.graph.functions import FUNCTIONS
 
 _NORMS = ("group_norm", "instance_norm", "layer_norm", "batch_norm")
 """Words in the names of operators that are norms and have no kind of node."""
 
 _ACTIVATIONS = ("elu", "celu", "selu", "prelu", "softplus", "mish", "softsign", "log_sigmoid")
 """Words in the names of operators that are activations and have no kind of node."""
-
-_SELF_GATED = {"sigmoid": "silu", "hardsigmoid": "hardswish"}
-"""What `x * function(x)` is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +95,11 @@ def _activation(wiring: Wiring, node: Node) -> str | None:
     if len(names) == 1:
         return names.pop()
     if len(readers) == 2:
-        function, product = sorted(readers, key=lambda reader: isinstance(reader, Arithmetic))
-        is_own = {*product.inputs} == {node.name, function.name}
-        if isinstance(product, Arithmetic) and product.operator == "mul" and is_own:
-            return _SELF_GATED.get(_activation_name(function) or "")
+        gate, product = sorted(readers, key=lambda reader: isinstance(reader, Arithmetic))
+        is_own = {*product.inputs} == {node.name, gate.name}
+        is_product = isinstance(product, Arithmetic) and product.operator == "mul"
+        if is_product and is_own and isinstance(gate, Activation):
+            return FUNCTIONS[gate.function.name].self_gated
     return None
 
 

@@ -24,9 +24,7 @@ from onebyone.graph import (
     Softmax,
     Upsample,
 )
-
-_BOUNDED = {"sigmoid", "hardsigmoid", "tanh"}
-"""Functions whose value is a factor where it is multiplied with something else."""
+from onebyone.graph.functions import FUNCTIONS
 
 _CARRYING = (BatchNorm, LayerNorm, Activation, Softmax, Pad, Upsample, Shuffle)
 """Kinds of nodes that do something to a map, and leave it the same map."""
@@ -124,10 +122,10 @@ class Wiring:
         others = [self.graph[other] for other in node.inputs if other != name]
         if any(one.shape[2:] == (1, 1) != other.shape[2:] for other in others):
             return True
-        is_bounded = isinstance(one, Softmax) or (
-            isinstance(one, Activation) and one.function.name in _BOUNDED
+        is_gate = isinstance(one, Softmax) or (
+            isinstance(one, Activation) and FUNCTIONS[one.function.name].is_gate
         )
-        return node.operator == "mul" and is_bounded
+        return node.operator == "mul" and is_gate
 
     def source(self, node: Node) -> Node:
         """Return what made the map that a node reads: a convolution, sum, concatenation, input."""
