@@ -40,8 +40,9 @@ from torch import Tensor, nn
 
 from onebyone.bench import Burst, describe_machine, measure_interleaved, spread
 from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
-from onebyone.bench.peers import OnnxExport, onnx_runtime
-from onebyone.bench.peers.engine import Runner
+from onebyone.bench.engine import Runner
+from onebyone.bench.onnx_export import OnnxExport
+from onebyone.bench.peers import onnxruntime
 from onebyone.compiler import CompiledModel, compile_model, usable_cores
 from onebyone.graph import Convolution, capture
 from onebyone.models import create_model, find_model
@@ -97,8 +98,8 @@ def make_runners(conv: nn.Conv2d, example: Tensor, threads: int) -> dict[str, Ru
     return {
         "conv2d": lambda _: nn.functional.conv2d(nhwc, weight, bias, stride),
         "linear": linear,
-        "ort nchw": onnx_runtime.load(content, threads, level="ORT_ENABLE_EXTENDED"),
-        "ort nchwc": onnx_runtime.load(content, threads, level="ORT_ENABLE_ALL"),
+        "ort nchw": onnxruntime.load(content, threads, level="ORT_ENABLE_EXTENDED"),
+        "ort nchwc": onnxruntime.load(content, threads, level="ORT_ENABLE_ALL"),
     }
 
 

@@ -1,16 +1,18 @@
 """The real adapters, on a network with all that matters to them."""
 
 import copy
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from onebyone.bench import PEERS, Subject, find_engines
+from onebyone.bench import PEERS, Subject, engines, find_engines, peers
 from onebyone.bench.accuracy import float64_output, relative_rms
-from onebyone.bench.peers import OnnxExport, eager, inductor
-from onebyone.bench.peers.folding import fold_network
+from onebyone.bench.folding import fold_network
+from onebyone.bench.onnx_export import OnnxExport
+from onebyone.bench.peers import eager, inductor
 from onebyone.bench.subject import draw_weights
 from onebyone.errors import ModelError, UnknownNameError
 
@@ -211,3 +213,27 @@ def test_ours_says_what_it_left_to_pytorch(subject):
     assert engine.remark(engine.build(Partly().eval(), images, 1)) == (
         "1 operator has no native code and runs in PyTorch: aten.cumsum.default"
     )
+
+
+PLANTED = """
+from onebyone.bench.engine import Engine
+
+PACKAGE = "a-package"
+
+
+def engine(export):
+    return Engine("planted", lambda model, example, threads: model)
+"""
+
+
+def test_a_peer_is_one_file(tmp_path, monkeypatch, subject):
+    """A planted one is found by its name, and where versions are told."""
+    (tmp_path / "planted.py").write_text(PLANTED)
+    monkeypatch.setattr(peers, "__path__", [*peers.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "onebyone.bench.peers.planted", raising=False)
+    found = peers.find_names()
+    assert "planted" in found
+    monkeypatch.setattr(engines, "PEERS", found)
+    [_, planted] = engines.find_engines(["planted"])
+    assert planted.build(subject.network, subject.images(1), 1) is subject.network
+    assert "a-package" in engines.peer_packages()

@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-from onebyone.bench import PEERS
-from onebyone.cli.bench import ALL_PEERS
 from onebyone.models import ZOO
 from onebyone.models.reference import ZOO_NAMES
 from tests.helpers.photos import COFFEE
@@ -100,7 +98,3 @@ def test_a_command_loads_what_it_needs(command):
 
 def test_the_names_that_are_known_before_torch_is_loaded_are_the_zoos():
     assert tuple(ZOO) == ZOO_NAMES
-
-
-def test_the_peers_that_are_known_before_torch_is_loaded_are_the_benchs():
-    assert ALL_PEERS.split(",") == list(PEERS)

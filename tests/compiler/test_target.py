@@ -29,7 +29,7 @@ MACHINES = [
 def test_the_widest_that_runs_is_chosen(machine, flags, name, monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: machine)
     processor = Processor("", frozenset(flags.split()))
-    monkeypatch.setattr(module, "read_processor", lambda: processor)
+    monkeypatch.setattr(module, "this_processor", lambda: processor)
     assert host_target.__wrapped__().name == name
     assert can_run(TARGETS[name])
 

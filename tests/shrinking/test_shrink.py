@@ -179,7 +179,7 @@ def test_it_compiles_to_the_same(network, plan):
 def test_in_onnx_it_is_the_same(network, plan):
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
-    from onebyone.bench.peers import OnnxExport
+    from onebyone.bench.onnx_export import OnnxExport
 
     small = plan.apply(network)
     session = runtime.InferenceSession(OnnxExport()(small, IMAGES[:2]))

@@ -1,10 +1,17 @@
 """How fast a network runs: our compiler beside its peers, on one machine and in one process."""
 
-from onebyone.bench.compare import Comparison, EngineResult, compare
-from onebyone.bench.machine import Machine, describe_machine
-from onebyone.bench.measure import Burst, Spread, measure_interleaved, pairwise_ratio, spread
-from onebyone.bench.peers import OURS, PEERS, Engine, find_engines
-from onebyone.bench.subject import Subject, load_subject
+from typing import TYPE_CHECKING
+
+from onebyone.lazy import offer
+
+if TYPE_CHECKING:
+    from onebyone.bench.comparison import Comparison, EngineResult, compare
+    from onebyone.bench.engine import Engine
+    from onebyone.bench.engines import OURS, check_peers, find_engines
+    from onebyone.bench.machine import Machine, describe_machine
+    from onebyone.bench.measure import Burst, Spread, measure_interleaved, pairwise_ratio, spread
+    from onebyone.bench.peers import PEERS
+    from onebyone.bench.subject import Subject, load_subject
 
 __all__ = [
     "OURS",
@@ -16,6 +23,7 @@ __all__ = [
     "Machine",
     "Spread",
     "Subject",
+    "check_peers",
     "compare",
     "describe_machine",
     "find_engines",
@@ -24,3 +32,17 @@ __all__ = [
     "pairwise_ratio",
     "spread",
 ]
+
+# Late, because who only asks which peers there are needs no torch.
+__getattr__, __dir__ = offer(
+    __name__,
+    {
+        "onebyone.bench.comparison": "Comparison EngineResult compare",
+        "onebyone.bench.engine": "Engine",
+        "onebyone.bench.engines": "OURS check_peers find_engines",
+        "onebyone.bench.machine": "Machine describe_machine",
+        "onebyone.bench.measure": "Burst Spread measure_interleaved pairwise_ratio spread",
+        "onebyone.bench.peers": "PEERS",
+        "onebyone.bench.subject": "Subject load_subject",
+    },
+)

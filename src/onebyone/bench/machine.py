@@ -1,20 +1,21 @@
 """What the machine is that a measurement was made on."""
 
 import platform
-import re
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-CPUINFO = Path("/proc/cpuinfo")
+from onebyone.bench.engines import peer_packages
+from onebyone.compiler import usable_cores
+from onebyone.compiler.processor import CPUINFO, read_processor
 
 # What decides how fast float32 products are; the kernel spells them so.
 _INSTRUCTION_SETS = (
     "sse4_2", "avx", "fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile",
     "asimd", "sve",
 )  # fmt: skip
-_PACKAGES = ("onebyone", "torch", "llvmlite", "onnx", "onnxruntime", "openvino")
+_PACKAGES = ("onebyone", "torch", "llvmlite", "onnx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,23 +51,15 @@ class Machine:
 
 def describe_machine(cpuinfo: Path = CPUINFO) -> Machine:
     """Describe the machine that this runs on; `cpuinfo` is where Linux describes its processor."""
-    from onebyone.compiler import usable_cores  # late, because it loads LLVM
-
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    features = (_field(text, "flags") or _field(text, "Features") or "").split()
+    processor = read_processor(cpuinfo)
     return Machine(
-        cpu=_field(text, "model name") or platform.processor() or platform.machine(),
+        cpu=processor.name or platform.processor() or platform.machine(),
         cores=usable_cores(),
-        isa=tuple(name for name in _INSTRUCTION_SETS if name in features),
+        isa=tuple(name for name in _INSTRUCTION_SETS if name in processor.features),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        packages={name: _version(name) for name in _PACKAGES},
+        packages={name: _version(name) for name in (*_PACKAGES, *peer_packages())},
     )
-
-
-def _field(cpuinfo: str, name: str) -> str | None:
-    match = re.search(rf"^{name}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return match and match[1].strip()
 
 
 def _version(package: str) -> str | None:

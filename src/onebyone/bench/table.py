@@ -5,8 +5,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from onebyone.bench.compare import Comparison, EngineResult
-from onebyone.bench.peers import OURS
+from onebyone.bench.comparison import Comparison, EngineResult
+from onebyone.bench.engines import OURS
 
 
 def render(comparison: Comparison) -> RenderableType:

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onebyone.bench.peers import PEERS
 from onebyone.cli.console import print_json, stdout, tell, watch
 from onebyone.compiler.threads import MOST_THREADS
 
 if TYPE_CHECKING:
     from onebyone.bench import Comparison
 
-
-ALL_PEERS = "eager,inductor,onnxruntime,openvino"
-"""What `bench.PEERS` holds; building that takes torch."""
+ALL_PEERS = ",".join(PEERS)
 
 
 def bench(
@@ -47,14 +46,13 @@ def bench(
 
     for model in models:
         check_reference(model)
-    from onebyone.bench import compare, describe_machine, find_engines, load_subject
+    from onebyone.bench import check_peers, compare, describe_machine, find_engines, load_subject
     from onebyone.bench.table import render
 
-    names = [name.strip() for name in against.split(",") if name.strip()]
+    names = check_peers(name.strip() for name in against.split(",") if name.strip())
     machine = describe_machine()
     comparisons: list[Comparison] = []
     with redirect_stdout(sys.stderr):  # what engines and users' files print is no result
-        find_engines(names)  # a misspelt name is found before anything is built
         tell(f"loading {', '.join(models)}")
         subjects = [load_subject(model) for model in models]
     if not as_json:

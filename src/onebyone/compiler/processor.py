@@ -17,7 +17,12 @@ class Processor:
 
 
 @functools.cache
-def read_processor(cpuinfo: Path = CPUINFO) -> Processor:
+def this_processor() -> Processor:
+    """Return the processor that we run on."""
+    return read_processor(CPUINFO)
+
+
+def read_processor(cpuinfo: Path) -> Processor:
     """Return the processor that a file describes as Linux does; nothing is known without one."""
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     features = _field(text, "flags") or _field(text, "Features")

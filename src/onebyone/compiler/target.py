@@ -4,7 +4,7 @@ import functools
 import platform
 from dataclasses import dataclass, fields
 
-from onebyone.compiler.processor import read_processor
+from onebyone.compiler.processor import this_processor
 from onebyone.errors import CompileError, UnknownNameError, did_you_mean
 
 
@@ -151,4 +151,4 @@ def can_run(target: Target) -> bool:
     """Whether code for a target runs on this processor."""
     architecture, _, system, _ = target.triple.split("-")
     fits = (architecture, system) == (platform.machine(), platform.system().lower())
-    return fits and target.needs <= read_processor().features
+    return fits and target.needs <= this_processor().features

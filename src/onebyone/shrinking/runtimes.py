@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from onebyone.bench.peers import OnnxExport
-from onebyone.bench.peers.engine import Runner
-from onebyone.bench.peers.folding import to_channels_last
+from onebyone.bench.engine import Runner
+from onebyone.bench.folding import to_channels_last
+from onebyone.bench.onnx_export import OnnxExport
 from onebyone.errors import MissingPackageError, check_choice
 
 RuntimeName = Literal["compiled", "eager", "onnxruntime"]
@@ -90,7 +90,7 @@ def _run_eager(network: nn.Module, example: Tensor, threads: int) -> Runner:  # 
 
 
 def _run_onnx(network: nn.Module, example: Tensor, threads: int) -> Runner:
-    from onebyone.bench.peers.onnx_runtime import load
+    from onebyone.bench.peers.onnxruntime import load
 
     return load(OnnxExport()(network, example), threads)
 

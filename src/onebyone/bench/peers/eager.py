@@ -3,8 +3,16 @@
 import torch
 from torch import Tensor, nn
 
-from onebyone.bench.peers.engine import Runner
-from onebyone.bench.peers.folding import fold_network
+from onebyone.bench.engine import Engine, Runner
+from onebyone.bench.folding import fold_network
+from onebyone.bench.onnx_export import OnnxExport
+
+PACKAGE = ""
+
+
+def engine(_export: OnnxExport) -> Engine:
+    """Return the engine."""
+    return Engine("eager", build)
 
 
 def build(model: nn.Module, example: Tensor, threads: int) -> Runner:

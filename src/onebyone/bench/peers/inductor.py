@@ -5,9 +5,17 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from onebyone.bench.peers.engine import Runner
-from onebyone.bench.peers.folding import to_channels_last
+from onebyone.bench.engine import Engine, Runner
+from onebyone.bench.folding import to_channels_last
+from onebyone.bench.onnx_export import OnnxExport
 from onebyone.exporting.quiet import quiet
+
+PACKAGE = ""
+
+
+def engine(_export: OnnxExport) -> Engine:
+    """Return the engine."""
+    return Engine("inductor", build)
 
 
 def build(model: nn.Module, example: Tensor, threads: int) -> Runner:

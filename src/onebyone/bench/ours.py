@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from onebyone.bench.peers.engine import Runner
+from onebyone.bench.engine import Engine, Runner
 
 
 def build(model: nn.Module, example: Tensor, threads: int) -> Runner:
@@ -18,3 +18,7 @@ def remark(runner: Runner) -> str:
 
     fallbacks = runner.fallbacks if isinstance(runner, CompiledModel) else ()
     return describe_fallbacks(fallbacks) if fallbacks else ""
+
+
+ENGINE = Engine("onebyone", build, remark)
+"""The engine that the others are compared with."""

@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 
 from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
+from onebyone.bench.engine import Engine, Runner
+from onebyone.bench.engines import OURS
 from onebyone.bench.measure import (
     BURST,
     Burst,
@@ -17,7 +19,6 @@ from onebyone.bench.measure import (
     unwatched,
     wait_until_idle,
 )
-from onebyone.bench.peers import OURS, Engine, Runner
 from onebyone.bench.subject import Subject
 from onebyone.bench.threads import on_threads
 from onebyone.errors import OneByOneError, first_line, located, summary

@@ -5,17 +5,19 @@ from importlib import import_module
 import torch
 from torch import Tensor, nn
 
-from onebyone.bench.peers.engine import Build, Runner
-from onebyone.bench.peers.onnx_file import OnnxExport
+from onebyone.bench.engine import Engine, Runner
+from onebyone.bench.onnx_export import OnnxExport
+
+PACKAGE = "openvino"
 
 
-def builder(export: OnnxExport) -> Build:
-    """Return what makes networks ready for OpenVINO."""
+def engine(export: OnnxExport) -> Engine:
+    """Return the engine, for networks as they are exported."""
 
     def build(model: nn.Module, example: Tensor, threads: int) -> Runner:
         return load(export(model, example), threads)
 
-    return build
+    return Engine(PACKAGE, build)
 
 
 def load(content: bytes, threads: int) -> Runner:
