@@ -67,9 +67,9 @@ def test_layers_that_run_as_one_share_its_time_by_multiply_adds():
     x = torch.rand(1, 3, 16, 16)
     compiled = compile_model(network, x, threads=THREADS)
     layers = count_graph(capture(network, (x,)).graph, params=0).layers
-    profile, explanation = compiled.profile(x), compiled.explain_plan()
-    found = speed._engine_times(profile, explanation, layers)
-    operations = {row.name: row.operations for row in explanation.rows}
+    profile, fates = compiled.profile(x), compiled.fates()
+    found = speed._engine_times(profile, fates, layers)
+    operations = {row.name: row.operations for row in fates.rows}
     assert len({operations[name] for name in found}) < len(found), "some are joined"
     own = {name for layer in layers for name in operations[layer.name]}
     helping = [row for row in profile.layers if row.layer.name.partition(" ")[0] in own]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from onebyone.compiler.account import Account
-from onebyone.compiler.explanation import Explanation, explain
 from onebyone.compiler.fallback import Fallback
+from onebyone.compiler.fates import LayerFates, tell_fates
 from onebyone.compiler.operator import (
     ResultFacts,
     call_network,
@@ -151,9 +151,9 @@ class CompiledModel:
         """Memory that native code runs in: packed weights and tables, and room for activations."""
         return sum(step.function.memory_bytes for step in self._native)
 
-    def explain_plan(self) -> Explanation:
+    def fates(self) -> LayerFates:
         """Return what became of each layer: with whom it was fused, or why not; print it."""
-        return explain(self._captured.graph, [step.account for step in self._native])
+        return tell_fates(self._captured.graph, [step.account for step in self._native])
 
     def __repr__(self) -> str:
         """Show what it is, where it runs and what was asked for."""

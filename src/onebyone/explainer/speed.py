@@ -21,7 +21,7 @@ from onebyone.graph import Convolution, Graph, Input, Node, run_node
 if TYPE_CHECKING:
     from onebyone.bench.measure import Watch
     from onebyone.compiler import CompiledModel, Profile
-    from onebyone.compiler.explanation import Explanation
+    from onebyone.compiler.fates import LayerFates
 
 ROUNDS = range(3, 16)
 """How often everything is measured, at least and at most."""
@@ -119,7 +119,7 @@ def measure_speed(
         engine: Mapping[str, float] = {}
         if compiled is not None:
             profile = compiled.profile(*args, rounds=rounds, **named)
-            engine = _engine_times(profile, compiled.explain_plan(), layers)
+            engine = _engine_times(profile, compiled.fates(), layers)
     return Speed(
         layers=tuple(
             LayerTime(
@@ -242,10 +242,10 @@ def _run(node: Node, values: Mapping[str, Any], inputs: Sequence[Tensor]) -> Any
 
 
 def _engine_times(
-    profile: "Profile", explanation: "Explanation", layers: Sequence[LayerCost]
+    profile: "Profile", fates: "LayerFates", layers: Sequence[LayerCost]
 ) -> Mapping[str, float]:
     """Return how long each layer takes in compiled code, by name."""
-    operations = {row.name: row.operations for row in explanation.rows}
+    operations = {row.name: row.operations for row in fates.rows}
     macs: dict[str, int] = {}
     for layer in layers:
         for operation in operations.get(layer.name, ()):

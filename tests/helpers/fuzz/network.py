@@ -108,7 +108,7 @@ if __name__ == "__main__":
     target = replace(TARGETS[{target.name!r}], level2_bytes={target.level2_bytes})
     fast = compile_model(network, inputs, {facts})
     with torch.no_grad():
-        print(fast(*inputs), network(*inputs), fast.explain_plan())
+        print(fast(*inputs), network(*inputs), fast.fates())
 """
 
 

@@ -109,7 +109,7 @@ class _Operand:
         return _Operand(Strided(place, 0, 0, 0))
 
 
-def _emit(
+def _add(
     builder: PlanBuilder,
     node: Node,
     operator: str,
@@ -138,20 +138,20 @@ def _emit(
 def lower_activation(builder: PlanBuilder, node: Activation) -> None:
     """Add the operation that applies a function."""
     source = _Operand.of(builder.region(node.inputs[0]), node.shape)
-    _emit(builder, node, "copy", [source], node.function)
+    _add(builder, node, "copy", [source], node.function)
 
 
 def lower_arithmetic(builder: PlanBuilder, node: Arithmetic) -> None:
     """Add the operation that combines two values."""
     operands = [_Operand.of(builder.region(name), node.shape) for name in node.inputs]
-    _emit(builder, node, node.operator, operands, node.activation)
+    _add(builder, node, node.operator, operands, node.activation)
 
 
 def lower_batch_norm(builder: PlanBuilder, node: BatchNorm) -> None:
     """Add the operation that scales and shifts each channel."""
     scale, shift = (builder.constants.shared(vector) for vector in node.scale_and_shift())
     source = _Operand.of(builder.region(node.inputs[0]), node.shape)
-    _emit(
+    _add(
         builder,
         node,
         "affine",
@@ -165,7 +165,7 @@ def lower_concat(builder: PlanBuilder, node: Concat) -> None:
     copied = builder.placement.copied[node.name]
     elsewhere = {name for name, _ in copied}
     for source, target in copied:
-        emit_copy(builder, node, source, target)
+        add_copy(builder, node, source, target)
     in_place = (name for name in node.inputs if name not in elsewhere)
     found = [writer for name in in_place for writer in builder.writers[name]]
     builder.writers.setdefault(node.name, []).extend(found)
@@ -173,7 +173,7 @@ def lower_concat(builder: PlanBuilder, node: Concat) -> None:
         builder.views.append((node.name, "its inputs are written into place"))
 
 
-def emit_copy(
+def add_copy(
     builder: PlanBuilder, node: Node, source: str, target: Region, *, row: int = 0, column: int = 0
 ) -> None:
     """Copy a value to a place in a node's region, its first pixel to `row` and `column`."""

@@ -55,7 +55,7 @@ class NormalizeWork(PixelWork):
 def lower_softmax(builder: PlanBuilder, node: Softmax) -> None:
     """Add the operation that computes probabilities."""
     unused = builder.constants.shared(torch.zeros(1))
-    _emit(builder, node, "softmax", scale=unused, shift=unused, eps=unused)
+    _add(builder, node, "softmax", scale=unused, shift=unused, eps=unused)
 
 
 def lower_layer_norm(builder: PlanBuilder, node: LayerNorm) -> None:
@@ -65,10 +65,10 @@ def lower_layer_norm(builder: PlanBuilder, node: LayerNorm) -> None:
     scale = shared(torch.ones(channels) if node.weight is None else node.weight)
     shift = shared(torch.zeros(channels) if node.bias is None else node.bias)
     eps = shared(torch.tensor([node.eps]))
-    _emit(builder, node, "layer_norm", scale=scale, shift=shift, eps=eps)
+    _add(builder, node, "layer_norm", scale=scale, shift=shift, eps=eps)
 
 
-def _emit(
+def _add(
     builder: PlanBuilder, node: Node, operator: str, *, scale: Place, shift: Place, eps: Place
 ) -> None:
     source, target = builder.region(node.inputs[0]), builder.region(node.name)

@@ -1,6 +1,6 @@
 """Frames around images: the image is copied, the frame filled."""
 
-from onebyone.compiler.kernels.elementwise import emit_copy
+from onebyone.compiler.kernels.elementwise import add_copy
 from onebyone.compiler.kernels.fill import FillKernel, fill_work
 from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Pad
@@ -11,7 +11,7 @@ def lower_pad(builder: PlanBuilder, node: Pad) -> None:
     target = builder.region(node.name)
     top, _, left, _ = node.padding
     source = builder.graph[node.inputs[0]]
-    emit_copy(builder, node, source.name, target, row=top, column=left)
+    add_copy(builder, node, source.name, target, row=top, column=left)
     if any(node.padding):
         builder.add(
             node,

@@ -10,7 +10,7 @@ from torch import nn
 
 from onebyone.compiler import build, compile_model
 from onebyone.compiler.account import Account
-from onebyone.compiler.explanation import Explanation, Row, explain
+from onebyone.compiler.fates import LayerFate, LayerFates, tell_fates
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.split import Segment, split_graph
@@ -19,18 +19,18 @@ from onebyone.graph import Convolution, capture
 from onebyone.models import create_model
 from tests.compiler.rewrites.test_rewrites import graphs
 from tests.compiler.test_model import CumulativeSum
-from tests.helpers.explanation import check_explanation, check_text
+from tests.helpers.fates import check_fates, check_text
 
 SIZES = {"googlenet": 64, "resnet50": 64, "mobilenet_v2": 96, "inception_resnet_v2": 96}
 
 
 def planned(graph):
-    """The explanation of a graph, planned for a fixed processor but not compiled."""
+    """The fates of a graph, planned for a fixed processor but not compiled."""
     segments = [part.graph for part in split_graph(graph) if isinstance(part, Segment)]
     parts = map(rewrite_graph, segments)
     accounts = [Account.of(part, plan_execution(part, TARGETS["avx512"])) for part in parts]
-    explanation = explain(graph, accounts)
-    return explanation, check_explanation(explanation, graph, accounts)
+    fates = tell_fates(graph, accounts)
+    return fates, check_fates(fates, graph, accounts)
 
 
 def story(name):
@@ -49,10 +49,10 @@ def one_by_ones(graph, told):
 
 
 def test_every_1x1_of_googlenet_has_its_own_fate():
-    graph, explanation, told = story("googlenet")
+    graph, fates, told = story("googlenet")
     assert one_by_ones(graph, told) == {"merged": 18, "alone": 20}
-    assert explanation.count("merged") == 18
-    assert explanation.rows[-1].kind == "linear layer"
+    assert fates.count("merged") == 18
+    assert fates.rows[-1].kind == "linear layer"
     for block in ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"):
         two, three = (f"inception{block}.branch{branch}.0.conv" for branch in (2, 3))
         assert told[two][1].startswith(f"with {three} into one 1x1 convolution; tile ")
@@ -70,28 +70,28 @@ def test_every_1x1_of_googlenet_has_its_own_fate():
 
 
 def test_additions_of_resnet_are_fused_into_the_convolution_before_them():
-    graph, explanation, told = story("resnet50")
+    graph, fates, told = story("resnet50")
     assert one_by_ones(graph, told)["alone"] == 37
     assert told["layer1.0.bn3"] == ("fused", "into layer1.0.conv3")
-    rows = [row for row in explanation.rows if row.kind == "add"]
+    rows = [row for row in fates.rows if row.kind == "add"]
     assert len(rows) == 16
     assert {row.verdict for row in rows} == {"fused"}
     assert all(re.fullmatch(r"into layer\d\.\d\.\w+(\.\d)?", row.detail) for row in rows)
 
 
 def test_bands_of_mobilenet_name_each_other():
-    _, explanation, told = story("mobilenet_v2")
+    _, fates, told = story("mobilenet_v2")
     verdict, detail = told["blocks.1.0.conv_dw"]
     assert verdict == "by rows"
     assert re.fullmatch(r"with blocks\.1\.0\.conv_pwl in \d+ bands; tile \d+x16", detail)
     assert told["blocks.1.0.conv_pwl"][1].startswith("with blocks.1.0.conv_dw in ")
-    by_rows = [row for row in explanation.rows if row.verdict == "by rows"]
+    by_rows = [row for row in fates.rows if row.verdict == "by rows"]
     assert {row.kind for row in by_rows} == {"3x3 depthwise", "1x1 convolution"}
 
 
 def test_scales_of_inception_resnet_are_parts_of_weights():
-    _, explanation, told = story("inception_resnet_v2")
-    constants = [row for row in explanation.rows if row.verdict == "constant"]
+    _, fates, told = story("inception_resnet_v2")
+    constants = [row for row in fates.rows if row.verdict == "constant"]
     assert len(constants) == 40
     assert sum(row.detail.startswith("part of repeat") for row in constants) == 39
     assert constants[-1].detail == "dropped, as nothing that is left reads it"
@@ -116,7 +116,7 @@ class Mixed(nn.Module):
 
 
 def test_what_pytorch_runs_is_named_and_what_surrounds_it_says_why_it_is_alone():
-    explanation, told = planned(capture(Mixed().eval(), (torch.zeros(1, 3, 8, 8),)).graph)
+    fates, told = planned(capture(Mixed().eval(), (torch.zeros(1, 3, 8, 8),)).graph)
     assert told["cumsum"] == ("in PyTorch", "no native code for aten.cumsum.default")
     assert told["norm"] == (
         "alone",
@@ -125,7 +125,7 @@ def test_what_pytorch_runs_is_named_and_what_surrounds_it_says_why_it_is_alone()
     assert told["tanh"] == ("fused", "into norm")
     assert told["add"] == ("fused", "into right; an output")
     assert told["slice"] == ("free", "channels of its input, where they lie; an output")
-    assert explanation.count("in PyTorch") == 1
+    assert fates.count("in PyTorch") == 1
 
 
 def test_a_border_is_fused_into_all_that_read_it():
@@ -160,8 +160,8 @@ def test_from_the_cache_it_is_the_same(network, tmp_path, monkeypatch):
 
     monkeypatch.setattr(build, "compile_module", not_again)
     second = compile_model(network, x, threads=1)
-    assert second.explain_plan() == first.explain_plan()
-    assert str(second.explain_plan()) == str(first.explain_plan())
+    assert second.fates() == first.fates()
+    assert str(second.fates()) == str(first.fates())
     kinds = [row.layer.kind for row in second.profile(x, rounds=1).layers]
     assert kinds == [row.layer.kind for row in first.profile(x, rounds=1).layers]
 
@@ -169,9 +169,9 @@ def test_from_the_cache_it_is_the_same(network, tmp_path, monkeypatch):
 def test_a_profile_and_an_explanation_call_operations_by_the_same_names():
     network, x = create_model("mobilenet_v2"), torch.zeros(1, 3, 32, 32)
     compiled = compile_model(network, x, threads=1)
-    explanation, profile = compiled.explain_plan(), compiled.profile(x, rounds=1)
+    fates, profile = compiled.fates(), compiled.profile(x, rounds=1)
     names = {row.layer.name: row.layer for row in profile.layers}
-    for row in explanation.rows:
+    for row in fates.rows:
         for name in row.operations:
             if row.verdict == "alone":
                 assert (names[name].place, names[name].kind) == (row.place, row.kind)
@@ -194,20 +194,20 @@ def test_networks_of_torch_compile_are_explained_too(monkeypatch):
     with torch.inference_mode():
         torch.compile(network, backend="onebyone")(torch.zeros(1, 3, 4, 4))
     (compiled,) = found
-    explanation = compiled.explain_plan()
-    check_text(explanation)
-    counts = [explanation.count(verdict) for verdict in ("input", "alone", "fused")]
+    fates = compiled.fates()
+    check_text(fates)
+    counts = [fates.count(verdict) for verdict in ("input", "alone", "fused")]
     assert counts == [1, 1, 1]
 
 
 def test_long_names_lose_their_middle_and_long_details_go_on_below():
     rows = (
-        Row("a", "features.denseblock1.denselayer12.norm1.something", "batch norm", "alone"),
-        Row("b", "l_self_modules_features_modules_denseblock1_modules_x", "relu", "free"),
-        Row("c", "short", "scaled_dot_product_attention", "in PyTorch", (), "because " * 20),
+        LayerFate("a", "features.denseblock1.denselayer12.norm1.something", "batch norm", "alone"),
+        LayerFate("b", "l_self_modules_features_modules_denseblock1_modules_x", "relu", "free"),
+        LayerFate("c", "short", "scaled_dot_product_attention", "in PyTorch", (), "because " * 20),
     )
-    explanation = Explanation(rows, 3, ())
-    check_text(explanation)
-    lines = str(explanation).splitlines()
+    fates = LayerFates(rows, 3, ())
+    check_text(fates)
+    lines = str(fates).splitlines()
     assert lines[3].startswith("features.….denselayer12.norm1.something ")
     assert lines[4].startswith("…_features_modules_denseblock1_modules_x ")

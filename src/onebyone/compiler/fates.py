@@ -37,7 +37,7 @@ HELP = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LayerFate:
     """Say what became of one captured layer.
 
     Args:
@@ -58,7 +58,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class LayerFates:
     """What became of each layer; `print` it for a line or more a layer.
 
     Args:
@@ -67,7 +67,7 @@ class Explanation:
         helpers: Of these, how many compute no layer, by their kind.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[LayerFate, ...]
     operations: int
     helpers: tuple[tuple[str, int], ...]
 
@@ -121,14 +121,14 @@ _NO_CODE = (Constant, Opaque)
 """Kinds whose values no operation computes."""
 
 
-def explain(graph: Graph, accounts: Sequence[Account]) -> Explanation:
+def tell_fates(graph: Graph, accounts: Sequence[Account]) -> LayerFates:
     """Say what became of the layers of a captured graph.
 
     Args:
         graph: As it was captured.
         accounts: What its native parts do.
     """
-    return _Story.of(graph, _fates(graph, accounts), accounts).explanation()
+    return _Story.of(graph, _fates(graph, accounts), accounts).told()
 
 
 def _fates(graph: Graph, accounts: Sequence[Account]) -> Mapping[str, Fate]:
@@ -198,21 +198,21 @@ class _Story:
             layers=layers,
         )
 
-    def explanation(self) -> Explanation:
+    def told(self) -> LayerFates:
         """Return a row for each layer, and counts of operations."""
         computing = {id(layer) for layer in self.operations.values()}
         helpers = Counter(layer.kind for layer in self.layers if id(layer) not in computing)
-        return Explanation(
+        return LayerFates(
             rows=tuple(map(self._row, self.graph)),
             operations=len(self.layers),
             helpers=tuple((kind, helpers[kind]) for kind in HELP if helpers[kind]),
         )
 
-    def _row(self, node: Node) -> Row:
+    def _row(self, node: Node) -> LayerFate:
         fate = self.fates[node.name]
         verdict, *details = self._verdict(node, fate)
         found = (self.operations[name].name for name in fate.nodes if name in self.operations)
-        return Row(
+        return LayerFate(
             name=node.name,
             place=node.place,
             kind=kind_of(node),
