@@ -12,6 +12,7 @@ from onebyone.compiler.choose.tiling import TileSize
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.target import TARGETS, host_target
+from onebyone.errors import CompileError
 from onebyone.graph import Convolution, capture
 from onebyone.models import create_model
 from tests.compiler.every_kind import EveryKind
@@ -77,3 +78,12 @@ def test_every_operation_has_its_choices():
         if operation.what not in ("border", "transform", "copy"):
             assert operation.name in plan.choices
     assert all(one.steps > 0 for one in plan.choices.values())
+
+
+def test_convolutions_of_a_band_agree_on_it():
+    graph = rewrite_graph(capture(create_model("mobilenet_v2"), (torch.zeros(1, 3, 64, 64),)).graph)
+    chosen = choose(graph, TARGETS["avx2"])
+    first = next(name for name, one in chosen.items() if one.band)
+    alone = replace(chosen[first], band=None)
+    with pytest.raises(CompileError, match=f"is to run by rows with {first!r}, which is to run in"):
+        plan_execution(graph, TARGETS["avx2"], chosen={first: alone})

@@ -1,10 +1,12 @@
 """How a node of a graph runs, as data: all that may differ from machine to machine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from onebyone.compiler.choose.tiling import TileSize
 from onebyone.compiler.kernels.winograd.filtering import Winograd
+from onebyone.errors import CompileError
 from onebyone.graph import Pair
 
 
@@ -60,3 +62,18 @@ class Choices:
     def chunks(self) -> int:
         """Pieces that may run at the same time."""
         return self.parts[0] * self.parts[1]
+
+
+def check_bands(choices: Mapping[str, Choices]) -> None:
+    """Check that all convolutions of a band run in it: else one would run twice, or never.
+
+    Raises:
+        CompileError: If one does not; names both.
+    """
+    for name, one in choices.items():
+        for other in one.band.names if one.band else ():
+            if choices[other].band != one.band:
+                raise CompileError(
+                    f"{name!r} is to run by rows with {other!r}, which is to run in another way; "
+                    "choose the same `band` for both"
+                )

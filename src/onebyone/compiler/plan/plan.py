@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onebyone.compiler.abi import BaseWord
-from onebyone.compiler.choose.choices import Choices
+from onebyone.compiler.choose.choices import Choices, check_bands
 from onebyone.compiler.choose.choose import choose
 from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.lower import lower
@@ -78,8 +78,12 @@ def plan_execution(
         target: Processor.
         options: Of these, what results promise.
         chosen: How some nodes are to run, by name, in place of what the cost model says.
+
+    Raises:
+        CompileError: If convolutions of a band do not agree on it.
     """
     choices = {**choose(graph, target, options), **(chosen or {})}
+    check_bands(choices)
     constants = Constants()
     builder = PlanBuilder(graph, target, place_values(graph, choices), choices, constants)
     lower(builder)
