@@ -22,9 +22,9 @@ PTR = ir.PointerType()
 VOID = ir.VoidType()
 
 
-def int64(value: int) -> ir.Constant:
-    """Return a constant index."""
-    return ir.Constant(I64, value)
+def int64(value: Any) -> Any:
+    """Return an index as it is, and a Python number as a constant one."""
+    return ir.Constant(I64, value) if isinstance(value, int) else value
 
 
 def int32(value: int) -> ir.Constant:
@@ -58,6 +58,17 @@ class Code:
         self.lanes = self.target.lanes
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
 
+    @classmethod
+    def internal(
+        cls, module: ir.Module, target: Target, name: str, *arguments: ir.Type, attribute: str = ""
+    ) -> "Code":
+        """Begin a function that gives nothing, and that no other module sees."""
+        function = ir.Function(module, ir.FunctionType(VOID, arguments), name)
+        function.linkage = "internal"
+        if attribute:
+            function.attributes.add(attribute)
+        return cls(module, target, function)
+
     def with_lanes(self, lanes: int) -> "Code":
         """Return what writes to the same place, with vectors of another width."""
         code = copy(self)
@@ -81,39 +92,32 @@ class Code:
         """Add indices; Python numbers among them are constants."""
         total: Any = None
         for term in terms:
-            value = int64(term) if isinstance(term, int) else term
-            total = value if total is None else self.builder.add(total, value)
+            total = int64(term) if total is None else self.builder.add(total, int64(term))
         return total
 
     def mul(self, left: Any, right: Any) -> Any:
         """Multiply two indices."""
-        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
-        return self.builder.mul(left, right)
+        return self.builder.mul(int64(left), int64(right))
 
     def sub(self, left: Any, right: Any) -> Any:
         """Subtract two indices."""
-        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
-        return self.builder.sub(left, right)
+        return self.builder.sub(int64(left), int64(right))
 
     def div(self, left: Any, right: Any) -> Any:
         """Divide two indices that are not negative."""
-        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
-        return self.builder.udiv(left, right)
+        return self.builder.udiv(int64(left), int64(right))
 
     def rem(self, left: Any, right: Any) -> Any:
         """Return what is left of a division."""
-        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
-        return self.builder.urem(left, right)
+        return self.builder.urem(int64(left), int64(right))
 
     def less(self, left: Any, right: Any) -> Any:
         """Compare two indices."""
-        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
-        return self.builder.icmp_signed("<", left, right)
+        return self.builder.icmp_signed("<", int64(left), int64(right))
 
     def minimum(self, left: Any, right: Any) -> Any:
         """Return the smaller index."""
-        left, right = (int64(v) if isinstance(v, int) else v for v in (left, right))
-        return self.builder.select(self.builder.icmp_signed("<", left, right), left, right)
+        return self.builder.select(self.less(left, right), int64(left), int64(right))
 
     def part(self, index: Any, parts: Any, total: Any) -> tuple[Any, Any]:
         """Return the bounds of part `index` when `total` is cut into `parts` of about one size."""
@@ -126,7 +130,7 @@ class Code:
     def loop(self, start: Any, stop: Any, step: Any = 1, name: str = "i") -> Generator[Any]:
         """Run what is written inside for `start, start + step, ...` below `stop`."""
         b = self.builder
-        start, stop, step = (int64(v) if isinstance(v, int) else v for v in (start, stop, step))
+        start, stop, step = map(int64, (start, stop, step))
         before = b.block
         head, body, end = (
             b.append_basic_block(f"{name}.{part}") for part in ("head", "body", "end")
@@ -151,7 +155,7 @@ class Code:
     ) -> list[Any]:
         """Run `body(index, values) -> values` `count` times, at least once; return the last."""
         b = self.builder
-        count = int64(count) if isinstance(count, int) else count
+        count = int64(count)
         before = b.block
         head = b.append_basic_block(name)
         b.branch(head)
@@ -179,6 +183,10 @@ class Code:
         """Return the address of the float that lies `offsets` floats behind `pointer`."""
         return self.builder.gep(pointer, [self.add(*offsets)], source_etype=F32)
 
+    def word(self, pointer: Any, index: Any) -> Any:
+        """Return the address of the 64-bit word that lies `index` words behind `pointer`."""
+        return self.builder.gep(pointer, [int64(index)], source_etype=I64)
+
     def load_float(self, pointer: Any) -> Any:
         """Load one number."""
         return self.builder.load(pointer, typ=F32, align=4)
@@ -190,13 +198,11 @@ class Code:
 
     def load_int64(self, pointer: Any, index: Any) -> Any:
         """Load one entry of a table of indices."""
-        address = self.builder.gep(pointer, [self.add(index)], source_etype=I64)
-        return self._constant_load(address, I64, 8)
+        return self._constant_load(self.word(pointer, index), I64, 8)
 
     def load_pointer(self, pointer: Any, index: Any) -> Any:
         """Load one entry of a table of addresses."""
-        address = self.builder.gep(pointer, [self.add(index)], source_etype=I64)
-        return self._constant_load(address, PTR, 8)
+        return self._constant_load(self.word(pointer, index), PTR, 8)
 
     def _constant_load(self, address: Any, kind: Any, align: int) -> Any:
         """Load what nobody writes while a network runs, so that LLVM may load it once."""

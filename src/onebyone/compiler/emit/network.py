@@ -5,7 +5,7 @@ from typing import Any
 from llvmlite import ir
 
 from onebyone.compiler.abi import INPUT_WORDS, BaseWord
-from onebyone.compiler.emit.code import I64, PTR, VOID, Code, int64
+from onebyone.compiler.emit.code import I64, PTR, Code, int64
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.emit.schedule import constant, emit_schedule
 from onebyone.compiler.kernels.kernel import Operation
@@ -39,13 +39,11 @@ def _kernel_function(module: ir.Module, target: Target, operation: Operation) ->
     known = module.globals.get(kernel.symbol)
     if known is not None:
         return known
-    function = ir.Function(module, ir.FunctionType(VOID, [PTR, PTR, I64]), kernel.symbol)
-    function.linkage = "internal"
-    code = Code(module, target, function)
-    record, bases, chunk = function.args
+    code = Code.internal(module, target, kernel.symbol, PTR, PTR, I64)
+    record, bases, chunk = code.function.args
     kernel.write(code, Record(code, type(operation.work), record, bases, chunk))
     code.builder.ret_void()
-    return function
+    return code.function
 
 
 def _record(

@@ -67,7 +67,7 @@ class Record:
     def run_stage(self, index: int, chunk: Any) -> None:
         """Run one chunk of a stage; behind its fields, a record names their kernels and records."""
         b, position = self.code.builder, self.work.offsets()[""] + 2 * index
-        address = b.gep(self.address, [self.code.add(position)], source_etype=I64)
+        address = self.code.word(self.address, position)
         kernel = b.load(address, typ=KERNEL.as_pointer(), align=8)
         record = self.code.load_pointer(self.address, position + 1)
         b.call(kernel, [record, self.bases, chunk])
@@ -76,12 +76,12 @@ class Record:
         """Change an entry of the table, which is the thread's own: an address, or a number."""
         b = self.code.builder
         word = value if value.type == I64 else b.ptrtoint(value, I64)
-        b.store(word, b.gep(self.bases, [self.code.add(entry)], source_etype=I64), align=8)
+        b.store(word, self.code.word(self.bases, entry), align=8)
 
     def base_is(self, entry: int, value: Any) -> Any:
         """Whether an entry of the table, which may have been changed, is that."""
         b = self.code.builder
-        address = b.gep(self.bases, [self.code.add(entry)], source_etype=I64)
+        address = self.code.word(self.bases, entry)
         word = value if value.type == I64 else b.ptrtoint(value, I64)
         return b.icmp_signed("==", b.load(address, typ=I64, align=8), word)
 

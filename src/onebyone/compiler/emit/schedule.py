@@ -78,12 +78,8 @@ def constant(module: ir.Module, name: str, kind: ir.Type, value: Any) -> ir.Glob
     return variable
 
 
-def _word(code: Code, pointer: Any, index: Any) -> Any:
-    return code.builder.gep(pointer, [code.add(index)], source_etype=I64)
-
-
 def _load(code: Code, pointer: Any, index: Any, kind: ir.Type = I64) -> Any:
-    return code.builder.load(_word(code, pointer, index), typ=kind, align=8)
+    return code.builder.load(code.word(pointer, index), typ=kind, align=8)
 
 
 def _counter_stride(code: Code, threads: Any) -> Any:
@@ -107,14 +103,14 @@ def _emit_prepare(module: ir.Module, target: Any, table: Any, groups: int) -> No
     call = b.and_(code.add(_load(code, context, ContextWord.CALL), 1), int64(CHUNK_MASK))
     stride = _counter_stride(code, threads)
     with code.loop(0, groups, name="group") as group:
-        own = _word(code, counters, code.mul(group, stride))
+        own = code.word(counters, code.mul(group, stride))
         exchange(code, own, int32(0))
         total = _group_field(code, table, group, 0, I64)
         with code.loop(0, threads, name="share") as share:
             first = code.div(code.mul(share, total), threads)
             claim = b.or_(b.shl(call, int64(32)), first)
-            exchange(code, _word(code, own, code.add(share, 1)), claim)
-    exchange(code, _word(code, context, ContextWord.CALL), call)
+            exchange(code, code.word(own, code.add(share, 1)), claim)
+    exchange(code, code.word(context, ContextWord.CALL), call)
     b.ret_void()
 
 
@@ -131,7 +127,7 @@ def _emit_run(
         _load(code, context, ContextWord.COUNTERS, PTR),
     )
     spins = _load(code, context, ContextWord.SPINS)
-    call = b.load_atomic(_word(code, context, ContextWord.CALL), "seq_cst", 8, typ=I64)
+    call = b.load_atomic(code.word(context, ContextWord.CALL), "seq_cst", 8, typ=I64)
     bases = _own_bases(
         code, _load(code, context, ContextWord.BASES, PTR), thread, base_words, scratch_size
     )
@@ -142,14 +138,14 @@ def _emit_run(
         return b.icmp_unsigned("!=", b.lshr(claim, int64(32)), call)
 
     with code.loop(0, groups, name="group") as group:
-        done = _word(code, counters, code.mul(group, stride))
+        done = code.word(counters, code.mul(group, stride))
         total = _group_field(code, table, group, 0, I64)
         operations = _group_field(code, table, group, 1, PTR)
         # The thread's own memory may have served other operations since.
-        b.store(int64(0), _word(code, bases, BaseWord.BAND_OWNER), align=8)
+        b.store(int64(0), code.word(bases, BaseWord.BAND_OWNER), align=8)
         with code.loop(0, threads, name="turn") as turn:
             share = code.rem(code.add(thread, turn), threads)
-            claims = _word(code, done, code.add(share, 1))
+            claims = code.word(done, code.add(share, 1))
             end = code.div(code.mul(code.add(share, 1), total), threads)
             look, take, work, following = (
                 b.append_basic_block(name) for name in ("look", "take", "work", "following")
@@ -174,7 +170,7 @@ def _emit_run(
             b.branch(look)
             b.position_at_end(following)
 
-        first_claim = _word(code, done, 1)
+        first_claim = code.word(done, 1)
 
         def is_waiting(value: Any, total: Any = total, first_claim: Any = first_claim) -> Any:
             current = b.load_atomic(first_claim, "seq_cst", 8, typ=I64)
@@ -195,22 +191,19 @@ def _own_bases(code: Code, bases: Any, thread: Any, words: int, scratch_size: in
     """Return a thread's copy of the table of base addresses, with the place of its own memory."""
     own = code.builder.alloca(I64, words)
     with code.loop(0, words, name="base") as index:
-        code.builder.store(_load(code, bases, index), _word(code, own, index), align=8)
+        code.builder.store(_load(code, bases, index), code.word(own, index), align=8)
     scratch = code.at(_load(code, bases, BaseWord.SCRATCH, PTR), code.mul(thread, scratch_size))
     code.builder.store(
-        code.builder.ptrtoint(scratch, I64), _word(code, own, BaseWord.SCRATCH), align=8
+        code.builder.ptrtoint(scratch, I64), code.word(own, BaseWord.SCRATCH), align=8
     )
     return own
 
 
 def _emit_run_chunk(module: ir.Module, target: Any) -> ir.Function:
     """Write the function that finds a chunk's operation and runs it, with the time if asked to."""
-    kind = ir.FunctionType(VOID, [PTR, I64, PTR, PTR, I64])
-    function = ir.Function(module, kind, "run_chunk")
-    function.linkage = "internal"
-    code = Code(module, target, function)
+    code = Code.internal(module, target, "run_chunk", PTR, I64, PTR, PTR, I64)
     b = code.builder
-    context, thread, bases, operations, chunk = function.args
+    context, thread, bases, operations, chunk = code.function.args
     head, found = b.append_basic_block("find"), b.append_basic_block("found")
     entry = b.block
     b.branch(head)
@@ -241,11 +234,11 @@ def _emit_run_chunk(module: ir.Module, target: Any) -> ir.Function:
                 code.add(code.mul(number, _load(code, context, ContextWord.THREADS)), thread),
                 TIMING_WORDS,
             )
-            _note_time(code, _word(code, timings, slot), start, _nanoseconds(code))
+            _note_time(code, code.word(timings, slot), start, _nanoseconds(code))
         with untimed:
             b.call(kernel, arguments)
     b.ret_void()
-    return function
+    return code.function
 
 
 def _nanoseconds(code: Code) -> Any:
@@ -263,6 +256,6 @@ def _note_time(code: Code, slot: Any, start: Any, end: Any) -> None:
     first = _load(code, slot, 0)
     is_new = b.icmp_signed("==", first, int64(0))
     b.store(b.select(is_new, start, first), slot, align=8)
-    b.store(end, _word(code, slot, 1), align=8)
+    b.store(end, code.word(slot, 1), align=8)
     busy = code.add(_load(code, slot, 2), code.sub(end, start))
-    b.store(busy, _word(code, slot, 2), align=8)
+    b.store(busy, code.word(slot, 2), align=8)

@@ -27,13 +27,9 @@ def emit_threads(target: Target) -> ir.Module:
     return module
 
 
-def _word(code: Code, pointer: Any, index: int) -> Any:
-    return code.builder.gep(pointer, [int64(index)], source_etype=I64)
-
-
 def _call(code: Code, context: Any, entry: int, arguments: list[Any]) -> None:
     kind = ir.FunctionType(VOID, [a.type for a in arguments])
-    function = code.builder.load(_word(code, context, entry), typ=kind.as_pointer(), align=8)
+    function = code.builder.load(code.word(context, entry), typ=kind.as_pointer(), align=8)
     code.builder.call(function, arguments)
 
 
@@ -42,10 +38,10 @@ def _emit_work(module: ir.Module, target: Target) -> None:
     code = Code(module, target, ir.Function(module, ir.FunctionType(PTR, [PTR]), "work"))
     b = code.builder
     (worker,) = code.function.args
-    exchange(code, _word(code, worker, WorkerWord.THREAD), call_system(code, target.gettid))
-    pool = b.load(_word(code, worker, WorkerWord.POOL), typ=PTR, align=8)
-    thread = b.load(_word(code, worker, WorkerWord.NUMBER), typ=I64, align=8)
-    spins = b.load(_word(code, pool, PoolWord.SPINS), typ=I64, align=8)
+    exchange(code, code.word(worker, WorkerWord.THREAD), call_system(code, target.gettid))
+    pool = b.load(code.word(worker, WorkerWord.POOL), typ=PTR, align=8)
+    thread = b.load(code.word(worker, WorkerWord.NUMBER), typ=I64, align=8)
+    spins = b.load(code.word(pool, PoolWord.SPINS), typ=I64, align=8)
     entry, serve = b.block, b.append_basic_block("serve")
     b.branch(serve)
     b.position_at_end(serve)
@@ -57,18 +53,18 @@ def _emit_work(module: ir.Module, target: Target) -> None:
         spins,
         lambda value: b.icmp_signed("==", value, seen),
         before_sleep=lambda: exchange(
-            code, _word(code, worker, WorkerWord.CORE), _current_core(code)
+            code, code.word(worker, WorkerWord.CORE), _current_core(code)
         ),
     )
-    exchange(code, _word(code, worker, WorkerWord.CORE), int64(AWAKE))
+    exchange(code, code.word(worker, WorkerWord.CORE), int64(AWAKE))
     latest = load_word(code, pool)
     # Announce first, then look: who retires a context clears the job, then waits for `ACTIVE` to be
     # 0.
-    b.atomic_rmw("add", _word(code, pool, PoolWord.ACTIVE), int64(1), "seq_cst")
-    job = b.inttoptr(b.load_atomic(_word(code, pool, PoolWord.JOB), "seq_cst", 8, typ=I64), PTR)
+    b.atomic_rmw("add", code.word(pool, PoolWord.ACTIVE), int64(1), "seq_cst")
+    job = b.inttoptr(b.load_atomic(code.word(pool, PoolWord.JOB), "seq_cst", 8, typ=I64), PTR)
     with b.if_then(b.icmp_unsigned("!=", b.ptrtoint(job, I64), int64(0))):
         _call(code, job, ContextWord.RUN, [job, thread])
-    b.atomic_rmw("sub", _word(code, pool, PoolWord.ACTIVE), int64(1), "seq_cst")
+    b.atomic_rmw("sub", code.word(pool, PoolWord.ACTIVE), int64(1), "seq_cst")
     seen.add_incoming(latest, b.block)
     b.branch(serve)
 
@@ -84,7 +80,7 @@ def _emit_invoke(module: ir.Module, target: Target) -> None:
     pool, context = code.function.args
     _call(code, context, ContextWord.PREPARE, [context])
     with b.if_then(b.icmp_unsigned("!=", b.ptrtoint(pool, I64), int64(0))):
-        exchange(code, _word(code, pool, PoolWord.JOB), b.ptrtoint(context, I64))
+        exchange(code, code.word(pool, PoolWord.JOB), b.ptrtoint(context, I64))
         b.atomic_rmw("add", pool, int32(1), "seq_cst")
         wake(code, pool)
     _call(code, context, ContextWord.RUN, [context, int64(0)])

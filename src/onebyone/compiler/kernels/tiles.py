@@ -10,10 +10,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from llvmlite import ir
-
 from onebyone.compiler.choose.tiling import Tiling
-from onebyone.compiler.emit.code import I64, Code
+from onebyone.compiler.emit.code import Code, int64
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.target import Target
@@ -87,7 +85,7 @@ def for_tiles(code: Code, record: Record, tiles: Any, body: Callable[[Any, Any],
     def each_block() -> AbstractContextManager[Any]:
         return code.loop(first_block, last_block, name="block")
 
-    inside = code.builder.icmp_signed("!=", record.number("blocks_inside"), ir.Constant(I64, 0))
+    inside = code.builder.icmp_signed("!=", record.number("blocks_inside"), int64(0))
     with code.builder.if_else(inside) as (blocks_inside, tiles_inside):
         with blocks_inside, each_tile() as tile, each_block() as block:
             body(tile, block)

@@ -9,7 +9,7 @@ from llvmlite import ir
 from onebyone.compiler.abi import INPUT_WORDS, BaseWord
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.choose import output_name
-from onebyone.compiler.emit.code import I64, Code
+from onebyone.compiler.emit.code import Code, int64
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.kernel import Kernel, Operation
 from onebyone.compiler.plan.buffers import Buffer, Place, Region, Strided
@@ -30,7 +30,7 @@ class ReadKernel(Kernel):
         rows, images, columns, channels = record.numbers("rows", "images", "columns", "channels")
         begin, end = code.part(record.chunk, record.number("row_parts"), code.mul(rows, images))
         pixel = record.number("target_pixel")
-        one = ir.Constant(I64, 1)
+        one = int64(1)
         with code.loop(begin, end, name="row") as index:
             image, row = code.div(index, rows), code.rem(index, rows)
             source = code.at(base, code.mul(image, strides[0]), code.mul(row, strides[2]))
@@ -50,7 +50,7 @@ class ReadKernel(Kernel):
 
             contiguous = b.icmp_signed("==", strides[3], one)
             full = code.mul(code.div(columns, code.lanes), code.lanes)
-            full = b.select(contiguous, full, ir.Constant(I64, 0))
+            full = b.select(contiguous, full, int64(0))
             columns_of_vectors = code.loop(0, full, code.lanes, name="v")
             with columns_of_vectors as x, code.loop(0, channels, name="c") as channel:
                 plane = code.at(source, code.mul(channel, strides[1]))

@@ -10,7 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code
+from onebyone.compiler.emit.code import I32, I64, PTR, Code, int64
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.tiles import Tile, TiledKernel, by_tile, first_pixel, for_tiles
@@ -70,13 +70,11 @@ class ConvolutionWork(Work):
 
 def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
     """Write the function that finds a tile's places and calls the body of its size."""
-    kind = ir.FunctionType(VOID, [PTR, PTR, I64, I64])
-    function = ir.Function(outer.module, kind, f"{kernel.symbol}_tile")
-    function.linkage = "internal"
-    function.attributes.add("alwaysinline")  # so that the record is read once and not for each tile
-    code = Code(outer.module, outer.target, function)
+    # Inline, so that the record is read once and not for each tile.
+    name, kinds = f"{kernel.symbol}_tile", [PTR, PTR, I64, I64]
+    code = Code.internal(outer.module, outer.target, name, *kinds, attribute="alwaysinline")
     b = code.builder
-    address, bases, tile, block = function.args
+    address, bases, tile, block = code.function.args
     record = Record(code, ConvolutionWork, address, bases)
 
     tiles, larger = record.numbers("tiles", "larger_tiles")
@@ -119,7 +117,7 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
         body=lambda tile: b.call(tile_function(code, tile), arguments),
     )
     b.ret_void()
-    return function
+    return code.function
 
 
 def tile_symbol(tile: Tile) -> str:
@@ -144,14 +142,12 @@ def tile_function(code: Code, tile: Tile) -> ir.Function:
     known = code.module.globals.get(tile_symbol(tile))
     if known is not None:
         return known
-    kind = ir.FunctionType(VOID, [PTR] * 9 + [I64, I64])
-    function = ir.Function(code.module, kind, tile_symbol(tile))
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    kinds = [PTR] * 9 + [I64, I64]
+    own = Code.internal(code.module, code.target, tile_symbol(tile), *kinds, attribute="noinline")
     # What a tile writes to is nothing that it reads.
-    function.args[3].add_attribute("noalias")
-    _emit_tile(Code(code.module, code.target, function), tile)
-    return function
+    own.function.args[3].add_attribute("noalias")
+    _emit_tile(own, tile)
+    return own.function
 
 
 def _emit_tile(code: Code, tile: Tile) -> None:
@@ -192,7 +188,7 @@ def _emit_tile(code: Code, tile: Tile) -> None:
         _, panel, *sums = code.accumulate(count, [start, panel, *sums], channels, name="k")
         return [offset, panel, *sums]
 
-    carried = [ir.Constant(I64, 0), weights, *(initial * tile.pixels)]
+    carried = [int64(0), weights, *(initial * tile.pixels)]
     _, _, *sums = code.accumulate(taps, carried, tap, name="tap")
     targets = places(target, tables[1])
     residuals = places(residual, tables[2]) if tile.has_residual else []

@@ -11,7 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.emit.code import I64, PTR, VOID, Code
+from onebyone.compiler.emit.code import I64, PTR, Code, int64
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.dense.kernel import tile_function
@@ -87,12 +87,10 @@ class ProductWork(Work):
 
 def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
     """Write the function that computes one block of channels of one tile of patches."""
-    kind = ir.FunctionType(VOID, [PTR, PTR, PTR, I64, I64])
-    function = ir.Function(outer.module, kind, f"{kernel.symbol}_tile")
-    function.linkage = "internal"
-    code = Code(outer.module, outer.target, function)
+    name, kinds = f"{kernel.symbol}_tile", [PTR, PTR, PTR, I64, I64]
+    code = Code.internal(outer.module, outer.target, name, *kinds)
     b = code.builder
-    address, bases, scratch, tile, block = function.args
+    address, bases, scratch, tile, block = code.function.args
     record = Record(code, ProductWork, address, bases)
     larger = record.number("larger_tiles")
     first = first_pixel(code, tile, kernel.pixels, larger)
@@ -105,9 +103,9 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
 
     is_last = b.icmp_signed("==", block, code.sub(record.number("blocks"), 1))
     by_tile(code, kernel, is_large, is_last, multiply)
-    pixels = ir.Constant(I64, kernel.pixels)
+    pixels = int64(kernel.pixels)
     if kernel.has_smaller_tiles:
-        pixels = b.select(is_large, pixels, ir.Constant(I64, kernel.pixels - 1))
+        pixels = b.select(is_large, pixels, int64(kernel.pixels - 1))
     width = kernel.vectors * code.lanes
     start = code.mul(block, width)
     stop = code.minimum(code.add(start, width), record.number("channels"))
@@ -116,7 +114,7 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
         sums = code.at(scratch, code.mul(local, width))
         b.call(finish, [address, bases, sums, code.add(first, local), start, stop])
     b.ret_void()
-    return function
+    return code.function
 
 
 def _emit_products(
@@ -150,7 +148,7 @@ def _emit_products(
                 source_table,
                 scratch_table,
                 scratch_table,
-                ir.Constant(I64, 1),
+                int64(1),
                 record.number("depth"),
             ],
         )
@@ -167,14 +165,12 @@ def _patch_function(outer: Code, kernel: ProductKernel) -> ir.Function:
     known = outer.module.globals.get(name)
     if known is not None:
         return known
-    function = ir.Function(outer.module, ir.FunctionType(VOID, [PTR] * 3 + [I64] * 3), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    code = Code(outer.module, outer.target, function)
-    address, bases, sums, patch, start, stop = function.args
+    kinds = [PTR] * 3 + [I64] * 3
+    code = Code.internal(outer.module, outer.target, name, *kinds, attribute="noinline")
+    address, bases, sums, patch, start, stop = code.function.args
     _emit_patch(code, kernel, Record(code, ProductWork, address, bases), sums, patch, start, stop)
     code.builder.ret_void()
-    return function
+    return code.function
 
 
 def _emit_patch(
