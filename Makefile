@@ -14,7 +14,7 @@ demo: $(VENV)/.demo  ## install, then classify real photos with a pretrained net
 	@$(BIN)/onebyone demo
 
 test: $(VENV)/.test  ## install, then run the test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/.dev  ## install, then check formatting, lint and types
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }

@@ -43,7 +43,8 @@ def test_without_data_it_says_where_1x1s_would_pay(trained, capsys):
 
 def test_a_budget_gives_a_plan_and_a_checkpoint(trained, tmp_path, capsys):
     out = tmp_path / "small.safetensors"
-    options = ("--data", "digits", "--budget", "macs=0.5", "--images", "64", "--out", str(out))
+    options = ("--data", "digits", "--budget", "macs=0.5", "--images", "64", "--align", "4")
+    options = (*options, "--out", str(out))
     found = json.loads(run(capsys, trained, *options, "--json"))
     before, after = found["plan"]["whole"]["macs"]
     assert after <= before / 2
@@ -69,7 +70,8 @@ def test_a_curve_goes_on_where_it_was_interrupted(trained, tmp_path, capsys):
 
 
 def test_learning_from_the_original_never_makes_it_worse(trained, capsys):
-    options = ("--data", "digits", "--budget", "macs=0.5", "--images", "64", "--tune", "1")
+    options = ("--data", "digits", "--budget", "macs=0.5", "--images", "64", "--align", "4")
+    options = (*options, "--tune", "1")
     tuned = json.loads(run(capsys, trained, *options, "--json"))["tuned"]
     assert tuned["helped"] == (tuned["after"] > tuned["before"])
 

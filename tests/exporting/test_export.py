@@ -77,7 +77,7 @@ def test_what_photos_need_is_written_along(network, tmp_path):
 @pytest.mark.parametrize("to", FORMATS)
 def test_a_shrunk_network_is_exported(network, tmp_path, to):
     images = torch.randn(32, 3, 32, 32)
-    plan = onebyone.plan_shrink(network, images, budget=onebyone.MacsBudget(0.5))
+    plan = onebyone.plan_shrink(network, images, budget=onebyone.MacsBudget(0.5), align=4)
     small = plan.apply(network)
     file = tmp_path / f"small.{to}"
     onebyone.export(small, file, example=images[:1])

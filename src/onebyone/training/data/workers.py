@@ -75,7 +75,7 @@ def decode(
             warnings.filterwarnings("ignore", "This process .* is multi-threaded")
             answers = iter(loader)
         yield from answers
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError, EOFError) as error:  # of the last two, if it was writing
         if str(error).startswith("Caught "):  # in a worker, in our code
             raise
         raise DataError(
