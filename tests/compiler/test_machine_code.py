@@ -9,9 +9,9 @@ import torch
 from llvmlite import ir
 from torch import nn
 
-from onebyone.compiler.emit.network import emit_network
 from onebyone.compiler.emit.threads import emit_threads
 from onebyone.compiler.jit import assembly, compile_module
+from onebyone.compiler.module import emit_network
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.target import TARGETS

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.choose import choose
+from onebyone.compiler.choose.filtering import OUTPUTS, Filter, Winograd, winograds_for
 from onebyone.compiler.choose.tiling import TileSize
 from onebyone.compiler.choose.winograds import LARGEST_GROWTH
 from onebyone.compiler.compile import compile_model
-from onebyone.compiler.kernels.winograd.filtering import OUTPUTS, Filter, Winograd, winograds_for
 from onebyone.compiler.target import TARGETS
 from onebyone.graph import Convolution, Function
 from onebyone.graph.interpret import interpret

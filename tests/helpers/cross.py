@@ -11,9 +11,9 @@ from torch import Tensor
 
 from onebyone.compiler import abi
 from onebyone.compiler.emit import threads
-from onebyone.compiler.emit.network import emit_network
 from onebyone.compiler.jit import compile_module
-from onebyone.compiler.plan.memory import SLACK
+from onebyone.compiler.memory.arena import SLACK
+from onebyone.compiler.module import emit_network
 from onebyone.compiler.plan.plan import ExecutionPlan, plan_execution
 from onebyone.compiler.runtime.native import show
 from onebyone.compiler.target import TARGETS

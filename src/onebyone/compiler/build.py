@@ -52,7 +52,7 @@ def build(
     # What comes from the cache needs neither, and they take a tenth of a second to import. A child
     # that is forked meanwhile would wait for the rest of the import for ever.
     with whole:
-        from onebyone.compiler.emit.network import emit_network
+        from onebyone.compiler.module import emit_network
         from onebyone.compiler.plan.plan import plan_execution
 
     plan = plan_execution(graph, target, options, chosen)

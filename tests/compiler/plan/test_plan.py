@@ -8,8 +8,8 @@ import torch
 
 from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.kernels.lower import LOWER
-from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.memory import SLACK
+from onebyone.compiler.memory.arena import SLACK
+from onebyone.compiler.memory.buffers import Place
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.target import TARGETS

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import TileSize
-from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.errors import CompileError
 from onebyone.graph import Pair
 

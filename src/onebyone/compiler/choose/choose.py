@@ -12,10 +12,10 @@ from onebyone.compiler.choose.cost import (
     transpose_work,
     winograd_steps,
 )
+from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiles import choose_row_tiling, choose_tiling
 from onebyone.compiler.choose.tiling import TileSize, cut_evenly
 from onebyone.compiler.choose.winograds import choose_winograds
-from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Input, LayerNorm, Node, Reshape, Shape, Softmax

@@ -7,8 +7,8 @@ of 512 bits; only their ratios count, and none is a time.
 
 from math import prod
 
+from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import Tiling
-from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.target import Target
 from onebyone.graph import (
     Activation,

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from math import prod
 
 from onebyone.compiler.choose.cost import direct_steps, winograd_steps
+from onebyone.compiler.choose.filtering import Winograd, winograds_for
 from onebyone.compiler.choose.tiles import choose_tiling
-from onebyone.compiler.kernels.winograd.filtering import Winograd, winograds_for
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph
 

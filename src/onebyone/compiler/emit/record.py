@@ -6,7 +6,7 @@ from typing import Any
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import F32, I64, PTR, VOID, Code
-from onebyone.compiler.plan.buffers import Place, Strided
+from onebyone.compiler.memory.buffers import Place, Strided
 
 KERNEL = ir.FunctionType(VOID, [PTR, PTR, I64])
 """What all kernels take: a work record, the table of base addresses, the number of a chunk."""

@@ -15,13 +15,13 @@ from onebyone.compiler.choose.bands import kept_rows, reached_rows, runs_depthwi
 from onebyone.compiler.choose.choices import Band
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record, Work
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.lower import plan_dense
 from onebyone.compiler.kernels.depthwise import plan_depthwise
 from onebyone.compiler.kernels.kernel import Kernel, Operation
 from onebyone.compiler.kernels.operands import Operands, operands_of
-from onebyone.compiler.plan.buffers import Place, Region
-from onebyone.compiler.plan.builder import PlanBuilder
-from onebyone.compiler.plan.memory import aligned
+from onebyone.compiler.memory.arena import aligned
+from onebyone.compiler.memory.buffers import Place, Region
 from onebyone.compiler.words import kind_of
 from onebyone.graph import Convolution
 

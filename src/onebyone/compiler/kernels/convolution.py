@@ -2,10 +2,10 @@
 
 from onebyone.compiler.choose.bands import runs_depthwise
 from onebyone.compiler.kernels.band import lower_band
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.lower import lower_dense
 from onebyone.compiler.kernels.depthwise import lower_depthwise
 from onebyone.compiler.kernels.winograd.lower import lower_winograd
-from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Convolution
 
 

@@ -13,12 +13,12 @@ from onebyone.compiler.choose.tiling import cut_evenly
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.kernels.rows import RowWork, channel_range
 from onebyone.compiler.kernels.tiles import by_size, first_pixel
-from onebyone.compiler.plan.buffers import Place, Strided
-from onebyone.compiler.plan.builder import PlanBuilder
+from onebyone.compiler.memory.buffers import Place, Strided
 from onebyone.graph import Convolution, Function
 
 UNROLLED_ROWS = 5

@@ -6,6 +6,7 @@ from typing import Any
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.kernels.rows import (
     RowWork,
@@ -15,8 +16,7 @@ from onebyone.compiler.kernels.rows import (
     has_tail,
     pixel_place,
 )
-from onebyone.compiler.plan.buffers import Place, Region, Strided
-from onebyone.compiler.plan.builder import PlanBuilder
+from onebyone.compiler.memory.buffers import Place, Region, Strided
 from onebyone.graph import Activation, Arithmetic, BatchNorm, Concat, Function, Node, Shape
 
 ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}

@@ -8,8 +8,8 @@ from llvmlite import ir
 from onebyone.compiler.emit.code import F32, Code
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.kernel import Kernel
-from onebyone.compiler.plan.buffers import Place, Region
-from onebyone.compiler.plan.constants import Constants
+from onebyone.compiler.memory.buffers import Place, Region
+from onebyone.compiler.memory.constants import Constants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

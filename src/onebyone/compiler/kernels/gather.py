@@ -8,6 +8,7 @@ from torch import Tensor
 
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.kernels.rows import (
     PixelWork,
@@ -18,9 +19,8 @@ from onebyone.compiler.kernels.rows import (
     has_tail,
     pixel_place,
 )
-from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.builder import PlanBuilder
-from onebyone.compiler.plan.placement import is_view
+from onebyone.compiler.memory.buffers import Place
+from onebyone.compiler.memory.placement import is_view
 from onebyone.graph import Node, Shuffle, Slice
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.convolution import lower_convolution
 from onebyone.compiler.kernels.elementwise import (
     lower_activation,
@@ -21,7 +22,6 @@ from onebyone.compiler.kernels.transfer import (
     write_output,
 )
 from onebyone.compiler.kernels.upsample import lower_upsample
-from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import (
     Activation,
     Arithmetic,

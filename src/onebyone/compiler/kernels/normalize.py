@@ -10,6 +10,7 @@ from llvmlite import ir
 from onebyone.compiler.emit.code import F32, Code
 from onebyone.compiler.emit.functions import exponential
 from onebyone.compiler.emit.record import Record
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.kernels.rows import (
     PixelWork,
@@ -19,8 +20,7 @@ from onebyone.compiler.kernels.rows import (
     has_tail,
     pixel_place,
 )
-from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.builder import PlanBuilder
+from onebyone.compiler.memory.buffers import Place
 from onebyone.graph import LayerNorm, Node, Softmax
 
 

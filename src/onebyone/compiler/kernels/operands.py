@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from onebyone.compiler.plan.buffers import Region, Strided
-from onebyone.compiler.plan.builder import PlanBuilder
+from onebyone.compiler.kernels.builder import PlanBuilder
+from onebyone.compiler.memory.buffers import Region, Strided
 from onebyone.graph import Convolution
 
 

@@ -1,8 +1,8 @@
 """Frames around images: the image is copied, the frame filled."""
 
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.elementwise import add_copy
 from onebyone.compiler.kernels.fill import FillKernel, fill_work
-from onebyone.compiler.plan.builder import PlanBuilder
 from onebyone.graph import Pad
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record, Work
-from onebyone.compiler.plan.buffers import Region, Strided
-from onebyone.compiler.plan.builder import PlanBuilder
+from onebyone.compiler.kernels.builder import PlanBuilder
+from onebyone.compiler.memory.buffers import Region, Strided
 from onebyone.graph import Node
 
 

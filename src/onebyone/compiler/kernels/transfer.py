@@ -11,9 +11,9 @@ from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.choose import output_name
 from onebyone.compiler.emit.code import Code, int64
 from onebyone.compiler.emit.record import Record, Work
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.kernel import Kernel, Operation
-from onebyone.compiler.plan.buffers import Buffer, Place, Region, Strided
-from onebyone.compiler.plan.builder import PlanBuilder
+from onebyone.compiler.memory.buffers import Buffer, Place, Region, Strided
 from onebyone.graph import Constant, Input, Node, Reshape
 
 

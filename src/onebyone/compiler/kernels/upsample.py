@@ -9,6 +9,7 @@ from torch import Tensor
 
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.gather import add_gather
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.kernels.rows import (
@@ -19,8 +20,7 @@ from onebyone.compiler.kernels.rows import (
     has_tail,
     pixel_place,
 )
-from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.builder import PlanBuilder
+from onebyone.compiler.memory.buffers import Place
 from onebyone.graph import Shape, Upsample
 
 

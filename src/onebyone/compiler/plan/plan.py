@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.choose.choices import Choices, check_bands
 from onebyone.compiler.choose.choose import choose
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.lower import lower
+from onebyone.compiler.memory.arena import SLACK, Lifetime, aligned, place_buffers
+from onebyone.compiler.memory.buffers import Buffer
+from onebyone.compiler.memory.constants import Constants
+from onebyone.compiler.memory.placement import place_values
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
-from onebyone.compiler.plan.buffers import Buffer
-from onebyone.compiler.plan.builder import PlanBuilder
-from onebyone.compiler.plan.constants import Constants
-from onebyone.compiler.plan.memory import SLACK, Lifetime, aligned, place_buffers
-from onebyone.compiler.plan.placement import place_values
 from onebyone.compiler.target import Target
 from onebyone.graph import Graph, Ref, Shape
 

@@ -14,7 +14,7 @@ from onebyone.compiler.emit.code import I32, I64, PTR, Code, int64
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.tiles import Tile, TiledKernel, by_tile, first_pixel, for_tiles
-from onebyone.compiler.plan.buffers import Place
+from onebyone.compiler.memory.buffers import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,12 @@ import torch
 
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.tiling import cut_tiles
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, ConvolutionWork
 from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.kernels.tiles import tiled
-from onebyone.compiler.plan.buffers import Region
-from onebyone.compiler.plan.builder import PlanBuilder
+from onebyone.compiler.memory.buffers import Region
 from onebyone.graph import Convolution
 
 

@@ -3,17 +3,17 @@
 import torch
 
 from onebyone.compiler.abi import BaseWord
+from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import cut_tiles
+from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.weights import pack_convolution
 from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.operands import operands_of
 from onebyone.compiler.kernels.tiles import tiled
-from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.kernels.winograd.product import ProductKernel, ProductWork
 from onebyone.compiler.kernels.winograd.transform import TransformKernel, TransformWork
-from onebyone.compiler.plan.buffers import Buffer, Place, Strided
-from onebyone.compiler.plan.builder import PlanBuilder
-from onebyone.compiler.plan.placement import ALIASING_FLOATS, spread
+from onebyone.compiler.memory.buffers import Buffer, Place, Strided
+from onebyone.compiler.memory.placement import ALIASING_FLOATS, spread
 from onebyone.graph import Convolution
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from onebyone.compiler.choose.filtering import Matrix
 from onebyone.compiler.emit.code import Code
-from onebyone.compiler.kernels.winograd.filtering import Matrix
 
 
 def transform(code: Code, matrix: Matrix, vectors: Sequence[Any]) -> list[Any]:

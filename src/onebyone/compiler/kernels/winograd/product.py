@@ -11,6 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.emit.code import I64, PTR, Code, int64
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record, Work
@@ -23,9 +24,8 @@ from onebyone.compiler.kernels.tiles import (
     first_pixel,
     for_tiles,
 )
-from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.kernels.winograd.matrices import transform
-from onebyone.compiler.plan.buffers import Place, Strided
+from onebyone.compiler.memory.buffers import Place, Strided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

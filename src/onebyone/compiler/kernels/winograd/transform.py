@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.kernels.rows import PixelWork, for_pixels, for_vectors, pixel_place
-from onebyone.compiler.kernels.winograd.filtering import Winograd
 from onebyone.compiler.kernels.winograd.matrices import transform
 
 

@@ -9,7 +9,7 @@ from onebyone.compiler.emit.code import I64, PTR, Code, int64
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.emit.schedule import constant, emit_schedule
 from onebyone.compiler.kernels.kernel import Operation
-from onebyone.compiler.plan.buffers import Place
+from onebyone.compiler.memory.buffers import Place
 from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.compiler.target import Target
 

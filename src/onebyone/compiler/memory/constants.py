@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from onebyone.compiler.abi import BaseWord
-from onebyone.compiler.plan.buffers import Place
-from onebyone.compiler.plan.memory import SLACK, aligned
+from onebyone.compiler.memory.arena import SLACK, aligned
+from onebyone.compiler.memory.buffers import Place
 
 
 @dataclass(slots=True)

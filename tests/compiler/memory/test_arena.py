@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.plan.memory import LINE_FLOATS, Lifetime, aligned, place_buffers
+from onebyone.compiler.memory.arena import LINE_FLOATS, Lifetime, aligned, place_buffers
 
 
 @st.composite

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from onebyone.compiler.abi import INPUT_WORDS, BaseWord
 from onebyone.compiler.choose.choices import Choices
-from onebyone.compiler.plan.buffers import Buffer, Region
-from onebyone.compiler.plan.memory import LINE_FLOATS
+from onebyone.compiler.memory.arena import LINE_FLOATS
+from onebyone.compiler.memory.buffers import Buffer, Region
 from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Pad, Padding, Slice
 
 ALIASING_FLOATS = 512

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from onebyone.compiler.plan.constants import Constants
-from onebyone.compiler.plan.memory import LINE_FLOATS, SLACK
+from onebyone.compiler.memory.arena import LINE_FLOATS, SLACK
+from onebyone.compiler.memory.constants import Constants
 
 
 def test_numbers_are_computed_with_the_block_and_lie_where_promised():

@@ -7,9 +7,9 @@ from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.emit.record import Work
 from onebyone.compiler.kernels.fill import FillKernel, fill_work
 from onebyone.compiler.kernels.kernel import Kernel, Operation
-from onebyone.compiler.plan.buffers import Buffer, Region
-from onebyone.compiler.plan.constants import Constants
-from onebyone.compiler.plan.placement import Placement
+from onebyone.compiler.memory.buffers import Buffer, Region
+from onebyone.compiler.memory.constants import Constants
+from onebyone.compiler.memory.placement import Placement
 from onebyone.compiler.target import Target
 from onebyone.compiler.words import kind_of
 from onebyone.graph import Convolution, Graph, Node
