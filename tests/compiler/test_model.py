@@ -257,11 +257,32 @@ def test_fallbacks_name_their_module():
 
 
 def test_the_second_time_all_parts_come_from_the_cache(monkeypatch):
+    """They are neither rewritten nor compiled."""
     network = CumulativeSum().eval()
     x = torch.randn(2, 3, 6, 5)
     compile_model(network, x, threads=1)
     monkeypatch.setattr("onebyone.compiler.build.compile_module", None)
+    monkeypatch.setattr("onebyone.compiler.compile.rewrite_graph", None)
     check_same(compile_model(network, x, threads=1), network, x)
+
+
+def test_constants_are_where_they_are_read():
+    """A part has its own copy of a constant; one that PyTorch reads, or an output, is given."""
+
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.offset = nn.Parameter(torch.randn(1, 3, 1, 1))
+
+        def forward(self, x):
+            y = torch.cumsum(x.relu() + self.offset, 1)
+            return y * self.offset, torch.cumsum(self.offset.expand(1, 3, 2, 2), 2), self.offset * 1
+
+    x = torch.randn(2, 3, 4, 5)
+    network = Shared().eval()
+    compiled = compile_model(network, x, threads=1)
+    check_same(compiled, network, x)
+    assert compiled.fates().count("constant") >= 1
 
 
 def test_only_pytorch():

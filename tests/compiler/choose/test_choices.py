@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onebyone.compiler import compile_model, plan_model
 from onebyone.compiler.choose.choose import choose
 from onebyone.compiler.choose.tiling import TileSize
 from onebyone.compiler.plan.plan import plan_execution
@@ -87,3 +88,16 @@ def test_convolutions_of_a_band_agree_on_it():
     alone = replace(chosen[first], band=None)
     with pytest.raises(CompileError, match=f"is to run by rows with {first!r}, which is to run in"):
         plan_execution(graph, TARGETS["avx2"], chosen={first: alone})
+
+
+def test_another_choice_is_another_entry_of_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ONEBYONE_CACHE_DIR", str(tmp_path))
+    network, x = torch.nn.Conv2d(3, 24, 1).eval(), torch.randn(2, 3, 9, 9)
+    (plan,) = plan_model(network, x)
+    ((name, one),) = ((name, one) for name, one in plan.choices.items() if one.tile)
+    first = compile_model(network, x)
+    second = compile_model(network, x, chosen={name: replace(one, tile=TileSize(2, 1))})
+    assert "tile 2x" in str(second.fates())
+    assert "tile 2x" not in str(first.fates())
+    assert torch.equal(first(x), second(x))
+    assert "tile 2x" not in str(compile_model(network, x).fates())
