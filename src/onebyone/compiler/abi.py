@@ -19,14 +19,7 @@ class ContextWord(IntEnum):
     The counters' table has, for each group, `counter_words` words at a cache line of its own.
     """
 
-    RUN = 0
-    PREPARE = 1
-    BASES = 2
-    COUNTERS = 3
-    THREADS = 4
-    SPINS = 5
-    PROFILE = 6
-    CALL = 7
+    RUN, PREPARE, BASES, COUNTERS, THREADS, SPINS, PROFILE, CALL = range(8)
 
 
 class BaseWord(IntEnum):
@@ -38,17 +31,9 @@ class BaseWord(IntEnum):
     which chunk goes on there. The caller's tensors follow from `FIRST_TENSOR` on.
     """
 
-    ARENA = 0
-    CONSTANTS = 1
-    SCRATCH = 2
-    BAND_SOURCE = 3
-    BAND_WINDOW = 4
-    BAND_ROW = 5
-    BAND_RESIDUAL = 6
-    BAND_TARGET = 7
-    BAND_OWNER = 8
-    BAND_NEXT = 9
-    FIRST_TENSOR = 10
+    ARENA, CONSTANTS, SCRATCH = range(3)
+    BAND_SOURCE, BAND_WINDOW, BAND_ROW, BAND_RESIDUAL, BAND_TARGET = range(3, 8)
+    BAND_OWNER, BAND_NEXT, FIRST_TENSOR = range(8, 11)
 
 
 class PoolWord(IntEnum):
@@ -58,10 +43,7 @@ class PoolWord(IntEnum):
     workers are inside one, and how long to look before sleeping.
     """
 
-    CALLS = 0
-    JOB = 1
-    ACTIVE = 2
-    SPINS = 3
+    CALLS, JOB, ACTIVE, SPINS = range(4)
 
 
 class WorkerWord(IntEnum):
@@ -71,10 +53,7 @@ class WorkerWord(IntEnum):
     on, `AWAKE` if it does not.
     """
 
-    POOL = 0
-    NUMBER = 1
-    THREAD = 2
-    CORE = 3
+    POOL, NUMBER, THREAD, CORE = range(4)
 
 
 AWAKE = -1

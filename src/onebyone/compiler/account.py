@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from onebyone.compiler.words import joined
 from onebyone.graph import Fate, Graph
+from onebyone.graph.words import joined
 
 if TYPE_CHECKING:
     from onebyone.compiler.kernels.kernel import Operation

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onebyone.compiler.account import Account, Layer
-from onebyone.compiler.words import joined, kind_of, operator_of, shorten
 from onebyone.graph import Constant, Convolution, Fate, Graph, Input, Node, Opaque
 from onebyone.graph.graph import NOT_NEEDED
+from onebyone.graph.words import joined, kind_of, operator_of, shorten
 
 NAME_WIDTH = 40
 KIND_WIDTH = 20

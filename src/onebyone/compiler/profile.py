@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from onebyone.compiler.account import Layer
-from onebyone.compiler.words import GAP, shorten
 from onebyone.files import replacing
+from onebyone.graph.words import GAP, shorten
 
 NAME_WIDTH = 40
 LINE_WIDTH = 100

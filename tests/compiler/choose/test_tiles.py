@@ -56,7 +56,9 @@ def test_a_narrow_vector_is_less_work_where_the_processor_has_halves():
 
 @given(counts)
 def test_unrolled_steps_divide_the_sum(depth):
-    unroll = tiled(choose_tiling(TARGETS["avx2"], 49, 64, depth), depth)["unroll"]
+    target = TARGETS["avx2"]
+    tiling = choose_tiling(target, 49, 64, depth)
+    unroll = tiled(tiling, target, depth, has_residual=False, activation=None)["tile"].unroll
     assert depth % unroll == 0
     assert 1 <= unroll <= LARGEST_UNROLL
 

@@ -22,8 +22,8 @@ from onebyone.compiler.kernels.kernel import Kernel, Operation
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.memory.arena import aligned
 from onebyone.compiler.memory.buffers import Place, Region
-from onebyone.compiler.words import kind_of
 from onebyone.graph import Convolution
+from onebyone.graph.words import kind_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

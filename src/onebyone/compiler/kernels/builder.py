@@ -11,8 +11,8 @@ from onebyone.compiler.memory.buffers import Buffer, Region
 from onebyone.compiler.memory.constants import Constants
 from onebyone.compiler.memory.placement import Placement
 from onebyone.compiler.target import Target
-from onebyone.compiler.words import kind_of
 from onebyone.graph import Convolution, Graph, Node
+from onebyone.graph.words import kind_of
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ which the last may be narrower. Each of these sizes has a body of its own.
 from abc import ABC
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onebyone.compiler.choose.tiling import Tiling
@@ -43,29 +43,40 @@ class Tile:
 class TiledKernel(Kernel, ABC):
     """Stand at the root of kernels that compute their outputs tile by tile.
 
-    Pixels of an image are cut into tiles of `pixels` and `pixels - 1`; channels of a group into
-    blocks of `vectors` registers and a last one of `last_vectors`, of whose last `stored_lanes` are
-    stored.
+    Pixels of an image are cut into tiles of `tile.pixels` and one less; channels of a group into
+    blocks of `tile.vectors` registers and a last one of `last_vectors`, of whose last register
+    `last_lanes` are stored.
     """
 
-    pixels: int
+    tile: Tile
     has_smaller_tiles: bool
-    vectors: int
     last_vectors: int
-    stored_lanes: int
-    unroll: int
-    has_residual: bool
-    activation: Function | None
+    last_lanes: int
+
+    def of_size(self, pixels: int, *, last: bool) -> Tile:
+        """Return the tile of one size; of the last block of channels, or of the others."""
+        tile = replace(self.tile, pixels=pixels)
+        if last:
+            tile = replace(tile, vectors=self.last_vectors, stored_lanes=self.last_lanes)
+        return tile
 
 
-def tiled(tiling: Tiling, depth: int) -> dict[str, Any]:
+def tiled(
+    tiling: Tiling, target: Target, depth: int, *, has_residual: bool, activation: Function | None
+) -> dict[str, Any]:
     """Return the fields of a `TiledKernel` for a tiling, and `depth` steps of K."""
+    tile = Tile(
+        pixels=tiling.pixels,
+        vectors=tiling.vectors,
+        stored_lanes=target.lanes,
+        unroll=max(u for u in range(1, LARGEST_UNROLL + 1) if depth % u == 0),
+        has_residual=has_residual,
+        activation=activation,
+    )
     return {
-        "pixels": tiling.pixels,
+        "tile": tile,
         "has_smaller_tiles": tiling.larger_tiles < tiling.tiles,
-        "vectors": tiling.vectors,
         "last_vectors": tiling.last_vectors,
-        "unroll": max(u for u in range(1, LARGEST_UNROLL + 1) if depth % u == 0),
     }
 
 
@@ -123,12 +134,12 @@ def by_tile(
     def of_block(*, last: bool) -> None:
         by_size(
             code,
-            kernel.pixels,
+            kernel.tile.pixels,
             large,
-            lambda pixels: body(kernel_tile(kernel, code.target, pixels, last=last)),
+            lambda pixels: body(kernel.of_size(pixels, last=last)),
         )
 
-    if (kernel.last_vectors, kernel.stored_lanes) == (kernel.vectors, code.lanes):
+    if kernel.of_size(1, last=True) == kernel.of_size(1, last=False):
         of_block(last=False)
         return
     with code.builder.if_else(is_last) as (last, other):
@@ -136,15 +147,3 @@ def by_tile(
             of_block(last=True)
         with other:
             of_block(last=False)
-
-
-def kernel_tile(kernel: TiledKernel, target: Target, pixels: int, *, last: bool) -> Tile:
-    """Return the tile of one size; of the last block of channels, or of the others."""
-    return Tile(
-        pixels=pixels,
-        vectors=kernel.last_vectors if last else kernel.vectors,
-        stored_lanes=kernel.stored_lanes if last else target.lanes,
-        unroll=kernel.unroll,
-        has_residual=kernel.has_residual,
-        activation=kernel.activation,
-    )

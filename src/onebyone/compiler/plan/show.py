@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.kernels.kernel import Operation
-from onebyone.compiler.words import shorten
+from onebyone.graph.words import shorten
 
 if TYPE_CHECKING:
     from onebyone.compiler.plan.plan import ExecutionPlan

@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 
 from onebyone.compiler.rewrites.everywhere import Uses, change_everywhere
-from onebyone.compiler.words import joined
 from onebyone.graph.graph import Change, Concat, Convolution, Graph, Node, Slice
+from onebyone.graph.words import joined
 
 
 def merge_parallel_pointwise(graph: Graph) -> Graph:

@@ -79,13 +79,13 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
 
     tiles, larger = record.numbers("tiles", "larger_tiles")
     image, local = code.div(tile, tiles), code.rem(tile, tiles)
-    pixel = first_pixel(code, local, kernel.pixels, larger)
+    pixel = first_pixel(code, local, kernel.tile.pixels, larger)
 
     blocks_per_group = record.number("blocks_per_group")
     group, inner = code.div(block, blocks_per_group), code.rem(block, blocks_per_group)
     channel = code.add(
         code.mul(group, record.number("group_target")),
-        code.mul(inner, kernel.vectors * code.lanes),
+        code.mul(inner, kernel.tile.vectors * code.lanes),
     )
     source = code.at(
         record.pointer("source"),
@@ -98,7 +98,7 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
     weights = code.at(record.pointer("weights"), code.mul(block, record.number("panel")))
     bias = code.at(record.pointer("bias"), code.mul(block, record.number("bias_step")))
     residual = target
-    if kernel.has_residual:
+    if kernel.tile.has_residual:
         residual = code.at(
             record.pointer("residual"), code.mul(image, record.number("residual_image")), channel
         )

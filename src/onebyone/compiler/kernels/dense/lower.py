@@ -61,10 +61,14 @@ def plan_dense(
     tiling = cut_tiles(builder.target, pixels, channels // node.groups, choices.tile)
     taps, depth = _taps_and_depth(node, source)
     kernel = ConvolutionKernel(
-        **tiled(tiling, depth),
-        stored_lanes=tiling.last_channels,
-        has_residual=operands.residual is not None,
-        activation=node.activation,
+        **tiled(
+            tiling,
+            builder.target,
+            depth,
+            has_residual=operands.residual is not None,
+            activation=node.activation,
+        ),
+        last_lanes=tiling.last_channels,
     )
     constants = builder.constants
     block, blocks = tiling.vectors * lanes, node.groups * tiling.blocks

@@ -41,12 +41,16 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
 
     kernel = ProductKernel(
         way=way,
-        **tiled(tiling, depth),
-        stored_lanes=builder.target.lanes_for(tiling.last_channels),
+        **tiled(
+            tiling,
+            builder.target,
+            depth,
+            has_residual=operands.residual is not None,
+            activation=node.activation,
+        ),
+        last_lanes=builder.target.lanes_for(tiling.last_channels),
         ragged=(rows % way.rows.outputs != 0, columns % way.columns.outputs != 0),
         has_tail=channels % lanes != 0,
-        has_residual=operands.residual is not None,
-        activation=node.activation,
     )
     work = ProductWork(
         source=Place(transformed.name, transformed.base),

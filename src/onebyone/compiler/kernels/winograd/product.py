@@ -93,7 +93,7 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
     address, bases, scratch, tile, block = code.function.args
     record = Record(code, ProductWork, address, bases)
     larger = record.number("larger_tiles")
-    first = first_pixel(code, tile, kernel.pixels, larger)
+    first = first_pixel(code, tile, kernel.tile.pixels, larger)
     is_large = code.less(tile, larger)
 
     def multiply(tile: Tile) -> None:
@@ -103,10 +103,10 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
 
     is_last = b.icmp_signed("==", block, code.sub(record.number("blocks"), 1))
     by_tile(code, kernel, is_large, is_last, multiply)
-    pixels = int64(kernel.pixels)
+    pixels = int64(kernel.tile.pixels)
     if kernel.has_smaller_tiles:
-        pixels = b.select(is_large, pixels, int64(kernel.pixels - 1))
-    width = kernel.vectors * code.lanes
+        pixels = b.select(is_large, pixels, int64(kernel.tile.pixels - 1))
+    width = kernel.tile.vectors * code.lanes
     start = code.mul(block, width)
     stop = code.minimum(code.add(start, width), record.number("channels"))
     finish = _patch_function(code, kernel)
@@ -160,7 +160,13 @@ def _patch_function(outer: Code, kernel: ProductKernel) -> ir.Function:
     Its arguments are `(record, bases, sums, patch, start, stop)`: the sums of channels
     `start .. stop - 1` of that patch.
     """
-    ending = (kernel.way, kernel.ragged, kernel.has_tail, kernel.has_residual, kernel.activation)
+    ending = (
+        kernel.way,
+        kernel.ragged,
+        kernel.has_tail,
+        kernel.tile.has_residual,
+        kernel.tile.activation,
+    )
     name = f"patch_{hashlib.sha256(repr(ending).encode()).hexdigest()[:12]}"
     known = outer.module.globals.get(name)
     if known is not None:
@@ -183,7 +189,7 @@ def _emit_patch(
     top, left = code.mul(row, rows.outputs), code.mul(column, columns.outputs)
     places = {
         name: pixel_place(code, record, name, image, top, left)
-        for name in (["target", "residual"] if kernel.has_residual else ["target"])
+        for name in (["target", "residual"] if kernel.tile.has_residual else ["target"])
     }
 
     def vector(channel: Any, mask: Any) -> None:
@@ -196,9 +202,9 @@ def _emit_patch(
                 return code.at(places[name], channel, code.mul(down, y), code.mul(across, x))
 
             value = code.builder.fadd(value, bias)
-            if kernel.has_residual:
+            if kernel.tile.has_residual:
                 value = code.builder.fadd(value, code.load(at("residual"), mask))
-            code.store(apply_function(code, kernel.activation, value), at("target"), mask)
+            code.store(apply_function(code, kernel.tile.activation, value), at("target"), mask)
 
         height, width = record.numbers("rows", "columns")
         for y, values in enumerate(_outputs(code, kernel, record, place)):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from onebyone.graph import (
+from onebyone.graph.graph import (
     Activation,
     Arithmetic,
     Convolution,
