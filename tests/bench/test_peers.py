@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from onebyone.bench import PEERS, Subject, engines, find_engines, peers
+from onebyone.bench import PEERS, Subject, compare, engines, find_engines, peers
 from onebyone.bench.accuracy import float64_output, relative_rms
 from onebyone.bench.folding import fold_network
 from onebyone.bench.onnx_export import OnnxExport
@@ -17,9 +17,9 @@ from onebyone.bench.subject import draw_weights
 from onebyone.errors import ModelError, UnknownNameError
 
 NEEDS = {
-    "eager": [],
-    "onnxruntime": ["onnx", "onnxscript", "onnxruntime"],
-    "openvino": ["onnx", "onnxscript", "openvino"],
+    name: [package, "onnx", "onnxscript"] if (package := engines._peer(name).PACKAGE) else []
+    for name in PEERS
+    if name != "inductor"  # it compiles for tens of seconds, and has tests of its own
 }
 
 
@@ -218,22 +218,27 @@ def test_ours_says_what_it_left_to_pytorch(subject):
 PLANTED = """
 from onebyone.bench.engine import Engine
 
-PACKAGE = "a-package"
+PACKAGE = "a_package"
+
+
+def build(model, example, threads):
+    raise ModuleNotFoundError(name=PACKAGE)
 
 
 def engine(export):
-    return Engine("planted", lambda model, example, threads: model)
+    return Engine("planted", build)
 """
 
 
 def test_a_peer_is_one_file(tmp_path, monkeypatch, subject):
-    """A planted one is found by its name, and where versions are told."""
+    """A planted one is found by its name, among versions, and where its package is missing."""
     (tmp_path / "planted.py").write_text(PLANTED)
     monkeypatch.setattr(peers, "__path__", [*peers.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "onebyone.bench.peers.planted", raising=False)
     found = peers.find_names()
     assert "planted" in found
     monkeypatch.setattr(engines, "PEERS", found)
-    [_, planted] = engines.find_engines(["planted"])
-    assert planted.build(subject.network, subject.images(1), 1) is subject.network
-    assert "a-package" in engines.peer_packages()
+    assert "a_package" in engines.peer_packages()
+    comparison = compare(subject, find_engines(["planted"]), batch=1, threads=1, rounds=1)
+    missing = "a_package is not installed: pip install 'onebyone[bench]'"
+    assert comparison.absent == {"planted": missing}

@@ -8,7 +8,7 @@ from typing import Any
 
 from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
 from onebyone.bench.engine import Engine, Runner
-from onebyone.bench.engines import OURS
+from onebyone.bench.engines import OURS, peer_packages
 from onebyone.bench.measure import (
     BURST,
     Burst,
@@ -23,7 +23,8 @@ from onebyone.bench.subject import Subject
 from onebyone.bench.threads import on_threads
 from onebyone.errors import OneByOneError, first_line, located, summary
 
-_EXTRA = ("onnx", "onnxscript", "onnxruntime", "openvino")
+_FOR_EXPORT = ("onnx", "onnxscript")
+"""What several peers need besides the package that they come in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +160,7 @@ def _ratios(
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRA:
+    extra = (*_FOR_EXPORT, *peer_packages())
+    if isinstance(error, ModuleNotFoundError) and error.name in extra:
         return f"{error.name} is not installed: pip install 'onebyone[bench]'"
     return first_line(error) if isinstance(error, OneByOneError) else summary(error)
