@@ -72,6 +72,12 @@ class Account:
         fates = {name: fate for name, fate in graph.fates.items() if name not in inputs}
         return cls(tuple(layers), dict(plan.views), fates)
 
+    @property
+    def names(self) -> set[str]:
+        """Names of all that is computed, or lies somewhere."""
+        stages = (stage for layer in self.layers for stage in (layer, *layer.stages))
+        return {stage.name for stage in stages} | set(self.views)
+
     def as_json(self) -> dict[str, Any]:
         """Return it as `json` can write it."""
         return {

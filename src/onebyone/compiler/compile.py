@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from onebyone.compiler.build import Built, build, find_built
+from onebyone.compiler.choose.check import check_names
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.example import check_model, compile_arguments
 from onebyone.compiler.fallback import Fallback, refuse_fallbacks
@@ -69,14 +70,22 @@ def plan_model(
 
     Returns:
         A plan for each native part of the network; one if nothing is left to PyTorch.
+
+    Raises:
+        CompileError: If a node cannot run as is chosen, or there is none of a name.
+        ShapeError: If an input has no numbers.
     """
     from onebyone.compiler.plan.plan import plan_execution
 
     asked = CompileOptions(**options)
     args, named = compile_arguments(example, kwargs)
-    parts = split_graph(capture(check_model(model), args, named).graph)
+    graph = capture(check_model(model), args, named).graph
+    _check_sizes(graph)
+    parts = split_graph(graph)
     graphs = [rewrite_graph(part.graph) for part in parts if not isinstance(part, Opaque)]
-    return tuple(plan_execution(one, target or host_target(), asked, chosen) for one in graphs)
+    plans = [plan_execution(one, target or host_target(), asked, chosen) for one in graphs]
+    check_names(chosen or {}, (name for plan in plans for name in plan.choices))
+    return tuple(plans)
 
 
 def compile_captured(
@@ -97,8 +106,8 @@ def compile_captured(
         keep: As there.
 
     Raises:
-        CompileError: If memory or LLVM gives out, the target is for another processor, or
-            `options.strict` and an operator has no native code.
+        CompileError: If memory or LLVM gives out, the target is for another processor, a node
+            cannot run as is chosen, or `options.strict` and an operator has no native code.
         ModelError: If a weight has no numbers.
         ShapeError: If an input has no numbers.
     """
@@ -117,6 +126,9 @@ def compile_captured(
             built = _find_or_build(part.graph, target, options, chosen, keep=keep)
             function = NativeFunction(built.binary, options.thread_count)
             steps.append(NativeStep(function, part.takes, part.gives, built.account))
+    if chosen:
+        accounts = [step.account for step in steps if isinstance(step, NativeStep)]
+        check_names(chosen, (name for account in accounts for name in account.names))
     return CompiledModel(captured, steps, target=target, options=options)
 
 
@@ -129,7 +141,11 @@ def _find_or_build(
     keep: bool,
 ) -> Built:
     """Return a part of a network as native code: from the cache, or built and kept there."""
-    key = graph_key(graph, target.key, options.numerics, repr(chosen)) if keep else None
+    key = (
+        graph_key(graph, target.key, options.numerics, repr(sorted((chosen or {}).items())))
+        if keep
+        else None
+    )
     found = find_built(key) if key else None
     return found or build(rewrite_graph(graph), target, key, options, chosen)
 

@@ -177,6 +177,11 @@ class Convolution(Node):
         return self.is_pointwise and not any(self.padding)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it goes from pixel to pixel, all channels into all."""
+        return self.groups == 1 and self.stride == self.dilation == (1, 1)
+
+    @property
     def is_depthwise(self) -> bool:
         """Whether it is what people call depthwise: every channel is convolved on its own."""
         return self.groups > 1 and self.weight.shape[1] == 1

@@ -8,13 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onebyone.compiler import compile_model, plan_model
+from onebyone.compiler.choose.choices import Band, Choices
 from onebyone.compiler.choose.choose import choose
+from onebyone.compiler.choose.filtering import winograds_for
 from onebyone.compiler.choose.tiling import TileSize
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.target import TARGETS, host_target
 from onebyone.errors import CompileError
-from onebyone.graph import Convolution, capture
+from onebyone.graph import capture
 from onebyone.models import create_model
 from tests.compiler.every_kind import EveryKind
 from tests.helpers.compiled import run_graph
@@ -36,10 +38,9 @@ def test_other_choices_give_the_same_bits(everything, data):
     for name, one in choose(graph, host_target()).items():
         tile = one.tile and TileSize(data.draw(st.integers(1, 6)), data.draw(st.integers(1, 2)))
         inner = data.draw(st.sampled_from(["channels", "pixels"]))
-        other = replace(one, tile=tile, inner=inner, transform_parts=data.draw(parts))
-        if one.band is None and name in graph.nodes and isinstance(graph[name], Convolution):
-            other = replace(other, parts=data.draw(parts))
-        chosen[name] = other
+        chosen[name] = replace(
+            one, tile=tile, inner=inner, parts=data.draw(parts), transform_parts=data.draw(parts)
+        )
     expected = run_graph(graph, [x], threads=1)
     got = run_graph(graph, [x], threads=2, chosen=chosen)
     assert all(map(torch.equal, got, expected))
@@ -81,13 +82,64 @@ def test_every_operation_has_its_choices():
     assert all(one.steps > 0 for one in plan.choices.values())
 
 
-def test_convolutions_of_a_band_agree_on_it():
-    graph = rewrite_graph(capture(create_model("mobilenet_v2"), (torch.zeros(1, 3, 64, 64),)).graph)
-    chosen = choose(graph, TARGETS["avx2"])
-    first = next(name for name, one in chosen.items() if one.band)
-    alone = replace(chosen[first], band=None)
-    with pytest.raises(CompileError, match=f"is to run by rows with {first!r}, which is to run in"):
-        plan_execution(graph, TARGETS["avx2"], chosen={first: alone})
+@pytest.fixture(scope="module")
+def mobilenet():
+    """A graph with a stride, with bands, and its choices."""
+    graph = rewrite_graph(capture(create_model("mobilenet_v2"), (torch.zeros(3, 3, 64, 64),)).graph)
+    return graph, choose(graph, TARGETS["avx2"])
+
+
+WAY = winograds_for((3, 3))[0]
+WRONG = {
+    "no choices": (lambda _: "fast", "`Choices` were wanted, and 'fast' came"),
+    "no parts": (lambda one: replace(one, parts=(0, 1)), "all counts must be at least 1"),
+    "no pixels": (lambda one: replace(one, tile=TileSize(0, 1)), "all counts must be at least 1"),
+    "no tile": (lambda one: replace(one, tile=None), "a convolution needs a `tile`"),
+    "a large tile": (lambda one: replace(one, tile=TileSize(9, 2)), "18 registers was chosen"),
+    "a word": (lambda one: replace(one, inner="rows"), "`inner` .='rows'. must be 'channels' or"),
+    "images left over": (lambda one: replace(one, together=2), "`together` .=2. must divide 3"),
+    "strided Winograd": (lambda one: replace(one, winograd=WAY), "Winograd F.* is not for this"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG)
+def test_what_would_change_results_is_refused(mobilenet, change, message):
+    graph, choices = mobilenet
+    other = {"conv_stem": change(choices["conv_stem"])}  # its stride is 2
+    with pytest.raises(CompileError, match=message):
+        plan_execution(graph, TARGETS["avx2"], chosen=other)
+
+
+def test_what_is_not_beside_a_depthwise_convolution_is_in_no_band_with_it(mobilenet):
+    graph, choices = mobilenet
+    last = [name for name in choices if name in graph.nodes and choices[name].tile][-1]
+    band = Band(head=None, depthwise="blocks.0.0.conv_dw", tail=last, rows_at_once=1)
+    with pytest.raises(CompileError, match=f"{last}: .* cannot run by rows together"):
+        plan_execution(graph, TARGETS["avx2"], chosen={last: replace(choices[last], band=band)})
+
+
+def test_winograd_is_not_for_direct_numerics():
+    network, x = torch.nn.Conv2d(64, 64, 3, padding=1).eval(), torch.randn(1, 64, 56, 56)
+    (plan,) = plan_model(network, x)
+    chosen = {name: one for name, one in plan.choices.items() if one.winograd}
+    assert chosen
+    with pytest.raises(CompileError, match="is not for this node and these `numerics`"):
+        plan_model(network, x, numerics="fp32-direct", chosen=chosen)
+
+
+@pytest.mark.parametrize("make", [compile_model, plan_model])
+def test_a_choice_for_nothing_is_refused(make):
+    network, x = torch.nn.Conv2d(3, 24, 1).eval(), torch.randn(2, 3, 9, 9)
+    with pytest.raises(CompileError, match="there is nothing to choose for 'nowhere'"):
+        make(network, x, chosen={"nowhere": Choices(tile=TileSize(1, 1))})
+
+
+def test_convolutions_of_a_band_agree_on_it(mobilenet):
+    graph, choices = mobilenet
+    first = next(name for name, one in choices.items() if one.band)
+    alone = {first: replace(choices[first], band=None)}
+    with pytest.raises(CompileError, match=f"{first}: '.*' is to run in another way|{first!r} is"):
+        plan_execution(graph, TARGETS["avx2"], chosen=alone)
 
 
 def test_another_choice_is_another_entry_of_the_cache(tmp_path, monkeypatch):

@@ -7,9 +7,9 @@ from onebyone.compiler import TARGETS, plan_model
 from onebyone.models import create_model
 
 GOLDEN = """\
-7 operations in 6 groups, of which 1 clear borders and 1 transform inputs for Winograd; 0.2 MB of
-weights and tables, 1.7 MB for values, 0.2 MB for each thread; 4.6 million steps, each a vector
-multiply-add of one core
+7 operations in 6 groups (borders cleared: 1, inputs transformed for Winograd: 1); 0.2 MB of weights
+and tables, 1.7 MB for values, 0.2 MB for each thread; 4.6 million steps, each a vector multiply-add
+of one core
 
    layer     what                 Msteps  chunks  how, and why
 1  input     input                  0.07       8  channels innermost

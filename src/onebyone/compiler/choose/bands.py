@@ -61,9 +61,7 @@ def find_bands(graph: Graph, taken: Set[str], cut: Cut) -> dict[str, Band]:
     readers = graph.readers()
     found: dict[str, Band] = {}
     for node in graph:
-        if not isinstance(node, Convolution) or not runs_depthwise(node) or node.name in found:
-            continue
-        if node.inputs[1:] or reached_rows(node) < node.stride[0]:
+        if not isinstance(node, Convolution) or not _may_be_middle(node) or node.name in found:
             continue
         band = cut(
             _find_head(graph, node, taken | found.keys(), readers),
@@ -75,7 +73,21 @@ def find_bands(graph: Graph, taken: Set[str], cut: Cut) -> dict[str, Band]:
     return found
 
 
+def may_run_together(graph: Graph, band: Band) -> bool:
+    """Whether convolutions may run as a band says, worthwhile or not."""
+    node, readers = graph.nodes.get(band.depthwise), graph.readers()
+    if not isinstance(node, Convolution) or not _may_be_middle(node) or len(band.names) < 2:
+        return False
+    head, tail = _find_head(graph, node, set(), readers), _find_tail(graph, node, readers)
+    heads, tails = (None, head and head.name), (None, tail and tail.name)
+    return band.head in heads and band.tail in tails
+
+
 Readers = Mapping[str, Sequence[str]]
+
+
+def _may_be_middle(node: Convolution) -> bool:
+    return runs_depthwise(node) and not node.inputs[1:] and reached_rows(node) >= node.stride[0]
 
 
 def _find_head(

@@ -1,12 +1,10 @@
 """How a node of a graph runs, as data: all that may differ from machine to machine."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import TileSize
-from onebyone.errors import CompileError
 from onebyone.graph import Pair
 
 
@@ -41,6 +39,7 @@ class Choices:
         tile: Of a convolution; those at the end of a line may be smaller.
         together: Images of a dense convolution whose pixels are cut into tiles as if they were one.
         parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.
+            A band is cut into its rows.
         inner: What a chunk's inner loop goes through, tile by tile.
         transform_parts: As `parts`, for the inputs that Winograd transforms.
         band: What it runs with, row by row; None if it runs alone.
@@ -62,18 +61,3 @@ class Choices:
     def chunks(self) -> int:
         """Pieces that may run at the same time."""
         return self.parts[0] * self.parts[1]
-
-
-def check_bands(choices: Mapping[str, Choices]) -> None:
-    """Check that all convolutions of a band run in it: else one would run twice, or never.
-
-    Raises:
-        CompileError: If one does not; names both.
-    """
-    for name, one in choices.items():
-        for other in one.band.names if one.band else ():
-            if choices[other].band != one.band:
-                raise CompileError(
-                    f"{name!r} is to run by rows with {other!r}, which is to run in another way; "
-                    "choose the same `band` for both"
-                )

@@ -120,7 +120,7 @@ def _winograd(node: Convolution, target: Target, way: Winograd, why: str) -> Cho
 def _depthwise(node: Convolution, target: Target, band: Band | None) -> Choices:
     work = row_work(node)
     pixels, _, _ = cut_evenly(node.shape[3], LARGEST_DEPTHWISE_TILE)
-    parts = (node.shape[2], 1) if band else parts_of_rows(node.shape, target.lanes, work)
+    parts = (1, 1) if band else parts_of_rows(node.shape, target.lanes, work)
     return Choices(tile=TileSize(pixels, 1), parts=parts, band=band, steps=work / target.lanes)
 
 
@@ -128,13 +128,14 @@ def _by_rows(node: Convolution, target: Target, band: Band) -> Choices:
     images, _, rows, _ = node.shape
     tiling = choose_row_tiling(target, node)
     steps = direct_steps(target, node, tiling, images * rows)
-    return Choices(tile=tiling.size, parts=(rows, 1), band=band, steps=steps)
+    return Choices(tile=tiling.size, band=band, steps=steps)
 
 
 def _of_rows(node: Node, target: Target) -> Choices:
     if isinstance(node, Reshape):
         return _by_planes(node.shape, target)
-    work, steps = row_work(node), row_work(node) / target.lanes
+    work = row_work(node)
+    steps = work / target.lanes
     if isinstance(node, WHOLE_PIXELS):
         images, _, rows, _ = node.shape
         return Choices(parts=(choose_chunks(work, images * rows), 1), steps=steps)

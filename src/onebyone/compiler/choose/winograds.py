@@ -44,8 +44,7 @@ class _Option:
 
 
 def _fits(node: Convolution) -> bool:
-    is_plain = node.groups == 1 and node.stride == (1, 1) and node.dilation == (1, 1)
-    return is_plain and bool(winograds_for(node.kernel_size))
+    return node.is_plain and bool(winograds_for(node.kernel_size))
 
 
 def _rank(node: Convolution, target: Target) -> list[_Option]:

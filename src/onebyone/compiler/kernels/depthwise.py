@@ -100,7 +100,7 @@ def plan_depthwise(
     source, target, other = operands.source, operands.target, operands.other
     images, channels, rows, columns = node.shape
     pixels, larger, tiles = cut_evenly(columns, choices.tile.pixels)
-    row_parts, channel_parts = choices.parts
+    row_parts, channel_parts = (rows, 1) if choices.band else choices.parts
     kernel = DepthwiseKernel(
         kernel_size=node.kernel_size,
         stride=node.stride[0],

@@ -78,7 +78,7 @@ def _add(
         scale=scale,
         shift=shift,
         eps=eps,
-        **grid(builder, node, target),
+        **grid(builder, node, target) | {"channel_parts": 1},  # who sums over channels needs all
     )
     kernel = NormalizeKernel(operator=operator, has_tail=has_tail(builder, target.channels))
     builder.add(node, kernel, work, chunks=work.chunks, target=target)

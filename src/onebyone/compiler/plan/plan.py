@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onebyone.compiler.abi import BaseWord
-from onebyone.compiler.choose.choices import Choices, check_bands
+from onebyone.compiler.choose.check import check_choices
+from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.choose import choose
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.kernel import Operation
@@ -80,10 +81,13 @@ def plan_execution(
         chosen: How some nodes are to run, by name, in place of what the cost model says.
 
     Raises:
-        CompileError: If convolutions of a band do not agree on it.
+        CompileError: If a node cannot run as is chosen.
     """
-    choices = {**choose(graph, target, options), **(chosen or {})}
-    check_bands(choices)
+    choices = choose(graph, target, options)
+    # Other names are those of other parts of the network.
+    chosen = {name: one for name, one in (chosen or {}).items() if name in choices}
+    choices |= chosen
+    check_choices(graph, target, options, choices, chosen)
     constants = Constants()
     builder = PlanBuilder(graph, target, place_values(graph, choices), choices, constants)
     lower(builder)

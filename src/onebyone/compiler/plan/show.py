@@ -51,9 +51,9 @@ def _lines(choices: Mapping[str, Choices], operation: Operation, number: str) ->
 def _head(plan: "ExecutionPlan", total: float) -> list[str]:
     quiet = [one.what for one in plan.operations if one.what in QUIET]
     text = (
-        f"{len(plan.operations)} operations in {len(plan.groups)} groups, of which "
-        f"{quiet.count('border')} clear borders and {quiet.count('transform')} transform inputs "
-        f"for Winograd; {_megabytes(plan.constants.size)} MB of weights and tables, "
+        f"{len(plan.operations)} operations in {len(plan.groups)} groups "
+        f"(borders cleared: {quiet.count('border')}, inputs transformed for Winograd: "
+        f"{quiet.count('transform')}); {_megabytes(plan.constants.size)} MB of weights and tables, "
         f"{_megabytes(plan.arena_size)} MB for values, {_megabytes(plan.scratch_size)} MB for each "
         f"thread; {total / 1e6:.1f} million steps, each a vector multiply-add of one core"
     )

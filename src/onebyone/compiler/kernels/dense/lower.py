@@ -41,7 +41,7 @@ def lower_dense(builder: PlanBuilder, node: Convolution) -> None:
         node,
         kernel,
         work,
-        chunks=choices.chunks,
+        chunks=work.pixel_parts * work.block_parts,
         target=operands.target,
         macs=node.macs,
         note=f"{note}, {choices.inner} inside",
@@ -55,6 +55,7 @@ def plan_dense(
     choices = builder.choices[node.name]
     assert choices.tile is not None, node.name
     batches = _batches(node, choices)
+    parts = (batches.count, 1) if batches.are_rows else choices.parts
     source, target, other = operands.source, operands.target, operands.other
     lanes, (_, channels, _, columns) = builder.target.lanes, node.shape
     pixels = batches.images * batches.rows * columns
@@ -103,8 +104,8 @@ def plan_dense(
         tiles=tiling.tiles,
         larger_tiles=tiling.larger_tiles,
         images=batches.count,
-        pixel_parts=choices.parts[0],
-        block_parts=choices.parts[1],
+        pixel_parts=parts[0],
+        block_parts=parts[1],
         blocks_inside=int(choices.inner == "channels"),
     )
     return kernel, work, f"tile {tiling.pixels}x{tiling.vectors * lanes}"

@@ -1,0 +1,96 @@
+"""What others than the cost model choose: checked, so that no choice can change a result."""
+
+from collections.abc import Iterable, Mapping
+
+from onebyone.compiler.choose.bands import may_run_together
+from onebyone.compiler.choose.choices import Choices
+from onebyone.compiler.choose.filtering import winograds_for
+from onebyone.compiler.options import CompileOptions
+from onebyone.compiler.target import Target
+from onebyone.errors import CompileError, did_you_mean, located
+from onebyone.graph import Convolution, Graph, Node
+
+
+def check_choices(
+    graph: Graph,
+    target: Target,
+    options: CompileOptions,
+    choices: Mapping[str, Choices],
+    chosen: Iterable[str],
+) -> None:
+    """Check what was chosen for some nodes, beside what the others do.
+
+    Raises:
+        CompileError: If a node cannot run so, with its name.
+    """
+    names = tuple(chosen)
+    for name in names:
+        with located(name):
+            _check_values(choices[name])
+    for name in names:
+        if name in graph.nodes:
+            with located(name):
+                _check_node(graph[name], target, options, choices[name])
+                _check_band(graph, choices, name)
+
+
+def check_names(chosen: Iterable[str], known: Iterable[str]) -> None:
+    """Check that there is a node for each choice.
+
+    Raises:
+        CompileError: If there is none of a name.
+    """
+    known = set(known)
+    for name in chosen:
+        if name not in known:
+            raise CompileError(
+                f"there is nothing to choose for {name!r}{did_you_mean(name, known) or ';'} "
+                "`plan.choices` has the names"
+            )
+
+
+def _check_values(one: object) -> None:
+    if not isinstance(one, Choices):
+        raise CompileError(f"`Choices` were wanted, and {one!r} came")
+    counts = [*one.parts, *one.transform_parts, one.together]
+    counts += [one.tile.pixels, one.tile.vectors] if one.tile else []
+    counts += [one.band.rows_at_once] if one.band else []
+    if min(counts) < 1:
+        raise CompileError(f"all counts must be at least 1; got {one}")
+    if one.inner not in ("channels", "pixels"):
+        raise CompileError(f"`inner` (={one.inner!r}) must be 'channels' or 'pixels'")
+
+
+def _check_node(node: Node, target: Target, options: CompileOptions, one: Choices) -> None:
+    if node.shape[0] % one.together:
+        raise CompileError(f"`together` (={one.together}) must divide {node.shape[0]} images")
+    if isinstance(node, Convolution):
+        if one.tile is None:
+            raise CompileError("a convolution needs a `tile`")
+        registers = one.tile.pixels * one.tile.vectors
+        if registers > target.registers:
+            raise CompileError(
+                f"a `tile` of {registers} registers was chosen, and {target.name} has "
+                f"{target.registers}"
+            )
+    if one.winograd and not (
+        isinstance(node, Convolution)
+        and node.is_plain
+        and one.winograd in winograds_for(node.kernel_size)
+        and options.allows_winograd
+    ):
+        raise CompileError(f"Winograd {one.winograd} is not for this node and these `numerics`")
+
+
+def _check_band(graph: Graph, choices: Mapping[str, Choices], name: str) -> None:
+    """Check that a node is in one band: else it would run twice, or never."""
+    bands = {band for other in choices.values() if (band := other.band) and name in band.names}
+    for band in bands:
+        if not may_run_together(graph, band):
+            raise CompileError(f"{', '.join(band.names)} cannot run by rows together")
+        for other in band.names:
+            if choices[other].band != band or choices[other].winograd:
+                raise CompileError(
+                    f"{other!r} is to run in another way than by rows with it; "
+                    "choose the same `band` for all of its convolutions"
+                )
