@@ -19,7 +19,7 @@ from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import NativeFunction
 from onebyone.compiler.split import split_graph
-from onebyone.compiler.target import Target, can_run, host_target
+from onebyone.compiler.target import TARGETS, Target, can_run, host_target
 from onebyone.errors import CompileError, ModelError, ShapeError
 from onebyone.graph import Captured, Graph, Opaque, capture
 
@@ -48,13 +48,11 @@ def compile_model(
         keep: Whether the machine code is looked for on disk, and kept there for the next time.
         options: Those of `CompileOptions`.
     """
-    asked = CompileOptions(**options)
+    asked, machine = CompileOptions(**options), _known(target or host_target())
     model = check_model(model)
     args, named = compile_arguments(example, kwargs)
     captured = capture(model, args, named)
-    return compile_captured(
-        captured, target=target or host_target(), options=asked, chosen=chosen, keep=keep
-    )
+    return compile_captured(captured, target=machine, options=asked, chosen=chosen, keep=keep)
 
 
 def plan_model(
@@ -77,13 +75,13 @@ def plan_model(
     """
     from onebyone.compiler.plan.plan import plan_execution
 
-    asked = CompileOptions(**options)
+    asked, machine = CompileOptions(**options), _known(target or host_target())
     args, named = compile_arguments(example, kwargs)
     graph = capture(check_model(model), args, named).graph
     _check_sizes(graph)
     parts = split_graph(graph)
     graphs = [rewrite_graph(part.graph) for part in parts if not isinstance(part, Opaque)]
-    plans = [plan_execution(one, target or host_target(), asked, chosen) for one in graphs]
+    plans = [plan_execution(one, machine, asked, chosen) for one in graphs]
     check_names(chosen or {}, (name for plan in plans for name in plan.choices))
     return tuple(plans)
 
@@ -159,6 +157,15 @@ def _telling_of_memory() -> Generator[None]:
         if isinstance(error, RuntimeError) and "alloc" not in str(error):
             raise
         raise CompileError("there is not enough memory to compile the network") from error
+
+
+def _known(target: object) -> Target:
+    if isinstance(target, Target):
+        return target
+    raise CompileError(
+        f"`target` (={target!r}) must be a `Target`; `TARGETS` has them by name: "
+        f"{', '.join(TARGETS)}"
+    )
 
 
 def _check_target(target: Target) -> None:

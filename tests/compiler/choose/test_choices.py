@@ -92,8 +92,11 @@ def mobilenet():
 WAY = winograds_for((3, 3))[0]
 WRONG = {
     "no choices": (lambda _: "fast", "`Choices` were wanted, and 'fast' came"),
-    "no parts": (lambda one: replace(one, parts=(0, 1)), "all counts must be at least 1"),
-    "no pixels": (lambda one: replace(one, tile=TileSize(0, 1)), "all counts must be at least 1"),
+    "no parts": (lambda one: replace(one, parts=(0, 1)), "whole numbers of at least 1"),
+    "half a part": (lambda one: replace(one, parts=(1.5, 1)), "whole numbers of at least 1"),
+    "one part": (lambda one: replace(one, parts=(1,)), "parts .* must be a pair"),
+    "a part a number": (lambda one: replace(one, parts=(1 << 20, 2)), "1048576 chunks at most"),
+    "no pixels": (lambda one: replace(one, tile=TileSize(0, 1)), "whole numbers of at least 1"),
     "no tile": (lambda one: replace(one, tile=None), "a convolution needs a `tile`"),
     "a large tile": (lambda one: replace(one, tile=TileSize(9, 2)), "18 registers was chosen"),
     "a word": (lambda one: replace(one, inner="rows"), "`inner` .='rows'. must be 'channels' or"),
@@ -125,6 +128,13 @@ def test_winograd_is_not_for_direct_numerics():
     assert chosen
     with pytest.raises(CompileError, match="is not for this node and these `numerics`"):
         plan_model(network, x, numerics="fp32-direct", chosen=chosen)
+
+
+@pytest.mark.parametrize("make", [compile_model, plan_model])
+def test_a_targets_name_is_not_a_target(make):
+    network, x = torch.nn.Conv2d(3, 24, 1).eval(), torch.randn(2, 3, 9, 9)
+    with pytest.raises(CompileError, match="`target` .='neon'. must be a `Target`.*avx2"):
+        make(network, x, target="neon")
 
 
 @pytest.mark.parametrize("make", [compile_model, plan_model])

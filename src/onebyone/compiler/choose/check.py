@@ -1,6 +1,8 @@
 """What others than the cost model choose: checked, so that no choice can change a result."""
 
 from collections.abc import Iterable, Mapping
+from math import prod
+from typing import cast
 
 from onebyone.compiler.choose.bands import may_run_together
 from onebyone.compiler.choose.choices import Choices
@@ -9,6 +11,9 @@ from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.errors import CompileError, did_you_mean, located
 from onebyone.graph import Convolution, Graph, Node
+
+MOST_CHUNKS = 1 << 20
+"""Threads count them in 32 bits, and no machine has a use for nearly as many."""
 
 
 def check_choices(
@@ -52,13 +57,22 @@ def check_names(chosen: Iterable[str], known: Iterable[str]) -> None:
 def _check_values(one: object) -> None:
     if not isinstance(one, Choices):
         raise CompileError(f"`Choices` were wanted, and {one!r} came")
+    for pair in (one.parts, one.transform_parts):
+        _check_pair(pair)
     counts = [*one.parts, *one.transform_parts, one.together]
     counts += [one.tile.pixels, one.tile.vectors] if one.tile else []
     counts += [one.band.rows_at_once] if one.band else []
-    if min(counts) < 1:
-        raise CompileError(f"all counts must be at least 1; got {one}")
+    if any(type(count) is not int or count < 1 for count in counts):
+        raise CompileError(f"all counts must be whole numbers of at least 1; got {one}")
+    if max(prod(one.parts), prod(one.transform_parts)) > MOST_CHUNKS:
+        raise CompileError(f"a node may have {MOST_CHUNKS} chunks at most; got {one}")
     if one.inner not in ("channels", "pixels"):
         raise CompileError(f"`inner` (={one.inner!r}) must be 'channels' or 'pixels'")
+
+
+def _check_pair(pair: object) -> None:
+    if not (isinstance(pair, tuple) and len(cast("tuple[object, ...]", pair)) == 2):
+        raise CompileError(f"parts (={pair!r}) must be a pair of counts")
 
 
 def _check_node(node: Node, target: Target, options: CompileOptions, one: Choices) -> None:
