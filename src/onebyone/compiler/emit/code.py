@@ -22,6 +22,10 @@ PTR = ir.PointerType()
 VOID = ir.VoidType()
 
 
+_READ, _NEAR, _DATA = 0, 2, 1
+"""What `llvm.prefetch` takes: for reading, into the second cache, no instructions."""
+
+
 def int64(value: Any) -> Any:
     """Return an index as it is, and a Python number as a constant one."""
     return ir.Constant(I64, value) if isinstance(value, int) else value
@@ -229,6 +233,13 @@ class Code:
         function = self.intrinsic(
             f"llvm.masked.store.v{self.lanes}f32.p0", VOID, [a.type for a in arguments]
         )
+        self.builder.call(function, arguments)
+
+    def fetch(self, pointer: Any) -> None:
+        """Bring a cache line near that will be read later; the address may be any."""
+        # Into the private cache, but not into the first one, which is full of what is read now.
+        arguments = [pointer, *map(int32, (_READ, _NEAR, _DATA))]
+        function = self.intrinsic("llvm.prefetch.p0", VOID, [a.type for a in arguments])
         self.builder.call(function, arguments)
 
     # Vectors

@@ -19,6 +19,9 @@ from onebyone.graph import Function
 
 LARGEST_UNROLL = 8
 
+LINE_FLOATS = 16
+"""Of a cache line."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
@@ -29,12 +32,14 @@ class Tile:
         vectors: Vector registers of output channels for each pixel.
         stored_lanes: Lanes of the last vector that are stored; it is no wider than they need.
         unroll: Steps of K that are written out.
+        fetched_lines: Cache lines of later weights that are fetched in each of these.
     """
 
     pixels: int
     vectors: int
     stored_lanes: int
     unroll: int
+    fetched_lines: int
     has_residual: bool
     activation: Function | None
 
@@ -62,14 +67,26 @@ class TiledKernel(Kernel, ABC):
 
 
 def tiled(
-    tiling: Tiling, target: Target, depth: int, *, has_residual: bool, activation: Function | None
+    tiling: Tiling,
+    target: Target,
+    depth: int,
+    *,
+    fetchers: int,
+    has_residual: bool,
+    activation: Function | None,
 ) -> dict[str, Any]:
-    """Return the fields of a `TiledKernel` for a tiling, and `depth` steps of K."""
+    """Return the fields of a `TiledKernel` for a tiling, and `depth` steps of K.
+
+    While so many tiles (`fetchers`) read a panel of weights, they fetch the one behind it.
+    """
+    unroll = max(u for u in range(1, LARGEST_UNROLL + 1) if depth % u == 0)
+    lines = unroll * tiling.vectors * target.lanes // LINE_FLOATS
     tile = Tile(
         pixels=tiling.pixels,
         vectors=tiling.vectors,
         stored_lanes=target.lanes,
-        unroll=max(u for u in range(1, LARGEST_UNROLL + 1) if depth % u == 0),
+        unroll=unroll,
+        fetched_lines=-(-lines // fetchers) if fetchers else 0,
         has_residual=has_residual,
         activation=activation,
     )
@@ -80,28 +97,58 @@ def tiled(
     }
 
 
+def fetched_floats(tile: Tile, depth: int) -> int:
+    """Return how many floats a tile fetches in all, in `depth` steps of K."""
+    return depth // tile.unroll * tile.fetched_lines * LINE_FLOATS
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The tiles and blocks of a chunk: `tiles[0] .. tiles[1] - 1`, and likewise the blocks."""
+
+    tiles: tuple[Any, Any]
+    blocks: tuple[Any, Any]
+
+    def each_tile(self, code: Code) -> AbstractContextManager[Any]:
+        """Run what is written inside for each tile."""
+        return code.loop(*self.tiles, name="tile")
+
+    def each_block(self, code: Code) -> AbstractContextManager[Any]:
+        """Run what is written inside for each block of channels."""
+        return code.loop(*self.blocks, name="block")
+
+
+def part_of_chunk(code: Code, record: Record, tiles: Any) -> Part:
+    """Return the part that a chunk has of `tiles` and of all blocks.
+
+    Chunks follow each other as loops do in them: where blocks are inside, the next chunk has other
+    blocks of the same pixels, and else other pixels of the same blocks, whose weights are near.
+    """
+    b = code.builder
+    pixel_parts, block_parts = record.numbers("pixel_parts", "block_parts")
+    inside = _blocks_are_inside(code, record)
+    inner = b.select(inside, block_parts, pixel_parts)
+    slow, fast = code.div(record.chunk, inner), code.rem(record.chunk, inner)
+    pixel_part, block_part = b.select(inside, slow, fast), b.select(inside, fast, slow)
+    return Part(
+        tiles=code.part(pixel_part, pixel_parts, tiles),
+        blocks=code.part(block_part, block_parts, record.number("blocks")),
+    )
+
+
 def for_tiles(code: Code, record: Record, tiles: Any, body: Callable[[Any, Any], object]) -> None:
     """Run `body(tile, block)` for a chunk's tiles and blocks, in the order that the record says."""
-    pixel_parts, block_parts = record.numbers("pixel_parts", "block_parts")
-    pixel_part, block_part = (
-        code.div(record.chunk, block_parts),
-        code.rem(record.chunk, block_parts),
-    )
-    first_tile, last_tile = code.part(pixel_part, pixel_parts, tiles)
-    first_block, last_block = code.part(block_part, block_parts, record.number("blocks"))
-
-    def each_tile() -> AbstractContextManager[Any]:
-        return code.loop(first_tile, last_tile, name="tile")
-
-    def each_block() -> AbstractContextManager[Any]:
-        return code.loop(first_block, last_block, name="block")
-
-    inside = code.builder.icmp_signed("!=", record.number("blocks_inside"), int64(0))
+    part = part_of_chunk(code, record, tiles)
+    inside = _blocks_are_inside(code, record)
     with code.builder.if_else(inside) as (blocks_inside, tiles_inside):
-        with blocks_inside, each_tile() as tile, each_block() as block:
+        with blocks_inside, part.each_tile(code) as tile, part.each_block(code) as block:
             body(tile, block)
-        with tiles_inside, each_block() as block, each_tile() as tile:
+        with tiles_inside, part.each_block(code) as block, part.each_tile(code) as tile:
             body(tile, block)
+
+
+def _blocks_are_inside(code: Code, record: Record) -> Any:
+    return code.builder.icmp_signed("!=", record.number("blocks_inside"), int64(0))
 
 
 def first_pixel(code: Code, tile: Any, pixels: int, larger: Any) -> Any:

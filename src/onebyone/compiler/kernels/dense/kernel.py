@@ -13,7 +13,14 @@ from llvmlite import ir
 from onebyone.compiler.emit.code import I32, I64, PTR, Code, int64
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record, Work
-from onebyone.compiler.kernels.tiles import Tile, TiledKernel, by_tile, first_pixel, for_tiles
+from onebyone.compiler.kernels.tiles import (
+    LINE_FLOATS,
+    Tile,
+    TiledKernel,
+    by_tile,
+    first_pixel,
+    for_tiles,
+)
 from onebyone.compiler.memory.buffers import Place
 
 
@@ -37,7 +44,7 @@ class ConvolutionWork(Work):
     """Numbers for `ConvolutionKernel`.
 
     Tables are of 32 bits; three say where each pixel of an image lies. `taps` are the positions of
-    the kernel, each at an entry of `tap_table`.
+    the kernel, each at an entry of `tap_table`. A tile fetches `fetched` floats of the next panel.
     """
 
     source: Place
@@ -66,6 +73,7 @@ class ConvolutionWork(Work):
     pixel_parts: int
     block_parts: int
     blocks_inside: int
+    fetched: int
 
 
 def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
@@ -108,6 +116,7 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
     ]
     arguments = [source, weights, bias, target, residual, record.pointer("tap_table"), *tables]
     arguments += record.numbers("taps", "depth")
+    arguments.append(next_panel(code, record, weights, tile))
 
     by_tile(
         code,
@@ -120,11 +129,21 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
     return code.function
 
 
+def next_panel(code: Code, record: Record, weights: Any, tile: Any) -> Any:
+    """Return what a tile fetches of the panel behind `weights`; tiles come in the order 0, 1, ...
+
+    Behind the last panel is what the next layer reads first.
+    """
+    share = code.mul(tile, record.number("fetched"))
+    panel = record.number("panel")
+    return code.at(weights, panel, code.minimum(share, panel))
+
+
 def tile_symbol(tile: Tile) -> str:
     """Name of a tile's function."""
     after = f"{'_residual' if tile.has_residual else ''}_{tile.activation or 'linear'}"
     after = "".join(c if c.isalnum() else "_" for c in after)
-    shape = f"{tile.pixels}x{tile.vectors}_{tile.stored_lanes}_{tile.unroll}"
+    shape = f"{tile.pixels}x{tile.vectors}_{tile.stored_lanes}_{tile.unroll}_{tile.fetched_lines}"
     return f"tile_{shape}{after}"
 
 
@@ -132,8 +151,8 @@ def tile_function(code: Code, tile: Tile) -> ir.Function:
     """Write (once) and return the body of one tile.
 
     Its arguments are `(source, weights, bias, target, residual, tap_table, source_table,
-    target_table, residual_table, taps, depth)`; the last three tables start at the tile's first
-    pixel.
+    target_table, residual_table, taps, depth, ahead)`; the last three tables start at the tile's
+    first pixel, and from `ahead` on lies what is fetched for later.
 
     Where pixels lie comes from tables even if they lie at one stride. What LLVM knows of their
     arithmetic it uses to compute addresses anew in the inner loop, and that cost a fifth of the
@@ -142,7 +161,7 @@ def tile_function(code: Code, tile: Tile) -> ir.Function:
     known = code.module.globals.get(tile_symbol(tile))
     if known is not None:
         return known
-    kinds = [PTR] * 9 + [I64, I64]
+    kinds = [PTR] * 9 + [I64, I64, PTR]
     own = Code.internal(code.module, code.target, tile_symbol(tile), *kinds, attribute="noinline")
     # What a tile writes to is nothing that it reads.
     own.function.args[3].add_attribute("noalias")
@@ -151,8 +170,9 @@ def tile_function(code: Code, tile: Tile) -> ir.Function:
 
 
 def _emit_tile(code: Code, tile: Tile) -> None:
-    source, weights, bias, target, residual, tap_table, *tables, taps, depth = code.function.args
-    lanes = code.lanes
+    source, weights, bias, target, residual, tap_table, *rest = code.function.args
+    *tables, taps, depth, ahead = rest
+    lanes, fetched = code.lanes, tile.fetched_lines * LINE_FLOATS
     # The last vector may be narrower; LLVM then spreads each number once, and takes its low half.
     last = code.with_lanes(code.target.lanes_for(tile.stored_lanes))
     writers = [code] * (tile.vectors - 1) + [last]
@@ -165,11 +185,13 @@ def _emit_tile(code: Code, tile: Tile) -> None:
     initial = [writer.load(code.at(bias, lanes * v)) for v, writer in enumerate(writers)]
 
     def tap(index: Any, carried: list[Any]) -> list[Any]:
-        offset, panel, *sums = carried
+        offset, panel, ahead, *sums = carried
         start = code.load_int32(tap_table, index)
 
         def channels(_step: Any, carried: list[Any]) -> list[Any]:
-            offset, panel, *sums = carried
+            offset, panel, ahead, *sums = carried
+            for line in range(0, fetched, LINE_FLOATS):
+                code.fetch(code.at(ahead, line))
             for u in range(tile.unroll):
                 row = [
                     writer.load(code.at(panel, (u * tile.vectors + v) * lanes))
@@ -182,14 +204,16 @@ def _emit_tile(code: Code, tile: Tile) -> None:
                         spread = writer.broadcast(number)
                         sums[which] = writer.multiply_add(spread, row[v], sums[which])
             panel = code.at(panel, tile.unroll * tile.vectors * lanes)
-            return [code.add(offset, tile.unroll), panel, *sums]
+            ahead = code.at(ahead, fetched)
+            return [code.add(offset, tile.unroll), panel, ahead, *sums]
 
         count = code.div(depth, tile.unroll)
-        _, panel, *sums = code.accumulate(count, [start, panel, *sums], channels, name="k")
-        return [offset, panel, *sums]
+        first = [start, panel, ahead, *sums]
+        _, panel, ahead, *sums = code.accumulate(count, first, channels, name="k")
+        return [offset, panel, ahead, *sums]
 
-    carried = [int64(0), weights, *(initial * tile.pixels)]
-    _, _, *sums = code.accumulate(taps, carried, tap, name="tap")
+    carried = [int64(0), weights, ahead, *(initial * tile.pixels)]
+    _, _, _, *sums = code.accumulate(taps, carried, tap, name="tap")
     targets = places(target, tables[1])
     residuals = places(residual, tables[2]) if tile.has_residual else []
     for pixel in range(tile.pixels):

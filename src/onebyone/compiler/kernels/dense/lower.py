@@ -10,7 +10,7 @@ from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, ConvolutionWork
 from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution
 from onebyone.compiler.kernels.operands import Operands, operands_of
-from onebyone.compiler.kernels.tiles import tiled
+from onebyone.compiler.kernels.tiles import fetched_floats, tiled
 from onebyone.compiler.memory.buffers import Region
 from onebyone.graph import Convolution
 
@@ -61,11 +61,14 @@ def plan_dense(
     pixels = batches.images * batches.rows * columns
     tiling = cut_tiles(builder.target, pixels, channels // node.groups, choices.tile)
     taps, depth = _taps_and_depth(node, source)
+    # Else weights stay in the private cache, and are there but for the first time.
+    is_streamed = choices.inner == "pixels" and not batches.are_rows
     kernel = ConvolutionKernel(
         **tiled(
             tiling,
             builder.target,
             depth,
+            fetchers=batches.count * tiling.tiles if is_streamed else 0,
             has_residual=operands.residual is not None,
             activation=node.activation,
         ),
@@ -107,6 +110,7 @@ def plan_dense(
         pixel_parts=parts[0],
         block_parts=parts[1],
         blocks_inside=int(choices.inner == "channels"),
+        fetched=fetched_floats(kernel.tile, len(taps) * depth),
     )
     return kernel, work, f"tile {tiling.pixels}x{tiling.vectors * lanes}"
 

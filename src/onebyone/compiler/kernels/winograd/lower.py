@@ -9,7 +9,7 @@ from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.weights import pack_convolution
 from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.operands import operands_of
-from onebyone.compiler.kernels.tiles import tiled
+from onebyone.compiler.kernels.tiles import fetched_floats, tiled
 from onebyone.compiler.kernels.winograd.product import ProductKernel, ProductWork
 from onebyone.compiler.kernels.winograd.transform import TransformKernel, TransformWork
 from onebyone.compiler.memory.buffers import Buffer, Place, Strided
@@ -33,11 +33,14 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
     add, table = builder.constants.add, builder.constants.table
     local = torch.arange(tiling.pixels)
     bias = torch.zeros(channels, dtype=torch.float32) if node.bias is None else node.bias.detach()
-    panel = depth * block
+    panel, products = depth * block, way.multiplications
+    # Of patches that are summed before any is finished.
+    together = -(-tiling.tiles // choices.parts[0]) * tiling.pixels
 
     def pack_weight() -> torch.Tensor:
         weight = way.transform_weight(node.weight.detach()).view(-1, depth, 1, 1)
-        return pack_convolution(weight, way.multiplications, tiling, lanes)
+        packed = pack_convolution(weight, products, tiling, lanes)
+        return packed.view(products, tiling.blocks, panel).transpose(0, 1)
 
     kernel = ProductKernel(
         way=way,
@@ -45,6 +48,7 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
             tiling,
             builder.target,
             depth,
+            fetchers=max(1, tiling.tiles // choices.parts[0]),
             has_residual=operands.residual is not None,
             activation=node.activation,
         ),
@@ -54,7 +58,7 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
     )
     work = ProductWork(
         source=Place(transformed.name, transformed.base),
-        weights=add(way.multiplications * tiling.blocks * panel, pack_weight),
+        weights=add(products * tiling.blocks * panel, pack_weight),
         zeros=builder.constants.shared(torch.zeros(block)),
         scratch=Place("sums", BaseWord.SCRATCH),
         bias=add(channels, lambda: bias),
@@ -65,7 +69,7 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         scratch_table=table(local * block),
         source_pixel=transformed.pixel_stride,
         source_product=transformed.image_stride,
-        scratch_product=tiling.pixels * block,
+        scratch_product=together * block,
         panel=panel,
         depth=depth,
         channels=channels,
@@ -79,6 +83,7 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         pixel_parts=choices.parts[0],
         block_parts=choices.parts[1],
         blocks_inside=int(choices.inner == "channels"),
+        fetched=fetched_floats(kernel.tile, depth),
     )
     builder.add(
         node,
@@ -89,7 +94,7 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         sources=node.inputs[1:],
         after=(_transform_inputs(builder, node, way, transformed),),
         through=(transformed,),
-        scratch=way.multiplications * tiling.pixels * block,
+        scratch=products * together * block,
         macs=node.macs,
         note=f"Winograd {way}, tile {tiling.pixels}x{block}",
     )

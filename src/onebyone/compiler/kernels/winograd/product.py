@@ -15,14 +15,14 @@ from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.emit.code import I64, PTR, Code, int64
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.record import Record, Work
-from onebyone.compiler.kernels.dense.kernel import tile_function
+from onebyone.compiler.kernels.dense.kernel import next_panel, tile_function
 from onebyone.compiler.kernels.rows import pixel_place
 from onebyone.compiler.kernels.tiles import (
     Tile,
     TiledKernel,
     by_tile,
     first_pixel,
-    for_tiles,
+    part_of_chunk,
 )
 from onebyone.compiler.kernels.winograd.matrices import transform
 from onebyone.compiler.memory.buffers import Place, Strided
@@ -32,7 +32,7 @@ from onebyone.compiler.memory.buffers import Place, Strided
 class ProductKernel(TiledKernel):
     """Multiply transformed inputs by transformed weights, and transform the sums back.
 
-    The sums of a tile of patches and a block of channels stay in the thread's scratch memory.
+    The sums of a chunk's patches and a block of channels stay in the thread's scratch memory.
 
     Args:
         ragged: Whether the last patches stick out of the image, at the bottom and at the right.
@@ -43,14 +43,25 @@ class ProductKernel(TiledKernel):
     has_tail: bool
 
     def write(self, code: Code, record: Record) -> None:
-        """Write one chunk: its tiles of patches and blocks of channels."""
+        """Write one chunk, block by block of channels: all products, then all outputs.
+
+        A product's weights are read once for all tiles of the chunk, and fetch those of the next.
+        """
+        part = part_of_chunk(code, record, record.number("tiles"))
+        start, stop = (
+            first_pixel(code, tile, self.tile.pixels, record.number("larger_tiles"))
+            for tile in part.tiles
+        )
         scratch = record.pointer("scratch")
-        run_tile = _emit_tile(code, self)
-
-        def run(tile: Any, block: Any) -> None:
-            code.builder.call(run_tile, [record.address, record.bases, scratch, tile, block])
-
-        for_tiles(code, record, record.number("tiles"), run)
+        run_tile, finish = _emit_tile(code, self), _patch_function(code, self)
+        with part.each_block(code) as block:
+            with (
+                code.loop(0, self.way.multiplications, name="product") as product,
+                part.each_tile(code) as tile,
+            ):
+                places = [record.address, record.bases, scratch]
+                code.builder.call(run_tile, [*places, product, tile, block, part.tiles[0]])
+            _finish_patches(code, self, record, finish, block, start, stop)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,75 +94,70 @@ class ProductWork(Work):
     pixel_parts: int
     block_parts: int
     blocks_inside: int
+    fetched: int
 
 
 def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
-    """Write the function that computes one block of channels of one tile of patches."""
-    name, kinds = f"{kernel.symbol}_tile", [PTR, PTR, PTR, I64, I64]
-    code = Code.internal(outer.module, outer.target, name, *kinds)
+    """Write the function that sums one product of a tile of patches over the input channels.
+
+    Its last argument is the first tile of the chunk.
+    """
+    name, kinds = f"{kernel.symbol}_tile", [PTR] * 3 + [I64] * 4
+    code = Code.internal(outer.module, outer.target, name, *kinds, attribute="alwaysinline")
     b = code.builder
-    address, bases, scratch, tile, block = code.function.args
+    address, bases, scratch, product, tile, block, first_tile = code.function.args
     record = Record(code, ProductWork, address, bases)
     larger = record.number("larger_tiles")
-    first = first_pixel(code, tile, kernel.tile.pixels, larger)
-    is_large = code.less(tile, larger)
+    first, start = (
+        first_pixel(code, one, kernel.tile.pixels, larger) for one in (tile, first_tile)
+    )
+    width = kernel.tile.vectors * code.lanes
+    local = code.add(
+        code.mul(product, record.number("scratch_product")), code.mul(code.sub(first, start), width)
+    )
+    sums = code.at(scratch, local)
+    source = code.at(
+        record.pointer("source"),
+        code.mul(first, record.number("source_pixel")),
+        code.mul(product, record.number("source_product")),
+    )
+    # Panels lie as they are read.
+    panel = code.add(code.mul(block, kernel.way.multiplications), product)
+    weights = code.at(record.pointer("weights"), code.mul(panel, record.number("panel")))
+    arguments = [source, weights, record.pointer("zeros"), sums, sums]
+    tables = ("tap", "source", "scratch", "scratch")
+    arguments += [record.pointer(f"{name}_table") for name in tables]
+    ahead = next_panel(code, record, weights, code.sub(tile, first_tile))
+    arguments += [int64(1), record.number("depth"), ahead]
 
     def multiply(tile: Tile) -> None:
         # Sums are not outputs yet.
         tile = replace(tile, has_residual=False, activation=None)
-        _emit_products(code, kernel, record, scratch, first, block, tile)
+        b.call(tile_function(code, tile), arguments)
 
     is_last = b.icmp_signed("==", block, code.sub(record.number("blocks"), 1))
-    by_tile(code, kernel, is_large, is_last, multiply)
-    pixels = int64(kernel.tile.pixels)
-    if kernel.has_smaller_tiles:
-        pixels = b.select(is_large, pixels, int64(kernel.tile.pixels - 1))
-    width = kernel.tile.vectors * code.lanes
-    start = code.mul(block, width)
-    stop = code.minimum(code.add(start, width), record.number("channels"))
-    finish = _patch_function(code, kernel)
-    with code.loop(0, pixels, name="patch") as local:
-        sums = code.at(scratch, code.mul(local, width))
-        b.call(finish, [address, bases, sums, code.add(first, local), start, stop])
+    by_tile(code, kernel, code.less(tile, larger), is_last, multiply)
     b.ret_void()
     return code.function
 
 
-def _emit_products(
+def _finish_patches(
     code: Code,
     kernel: ProductKernel,
     record: Record,
-    scratch: Any,
-    first: Any,
+    finish: ir.Function,
     block: Any,
-    tile: Tile,
+    first: Any,
+    last: Any,
 ) -> None:
-    """Sum over the input channels, for every multiplication of the patches of a tile."""
-    body = tile_function(code, tile)
-    source = code.at(record.pointer("source"), code.mul(first, record.number("source_pixel")))
-    panel = record.number("panel")
-    weights = code.at(record.pointer("weights"), code.mul(block, panel))
-    panels = code.mul(record.number("blocks"), panel)
-    zeros, taps = record.pointer("zeros"), record.pointer("tap_table")
-    source_table, scratch_table = record.pointer("source_table"), record.pointer("scratch_table")
-    with code.loop(0, kernel.way.multiplications, name="product") as index:
-        target = code.at(scratch, code.mul(index, record.number("scratch_product")))
-        code.builder.call(
-            body,
-            [
-                code.at(source, code.mul(index, record.number("source_product"))),
-                code.at(weights, code.mul(index, panels)),
-                zeros,
-                target,
-                target,
-                taps,
-                source_table,
-                scratch_table,
-                scratch_table,
-                int64(1),
-                record.number("depth"),
-            ],
-        )
+    """Transform the sums of patches `first .. last - 1` back."""
+    width = kernel.tile.vectors * code.lanes
+    start = code.mul(block, width)
+    stop = code.minimum(code.add(start, width), record.number("channels"))
+    scratch = record.pointer("scratch")
+    with code.loop(first, last, name="patch") as patch:
+        sums = code.at(scratch, code.mul(code.sub(patch, first), width))
+        code.builder.call(finish, [record.address, record.bases, sums, patch, start, stop])
 
 
 def _patch_function(outer: Code, kernel: ProductKernel) -> ir.Function:
