@@ -12,10 +12,10 @@ from torch import Tensor, fx
 
 from onebyone.compiler.compile import compile_captured
 from onebyone.compiler.fallback import describe_fallbacks
+from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.model import CompiledModel
 from onebyone.compiler.operator import is_plain, is_transformed, is_watched
 from onebyone.compiler.options import CompileOptions
-from onebyone.compiler.target import host_target
 from onebyone.errors import CompileError, OneByOneError, UnknownNameError, warn_user
 from onebyone.graph import capture
 from onebyone.graph.exact import exactly
@@ -127,7 +127,7 @@ class Specialized:
         ]
         try:
             captured = capture(self._graph_module, arguments, constants=constants)
-            model = compile_captured(captured, target=host_target(), options=self._options)
+            model = compile_captured(captured, target=calibrated_target(), options=self._options)
         except OneByOneError as error:
             if self._options.strict:
                 raise

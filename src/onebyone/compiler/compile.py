@@ -14,6 +14,7 @@ from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.example import check_model, compile_arguments
 from onebyone.compiler.fallback import Fallback, refuse_fallbacks
 from onebyone.compiler.key import graph_key
+from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.model import CompiledModel, NativeStep, Step
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
@@ -48,7 +49,7 @@ def compile_model(
         keep: Whether the machine code is looked for on disk, and kept there for the next time.
         options: Those of `CompileOptions`.
     """
-    asked, machine = CompileOptions(**options), _known(target or host_target())
+    asked, machine = CompileOptions(**options), _known(target or calibrated_target())
     model = check_model(model)
     args, named = compile_arguments(example, kwargs)
     captured = capture(model, args, named)
@@ -75,7 +76,7 @@ def plan_model(
     """
     from onebyone.compiler.plan.plan import plan_execution
 
-    asked, machine = CompileOptions(**options), _known(target or host_target())
+    asked, machine = CompileOptions(**options), _known(target or calibrated_target())
     args, named = compile_arguments(example, kwargs)
     graph = capture(check_model(model), args, named).graph
     _check_sizes(graph)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,19 @@ def read_processor(cpuinfo: Path) -> Processor:
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     features = _field(text, "flags") or _field(text, "Features")
     return Processor(_field(text, "model name"), frozenset(features.split()))
+
+
+def private_cache_bytes(caches: Path = CACHES) -> int | None:
+    """Return the size of a core's second cache, as Linux tells it; None if it does not."""
+    for level in sorted(caches.glob("index*/level")):
+        try:
+            size = re.match(r"(\d+)([KM])", (level.parent / "size").read_text())
+            is_second = level.read_text().strip() == "2"
+        except OSError:
+            continue
+        if is_second and size:
+            return int(size[1]) << {"K": 10, "M": 20}[size[2]]
+    return None
 
 
 def _field(cpuinfo: str, name: str) -> str:

@@ -4,6 +4,7 @@ import functools
 import platform
 from dataclasses import dataclass, fields
 
+from onebyone.compiler.machine.speeds import NOMINAL, Speeds
 from onebyone.compiler.processor import this_processor
 from onebyone.errors import CompileError, UnknownNameError, did_you_mean
 
@@ -28,6 +29,7 @@ class Target:
         futex: Number of the system call that threads sleep and are woken with.
         gettid: Number of the system call that tells a thread its own number.
         level2_bytes: Private cache of a core, which decides the order of loops.
+        speeds: How fast a machine with it is.
         needs: Features, as Linux names them, that a processor must have to run the code.
     """
 
@@ -45,6 +47,7 @@ class Target:
     futex: int = 202
     gettid: int = 186
     level2_bytes: int = 1 << 20
+    speeds: Speeds = NOMINAL
     needs: frozenset[str] = frozenset()
 
     @property

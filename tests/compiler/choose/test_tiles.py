@@ -58,7 +58,9 @@ def test_a_narrow_vector_is_less_work_where_the_processor_has_halves():
 def test_unrolled_steps_divide_the_sum(depth):
     target = TARGETS["avx2"]
     tiling = choose_tiling(target, 49, 64, depth)
-    unroll = tiled(tiling, target, depth, fetchers=0, has_residual=False, activation=None)["tile"].unroll
+    unroll = tiled(tiling, target, depth, fetchers=0, has_residual=False, activation=None)[
+        "tile"
+    ].unroll
     assert depth % unroll == 0
     assert 1 <= unroll <= LARGEST_UNROLL
 

@@ -12,7 +12,7 @@ from functools import partial
 from math import prod
 
 from onebyone.compiler.choose.choices import Band
-from onebyone.compiler.choose.cost import PHASE_WORK, tile_steps
+from onebyone.compiler.choose.cost import phase_seconds, tile_seconds
 from onebyone.compiler.choose.tiles import choose_row_tiling, choose_tiling
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Node
@@ -152,6 +152,8 @@ def _pays_by_rows(target: Target, tail: Convolution) -> bool:
     """Whether tiles of single rows cost less than waiting for all threads once more."""
     _, channels, rows, columns = tail.shape
     depth = tail.weight.shape[1]
-    by_rows = rows * tile_steps(target, choose_row_tiling(target, tail), depth)
-    whole = tile_steps(target, choose_tiling(target, rows * columns, channels, depth), depth)
-    return by_rows <= whole + PHASE_WORK
+    weights = channels * depth
+    row = tile_seconds(target, choose_row_tiling(target, tail), depth, weights)
+    tiling = choose_tiling(target, rows * columns, channels, depth)
+    whole = tile_seconds(target, tiling, depth, weights)
+    return rows * row <= whole + phase_seconds(target)

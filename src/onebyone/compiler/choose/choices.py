@@ -43,7 +43,7 @@ class Choices:
         inner: What a chunk's inner loop goes through, tile by tile.
         transform_parts: As `parts`, for the inputs that Winograd transforms.
         band: What it runs with, row by row; None if it runs alone.
-        steps: What the cost model expects all images to take: vector multiply-adds of one core.
+        seconds: What the cost model expects all images to take, on one core.
         why: Why so and not otherwise, for people; or "".
     """
 
@@ -54,7 +54,7 @@ class Choices:
     inner: Literal["channels", "pixels"] = "channels"
     transform_parts: Pair = (1, 1)
     band: Band | None = None
-    steps: float = 0.0
+    seconds: float = 0.0
     why: str = ""
 
     @property

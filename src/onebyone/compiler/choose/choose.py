@@ -4,16 +4,23 @@ from math import prod
 
 from onebyone.compiler.choose.bands import choose_bands, runs_depthwise
 from onebyone.compiler.choose.choices import Band, Choices
-from onebyone.compiler.choose.chunks import choose_chunks, parts_of_rows, parts_of_tiles
+from onebyone.compiler.choose.chunks import (
+    choose_chunks,
+    parts_of_patches,
+    parts_of_rows,
+    parts_of_tiles,
+)
 from onebyone.compiler.choose.cost import (
     TRANSFORM_WEIGHT,
-    direct_steps,
+    direct_seconds,
+    far_rate,
     row_work,
     transpose_work,
-    winograd_steps,
+    winograd_seconds,
+    work_seconds,
 )
 from onebyone.compiler.choose.filtering import Winograd
-from onebyone.compiler.choose.tiles import choose_row_tiling, choose_tiling
+from onebyone.compiler.choose.tiles import choose_product_tiling, choose_row_tiling, choose_tiling
 from onebyone.compiler.choose.tiling import TileSize, cut_evenly
 from onebyone.compiler.choose.winograds import choose_winograds
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
@@ -45,9 +52,10 @@ def choose(
     """
     ways = choose_winograds(graph, target) if options.allows_winograd else {}
     bands = choose_bands(graph, target, {name for name, (way, _) in ways.items() if way})
+    far = far_rate(graph, target)
     found = {
         node.name: choose_convolution(
-            node, target, ways.get(node.name, (None, "")), bands.get(node.name)
+            node, target, ways.get(node.name, (None, "")), bands.get(node.name), far=far
         )
         if isinstance(node, Convolution)
         else _of_rows(node, target)
@@ -68,17 +76,22 @@ def choose_convolution(
     target: Target,
     algorithm: tuple[Winograd | None, str] = (None, ""),
     band: Band | None = None,
+    *,
+    far: float,
 ) -> Choices:
-    """Return how a convolution runs whose algorithm (and why so) and band are known."""
+    """Return how a convolution runs whose algorithm (and why so) and band are known.
+
+    `far` is how many bytes of weights arrive in a second.
+    """
     way, why = algorithm
     if runs_depthwise(node):
         return _depthwise(node, target, band)
     if band:
-        return _by_rows(node, target, band)
-    return _winograd(node, target, way, why) if way else _direct(node, target, why)
+        return _by_rows(node, target, band, far)
+    return _winograd(node, target, way, why, far) if way else _direct(node, target, why, far)
 
 
-def _direct(node: Convolution, target: Target, why: str) -> Choices:
+def _direct(node: Convolution, target: Target, why: str, far: float) -> Choices:
     images, channels, rows, columns = node.shape
     together = images if rows * columns < JOINED_PIXELS else 1
     depth, batches = node.weight[0].numel(), images // together
@@ -90,29 +103,30 @@ def _direct(node: Convolution, target: Target, why: str) -> Choices:
         macs=node.macs,
         weights=node.weight.numel(),
     )
-    steps = direct_steps(target, node, tiling, batches)
-    tile = tiling.size
-    return Choices(tile=tile, together=together, parts=parts, inner=inner, steps=steps, why=why)
+    return Choices(
+        tile=tiling.size,
+        together=together,
+        parts=parts,
+        inner=inner,
+        seconds=direct_seconds(target, node, tiling, batches, far),
+        why=why,
+    )
 
 
-def _winograd(node: Convolution, target: Target, way: Winograd, why: str) -> Choices:
+def _winograd(node: Convolution, target: Target, way: Winograd, why: str, far: float) -> Choices:
     images = node.shape[0]
     channels, depth = node.weight.shape[:2]
     down, across = way.patches(*node.shape[2:])
     patches, products = images * down * across, way.multiplications
-    tiling = choose_tiling(target, patches, channels, depth)
-    weights = products * depth * channels
-    parts, inner = parts_of_tiles(
-        target, tiling.tiles, tiling.blocks, macs=patches * weights, weights=weights
-    )
+    tiling = choose_product_tiling(target, way, patches, channels, depth)
     transforms = patches * depth * products * TRANSFORM_WEIGHT
     return Choices(
         winograd=way,
         tile=tiling.size,
-        parts=parts,
-        inner=inner,
+        parts=parts_of_patches(target, tiling, products),
+        inner="pixels",
         transform_parts=parts_of_rows((images, depth, down, across), target.lanes, transforms),
-        steps=winograd_steps(target, node, way, tiling, images),
+        seconds=winograd_seconds(target, node, way, tiling, images, far),
         why=why,
     )
 
@@ -121,28 +135,31 @@ def _depthwise(node: Convolution, target: Target, band: Band | None) -> Choices:
     work = row_work(node)
     pixels, _, _ = cut_evenly(node.shape[3], LARGEST_DEPTHWISE_TILE)
     parts = (1, 1) if band else parts_of_rows(node.shape, target.lanes, work)
-    return Choices(tile=TileSize(pixels, 1), parts=parts, band=band, steps=work / target.lanes)
+    return Choices(
+        tile=TileSize(pixels, 1), parts=parts, band=band, seconds=work_seconds(target, work)
+    )
 
 
-def _by_rows(node: Convolution, target: Target, band: Band) -> Choices:
+def _by_rows(node: Convolution, target: Target, band: Band, far: float) -> Choices:
     images, _, rows, _ = node.shape
     tiling = choose_row_tiling(target, node)
-    steps = direct_steps(target, node, tiling, images * rows)
-    return Choices(tile=tiling.size, band=band, steps=steps)
+    seconds = direct_seconds(target, node, tiling, images * rows, far)
+    return Choices(tile=tiling.size, band=band, seconds=seconds)
 
 
 def _of_rows(node: Node, target: Target) -> Choices:
     if isinstance(node, Reshape):
         return _by_planes(node.shape, target)
     work = row_work(node)
-    steps = work / target.lanes
+    seconds = work_seconds(target, work)
     if isinstance(node, WHOLE_PIXELS):
         images, _, rows, _ = node.shape
-        return Choices(parts=(choose_chunks(work, images * rows), 1), steps=steps)
-    return Choices(parts=parts_of_rows(node.shape, target.lanes, work), steps=steps)
+        return Choices(parts=(choose_chunks(work, images * rows), 1), seconds=seconds)
+    return Choices(parts=parts_of_rows(node.shape, target.lanes, work), seconds=seconds)
 
 
 def _by_planes(shape: Shape, target: Target) -> Choices:
     """Return how a value is laid out with channels outermost, one after the other."""
     work = transpose_work(shape)
-    return Choices(parts=(1, choose_chunks(work, prod(shape[:2]))), steps=work / target.lanes)
+    parts = (1, choose_chunks(work, prod(shape[:2])))
+    return Choices(parts=parts, seconds=work_seconds(target, work))

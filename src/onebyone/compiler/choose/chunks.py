@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from onebyone.compiler.choose.tiling import Tiling
 from onebyone.compiler.target import Target
 from onebyone.graph import Pair, Shape
 
@@ -18,13 +19,19 @@ WEIGHTS_SHARE = 0.4
 """Of a core's private cache: what weights may fill that are to stay there."""
 
 
+LEAST_CHUNKS = 8
+"""A thread that loses its core then holds up an eighth."""
+
+SUMS_SHARE = 0.25
+"""Of a core's private cache: what the sums of a chunk's patches may fill."""
+
+
 def choose_chunks(work: float, largest: int) -> int:
     """Return into how many chunks work (in multiply-adds) is cut; at most `largest`.
 
-    At least eight where that is worthwhile, so that a thread that loses its core holds up an
-    eighth.
+    At least `LEAST_CHUNKS` where that is worthwhile.
     """
-    wanted = max(work / CHUNK_WORK, min(8, work / SMALLEST_CHUNK_WORK))
+    wanted = max(work / CHUNK_WORK, min(LEAST_CHUNKS, work / SMALLEST_CHUNK_WORK))
     fitting = [count for count in CHUNK_COUNTS if count <= largest]
     return next((count for count in fitting if count >= wanted), fitting[-1])
 
@@ -55,3 +62,16 @@ def parts_of_tiles(
         return (pixel_parts, min(blocks, -(-wanted // pixel_parts))), "channels"
     block_parts = min(blocks, wanted)
     return (min(tiles, -(-wanted // block_parts)), block_parts), "pixels"
+
+
+def parts_of_patches(target: Target, tiling: Tiling, products: int) -> Pair:
+    """Return into how many parts patches and channels are cut for Winograd's products.
+
+    Each chunk reads all weights of its channels; so patches are cut no further than there must be
+    chunks for threads, and room for their sums.
+    """
+    block_bytes = 4 * tiling.vectors * target.lanes
+    sums_bytes = products * tiling.tiles * tiling.pixels * block_bytes
+    fitting = -(-sums_bytes // max(1, int(target.level2_bytes * SUMS_SHARE)))
+    wanted = max(fitting, -(-LEAST_CHUNKS // tiling.blocks))
+    return min(tiling.tiles, wanted), tiling.blocks

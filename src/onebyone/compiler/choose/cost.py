@@ -1,12 +1,14 @@
 """What work takes: the one cost model, on which all choices rest.
 
-A step is one vector multiply-add of one core. Small work is counted in multiply-adds of single
-numbers instead. The constants were measured on two cores of an AMD Zen 4, with vectors of 256 and
-of 512 bits; only their ratios count, and none is a time.
+Seconds of one core, from what the machine does in a second (`Target.speeds`): vector multiply-adds
+("steps"), and bytes that are read from as far away as they lie. What is counted in steps here are
+instructions, and ratios between them; none is a time of some machine. Small work is counted in
+multiply-adds of single numbers instead.
 """
 
 from math import prod
 
+from onebyone.compiler.choose.chunks import parts_of_patches
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import Tiling
 from onebyone.compiler.target import Target
@@ -15,6 +17,7 @@ from onebyone.graph import (
     Arithmetic,
     BatchNorm,
     Convolution,
+    Graph,
     Input,
     LayerNorm,
     Node,
@@ -34,17 +37,15 @@ LATENCY = 8
 TILE_OVERHEAD = 40
 """Instructions around a tile's sums, in steps."""
 
-INPUT_WORK = 12.0
-"""Steps to transform one vector of Winograd's inputs: load, three or four additions, store."""
+TRANSFORM_STEPS = 6.0
+"""Steps to transform one vector of Winograd's inputs or products: load, additions, store."""
 
-OUTPUT_WORK = 10.0
-"""Steps to transform one vector of Winograd's products."""
+EXPOSED = 0.65
+"""Weights are read while others are multiplied. This part of the shorter one's time is added to the
+longer one's, as measured in whole networks; a loop that does nothing else hides all of it."""
 
-WEIGHT_WORK = 0.6
-"""Steps to bring one weight from memory."""
-
-PHASE_WORK = 20_000.0
-"""Steps to wait for all threads once more."""
+PHASE_STEPS = 20_000.0
+"""Steps that are lost where all threads wait for the last once more, beside the wait itself."""
 
 DEPTHWISE_WEIGHT = 8
 """How much longer a depthwise multiply-add takes than one of a matrix product."""
@@ -62,16 +63,27 @@ SUMMING_WEIGHT = 4
 """How much longer it takes to normalize a number, or to mix it of four."""
 
 
-def tile_steps(target: Target, tiling: Tiling, depth: int) -> float:
-    """Return the steps that all tiles take with `depth` steps of K.
+def tile_seconds(target: Target, tiling: Tiling, depth: int, weights: int) -> float:
+    """Return the time of all tiles with `depth` steps of K, whose weights have been fetched.
 
     A step of K in a tile of P pixels and V vectors takes P * V multiply-adds, P + V loads, and
-    never less than the units' latency. A last vector that is narrower than a register counts as a
-    part of one.
+    never less than the units' latency, or than it takes to read V vectors of weights. Tiles that
+    follow each other read the same panel, while the next one is fetched; or all of them, if there
+    are no more. A last vector that is narrower than a register counts as a part of one.
+
+    Args:
+        target: Processor.
+        tiling: How pixels and channels are cut.
+        depth: Steps of K.
+        weights: How many weights there are in all.
     """
+    speeds, vector_bytes = target.speeds, 4 * target.lanes
+    panel = tiling.vectors * target.lanes * depth
+    near = speeds.bytes_per_second(4 * min(weights, 2 * panel))
+    steps_for_a_vector = vector_bytes / near * speeds.steps_per_second
 
     def tile(pixels: int, vectors: int, width: float) -> float:
-        step = max(pixels * width, pixels + vectors, LATENCY)
+        step = max(pixels * width, pixels + vectors, LATENCY, vectors * steps_for_a_vector)
         return depth * step + TILE_OVERHEAD + 2 * pixels * vectors
 
     def row(vectors: int, width: float) -> float:
@@ -81,29 +93,81 @@ def tile_steps(target: Target, tiling: Tiling, depth: int) -> float:
 
     tail = target.lanes_for(tiling.last_channels) / target.lanes
     whole = (tiling.blocks - 1) * row(tiling.vectors, tiling.vectors)
-    return whole + row(tiling.last_vectors, tiling.last_vectors - 1 + tail)
+    steps = whole + row(tiling.last_vectors, tiling.last_vectors - 1 + tail)
+    return steps / speeds.steps_per_second
 
 
-def direct_steps(target: Target, node: Convolution, tiling: Tiling, batches: int) -> float:
-    """Return the steps of a dense convolution, of whose `batches` each is cut so."""
-    tiles = batches * node.groups * tile_steps(target, tiling, node.weight[0].numel())
-    return tiles + WEIGHT_WORK * node.weight.numel()
-
-
-def winograd_steps(
-    target: Target, node: Convolution, way: Winograd, tiling: Tiling, images: int
+def direct_seconds(
+    target: Target, node: Convolution, tiling: Tiling, batches: int, far: float
 ) -> float:
-    """Return the steps of a convolution after Winograd, the patches of all images cut so."""
+    """Return the time of a dense convolution, of whose `batches` each is cut so.
+
+    `far` is how many bytes of weights arrive in a second, from where the network's weights lie.
+    """
+    weights = node.weight.numel()
+    tiles = tile_seconds(target, tiling, node.weight[0].numel(), weights // node.groups)
+    return _side_by_side(batches * node.groups * tiles, 4 * weights / far)
+
+
+def winograd_seconds(
+    target: Target, node: Convolution, way: Winograd, tiling: Tiling, images: int, far: float
+) -> float:
+    """Return the time of a convolution after Winograd, the patches of all images cut so."""
     channels, depth = node.weight.shape[:2]
     patches, products = images * prod(way.patches(*node.shape[2:])), way.multiplications
-    vectors_in, vectors_out = (-(-count // target.lanes) for count in (depth, channels))
+    multiplied = product_seconds(target, way, tiling, channels, depth)
     return (
-        products * tile_steps(target, tiling, depth)
-        + patches * vectors_in * products * INPUT_WORK
-        + patches * vectors_out * products * OUTPUT_WORK
-        + WEIGHT_WORK * channels * depth * products
-        + PHASE_WORK
+        _side_by_side(multiplied, 4 * products * channels * depth / far)
+        + _transform_seconds(target, patches * products, depth)
+        + _transform_seconds(target, patches * products, channels)
+        + phase_seconds(target)
     )
+
+
+def product_seconds(
+    target: Target, way: Winograd, tiling: Tiling, channels: int, depth: int
+) -> float:
+    """Return the time of Winograd's products, whose weights have been fetched once.
+
+    Chunks of the same channels read their weights again.
+    """
+    products = way.multiplications
+    parts, _ = parts_of_patches(target, tiling, products)
+    block_bytes = 4 * products * tiling.vectors * target.lanes * depth
+    again = (parts - 1) * tiling.blocks * block_bytes
+    multiplied = products * tile_seconds(target, tiling, depth, channels * depth)
+    return _side_by_side(multiplied, again / target.speeds.bytes_per_second(block_bytes))
+
+
+def _transform_seconds(target: Target, numbers: int, channels: int) -> float:
+    """Return the time in which each number of all channels is read, transformed and written."""
+    vectors, speeds = numbers * -(-channels // target.lanes), target.speeds
+    size = 4 * target.lanes * vectors
+    moved = 2 * size / speeds.bytes_per_second(size)
+    return vectors * TRANSFORM_STEPS / speeds.steps_per_second + moved
+
+
+def phase_seconds(target: Target) -> float:
+    """Return what is lost where all threads wait for each other once more."""
+    return PHASE_STEPS / target.speeds.steps_per_second + target.speeds.wait_seconds
+
+
+def work_seconds(target: Target, work: float) -> float:
+    """Return the time of work that is counted in multiply-adds of single numbers."""
+    return work / target.lanes / target.speeds.steps_per_second
+
+
+def far_rate(graph: Graph, target: Target) -> float:
+    """Return how many bytes of weights arrive in a second, where a network's weights lie.
+
+    A call reads all of them; so they come from what holds them all, however small a layer is.
+    """
+    weights = sum(node.weight.numel() for node in graph if isinstance(node, Convolution))
+    return target.speeds.bytes_per_second(4 * weights)
+
+
+def _side_by_side(one: float, other: float) -> float:
+    return max(one, other) + EXPOSED * min(one, other)
 
 
 def row_work(node: Node) -> float:

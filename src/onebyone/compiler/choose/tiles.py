@@ -2,7 +2,8 @@
 
 import functools
 
-from onebyone.compiler.choose.cost import tile_steps
+from onebyone.compiler.choose.cost import product_seconds, tile_seconds
+from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_tiles
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution
@@ -10,21 +11,38 @@ from onebyone.graph import Convolution
 
 @functools.lru_cache(maxsize=4096)
 def choose_tiling(target: Target, pixels: int, channels: int, depth: int) -> Tiling:
-    """Return the tiling that takes the fewest steps.
+    """Return the tiling that takes the least time.
 
     Accumulators, one row of weights and one number must fit the registers, and leave some to spare;
     the pixels' addresses must fit the general ones. A tile of one vector may have twice as many
     pixels: it needs them to hide the latency.
     """
+    return min(
+        _tilings(target, pixels, channels),
+        key=lambda tiling: tile_seconds(target, tiling, depth, channels * depth),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def choose_product_tiling(
+    target: Target, way: Winograd, patches: int, channels: int, depth: int
+) -> Tiling:
+    """Return the tiling of Winograd's products that takes the least time, likewise."""
+    return min(
+        _tilings(target, patches, channels),
+        key=lambda tiling: product_seconds(target, way, tiling, channels, depth),
+    )
+
+
+def _tilings(target: Target, pixels: int, channels: int) -> list[Tiling]:
     registers = target.registers - target.spare_registers
     most = {1: 2 * target.tile_pixels}
-    candidates = [
+    return [
         cut_tiles(target, pixels, channels, TileSize(p, v))
         for v in range(1, 9)
         for p in range(1, most.get(v, target.tile_pixels) + 1)
         if p * v + v + 1 <= registers
     ]
-    return min(candidates, key=lambda tiling: tile_steps(target, tiling, depth))
 
 
 def choose_row_tiling(target: Target, node: Convolution) -> Tiling:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import prod
 
-from onebyone.compiler.choose.cost import direct_steps, winograd_steps
+from onebyone.compiler.choose.cost import direct_seconds, far_rate, winograd_seconds
 from onebyone.compiler.choose.filtering import Winograd, winograds_for
-from onebyone.compiler.choose.tiles import choose_tiling
+from onebyone.compiler.choose.tiles import choose_product_tiling, choose_tiling
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph
 
@@ -20,7 +20,8 @@ def choose_winograds(graph: Graph, target: Target) -> dict[str, tuple[Winograd |
     step back that costs the least time for its memory is taken.
     """
     nodes = [node for node in graph if isinstance(node, Convolution) and _fits(node)]
-    ranked = {node.name: _rank(node, target) for node in nodes}
+    far = far_rate(graph, target)
+    ranked = {node.name: _rank(node, target, far) for node in nodes}
     left = {name: list(options) for name, options in ranked.items()}
     extra = {name: options[0].floats for name, options in left.items()}
     room = _room(graph)
@@ -36,10 +37,10 @@ def choose_winograds(graph: Graph, target: Target) -> dict[str, tuple[Winograd |
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """One way to compute a convolution: steps, and floats of weights beyond those of the layer."""
+    """One way to compute a convolution: its time, and floats of weights beyond the layer's own."""
 
     way: Winograd | None
-    steps: float
+    seconds: float
     floats: int
 
 
@@ -47,27 +48,27 @@ def _fits(node: Convolution) -> bool:
     return node.is_plain and bool(winograds_for(node.kernel_size))
 
 
-def _rank(node: Convolution, target: Target) -> list[_Option]:
+def _rank(node: Convolution, target: Target, far: float) -> list[_Option]:
     """Return the ways that are worth their memory, the fastest first, the direct one last.
 
     The number of images does not count, so that it does not change the results.
     """
     out_channels, depth, height, width = node.weight.shape
-    options = [_Option(None, _steps(node, target, None), 0)]
+    options = [_Option(None, _seconds(node, target, None, far), 0)]
     for way in winograds_for((height, width)):
         floats = (way.multiplications - height * width) * out_channels * depth
-        options.append(_Option(way, _steps(node, target, way), floats))
+        options.append(_Option(way, _seconds(node, target, way, far), floats))
     fastest: list[_Option] = []
-    for option in sorted(options, key=lambda option: (option.steps, option.floats)):
+    for option in sorted(options, key=lambda option: (option.seconds, option.floats)):
         if not fastest or option.floats < fastest[-1].floats:
             fastest.append(option)
     return fastest
 
 
 def _price(options: list[_Option]) -> float:
-    """Return the steps that going back one step costs, for each float that it sets free."""
+    """Return the time that going back one step costs, for each float that it sets free."""
     faster, slower = options[:2]
-    return (slower.steps - faster.steps) / (faster.floats - slower.floats)
+    return (slower.seconds - faster.seconds) / (faster.floats - slower.floats)
 
 
 def _room(graph: Graph) -> float:
@@ -77,15 +78,16 @@ def _room(graph: Graph) -> float:
     return LARGEST_GROWTH * (weights + sum(values[-2:]))
 
 
-def _steps(node: Convolution, target: Target, way: Winograd | None) -> float:
-    """Return the steps of one image, in the tiles that are best for one."""
+def _seconds(node: Convolution, target: Target, way: Winograd | None, far: float) -> float:
+    """Return the time of one image, in the tiles that are best for one."""
     _, channels, height, width = node.shape
     depth = node.weight.shape[1]
     if way is None:
         tiling = choose_tiling(target, height * width, channels, node.weight[0].numel())
-        return direct_steps(target, node, tiling, 1)
-    tiling = choose_tiling(target, prod(way.patches(height, width)), channels, depth)
-    return winograd_steps(target, node, way, tiling, 1)
+        return direct_seconds(target, node, tiling, 1, far)
+    patches = prod(way.patches(height, width))
+    tiling = choose_product_tiling(target, way, patches, channels, depth)
+    return winograd_seconds(target, node, way, tiling, 1, far)
 
 
 def _why(left: list[_Option], ranked: list[_Option]) -> str:
@@ -95,4 +97,4 @@ def _why(left: list[_Option], ranked: list[_Option]) -> str:
     if taken is direct:
         return "Winograd's weights would be too large" if is_small else "Winograd saves nothing"
     more = ", as larger patches need too large weights" if is_small else ""
-    return f"{taken.steps / direct.steps:.0%} of direct{more}"
+    return f"{taken.seconds / direct.seconds:.0%} of direct{more}"

@@ -28,9 +28,9 @@ def show_plan(plan: "ExecutionPlan") -> str:
         if one.what not in QUIET
         for line in _lines(plan.choices, one, str(number))
     ]
-    heads = ("", "layer", "what", "Msteps", "chunks", "how, and why")
+    heads = ("", "layer", "what", "us", "chunks", "how, and why")
     widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
-    total = sum(_steps(plan.choices, one) for one in plan.operations)
+    total = sum(_seconds(plan.choices, one) for one in plan.operations)
     return "\n".join([*_head(plan, total), "", *(_row(one, widths) for one in (heads, *lines))])
 
 
@@ -41,7 +41,7 @@ def _lines(choices: Mapping[str, Choices], operation: Operation, number: str) ->
         number,
         "" if stages else shorten(operation.path or operation.name, PLACE_WIDTH),
         operation.what,
-        f"{_steps(choices, operation) / 1e6:.2f}",
+        f"{_seconds(choices, operation) * 1e6:.0f}",
         str(operation.chunks) if number else "",
         "; ".join(filter(None, [operation.note, why])),
     )
@@ -55,25 +55,25 @@ def _head(plan: "ExecutionPlan", total: float) -> list[str]:
         f"(borders cleared: {quiet.count('border')}, inputs transformed for Winograd: "
         f"{quiet.count('transform')}); {_megabytes(plan.constants.size)} MB of weights and tables, "
         f"{_megabytes(plan.arena_size)} MB for values, {_megabytes(plan.scratch_size)} MB for each "
-        f"thread; {total / 1e6:.1f} million steps, each a vector multiply-add of one core"
+        f"thread; {total * 1e3:.2f} ms of core time expected"
     )
     return textwrap.wrap(text, LINE_WIDTH)
 
 
 def _row(line: Line, widths: Sequence[int]) -> str:
-    number, place, what, steps, chunks, how = line
+    number, place, what, seconds, chunks, how = line
     begin = (
         f"{number:>{widths[0]}}  {place:<{widths[1]}}  {what:<{widths[2]}}  "
-        f"{steps:>{widths[3]}}  {chunks:>{widths[4]}}  "
+        f"{seconds:>{widths[3]}}  {chunks:>{widths[4]}}  "
     )
     further = " " * len(begin)
     shown = textwrap.fill(how, LINE_WIDTH, initial_indent=begin, subsequent_indent=further)
     return (shown or begin).rstrip()
 
 
-def _steps(choices: Mapping[str, Choices], operation: Operation) -> float:
+def _seconds(choices: Mapping[str, Choices], operation: Operation) -> float:
     names = (one.name for one in operation.stages or (operation,))
-    return sum(choices[name].steps for name in names if name in choices)
+    return sum(choices[name].seconds for name in names if name in choices)
 
 
 def _megabytes(floats: int) -> str:

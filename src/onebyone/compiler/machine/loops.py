@@ -1,0 +1,126 @@
+"""Loops that use one part of a machine as fast as it goes."""
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from onebyone.compiler.emit.code import I64, PTR, VOID, Code, int64
+from onebyone.compiler.emit.waiting import pause
+from onebyone.compiler.jit import Loaded, compile_module, load_object
+from onebyone.compiler.target import Target
+
+ACCUMULATORS = 12
+"""Sums at once: more than latency times throughput, and few enough for 16 registers."""
+
+VECTORS_AT_ONCE = 8
+
+MOST_LOOKS = 1 << 14
+"""How often a thread looks whether the others have come; then it gives up, and so do they."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """Machine code that is measured; each function lets other threads run.
+
+    Args:
+        multiply: `(numbers, count, rounds)`: `ACCUMULATORS` vector multiply-adds, `count * rounds`
+            times.
+        read: `(numbers, floats, rounds)`: reads so many floats, so often.
+        meet: `(words, threads, rounds)`: waits for all threads so often; returns the rounds done.
+        loaded: Keeps the code.
+    """
+
+    multiply: Callable[[int, int, int], None]
+    read: Callable[[int, int, int], None]
+    meet: Callable[[int, int, int], int]
+    loaded: Loaded
+
+
+def load_loops(target: Target) -> Loops:
+    """Compile the loops for a target that this machine can run."""
+    module = ir.Module()
+    _write_sums(module, target, "multiply", _multiply_add)
+    _write_sums(module, target, "read", _read, step=VECTORS_AT_ONCE * target.lanes)
+    _write_meet(module, target)
+    loaded = load_object(compile_module(module, target), ("multiply", "read", "meet"))
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    plain = ctypes.CFUNCTYPE(None, pointer, number, number)
+    meeting = ctypes.CFUNCTYPE(number, pointer, number, number)
+    names = loaded.addresses
+    return Loops(
+        *(plain(names[name]) for name in ("multiply", "read")),
+        meeting(names["meet"]),
+        loaded,
+    )
+
+
+def _write_sums(
+    module: ir.Module,
+    target: Target,
+    name: str,
+    body: Callable[[Code, Any, list[Any]], list[Any]],
+    step: int = 1,
+) -> None:
+    """Write a loop over `count` numbers, `step` at a time, that begins anew `rounds` times."""
+    kinds = [PTR, I64, I64]
+    code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, kinds), name))
+    numbers, count, rounds = code.function.args
+
+    def turn(_: Any, carried: list[Any]) -> list[Any]:
+        place, *sums = carried
+        return [code.at(place, step), *body(code, place, sums)]
+
+    def whole(_: Any, sums: list[Any]) -> list[Any]:
+        return code.accumulate(code.div(count, step), [numbers, *sums], turn)[1:]
+
+    sums = code.accumulate(
+        rounds, [code.splat(1.0 + index) for index in range(ACCUMULATORS)], whole, name="round"
+    )
+    total = sums[0]
+    for one in sums[1:]:
+        total = code.builder.fadd(total, one)
+    code.store(total, numbers)
+    code.builder.ret_void()
+
+
+def _multiply_add(code: Code, _place: Any, sums: list[Any]) -> list[Any]:
+    half = code.splat(0.5)  # sums tend to 1: neither overflow nor next to nothing
+    return [code.multiply_add(one, half, half) for one in sums]
+
+
+def _read(code: Code, place: Any, sums: list[Any]) -> list[Any]:
+    vectors = [code.load(code.at(place, index * code.lanes)) for index in range(VECTORS_AT_ONCE)]
+    read = [code.builder.fadd(*pair) for pair in zip(sums, vectors, strict=False)]
+    return [*read, *sums[len(read) :]]
+
+
+def _write_meet(module: ir.Module, target: Target) -> None:
+    """Write the loop in which all threads wait for each other, without sleeping."""
+    function = ir.Function(module, ir.FunctionType(I64, [PTR, I64, I64]), "meet")
+    code = Code(module, target, function)
+    b = code.builder
+    word, threads, rounds = function.args
+    give_up = b.append_basic_block("give_up")
+    with code.loop(0, rounds, name="round") as number:
+        b.atomic_rmw("add", word, int64(1), "seq_cst")
+        wanted = code.mul(code.add(number, 1), threads)
+        before = b.block
+        look, again, there = (b.append_basic_block(name) for name in ("look", "again", "there"))
+        b.branch(look)
+        b.position_at_end(look)
+        looks = b.phi(I64)
+        looks.add_incoming(int64(0), before)
+        seen = b.load_atomic(word, "seq_cst", 8, typ=I64)
+        b.cbranch(code.less(seen, wanted), again, there)
+        b.position_at_end(again)
+        pause(code)
+        following = code.add(looks, 1)
+        looks.add_incoming(following, again)
+        b.cbranch(code.less(following, MOST_LOOKS), look, give_up)
+        b.position_at_end(there)
+    b.ret(rounds)
+    b.position_at_end(give_up)
+    b.ret(number)

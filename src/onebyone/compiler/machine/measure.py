@@ -1,0 +1,192 @@
+"""How fast this machine is: measured in about a second."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from threading import Barrier
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from onebyone.compiler.machine.loops import ACCUMULATORS, Loops, load_loops
+from onebyone.compiler.machine.speeds import KB, MB, NOMINAL, Reading, Speeds
+from onebyone.compiler.target import Target
+
+SIZES = tuple(256 * KB << number for number in range(10))
+"""What one core reads: from a part of most private caches to 128 MB, beyond most shared ones."""
+
+MOST_BYTES = SIZES[-1]
+"""What all cores go through together; more could be more than a container has."""
+
+LINE_FLOATS = 16
+
+ROUNDS = 5
+"""How often everything is measured. The fastest counts: others only ever make us slower."""
+
+TURNS = 1_000_000
+"""Of a loop of multiply-adds: some two milliseconds, a thousand times what it takes to call it."""
+
+READ_BYTES = 64 * MB
+"""Likewise, of what is in a cache."""
+
+MEETINGS = 200
+
+LARGEST_SPREAD = 0.1
+"""Of the middle round over the fastest; beyond it somebody else uses the machine."""
+
+TRIES = 3
+"""How often a busy machine is measured."""
+
+PAUSE_SECONDS = 0.3
+"""Between two tries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What was measured, and how well.
+
+    Args:
+        speeds: What the machine does.
+        spread: How much longer the middle round of multiply-adds took than the fastest; 0.1 is
+            10 %.
+    """
+
+    speeds: Speeds
+    spread: float
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the machine did nothing else, as far as one can see."""
+        return self.spread <= LARGEST_SPREAD
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {"speeds": self.speeds.to_json(), "spread": self.spread}
+
+    @classmethod
+    def of_json(cls, facts: Mapping[str, Any]) -> Self:
+        """Return what `to_json` made.
+
+        Raises:
+            KeyError, TypeError, ValueError: If it is something else.
+        """
+        return cls(speeds=Speeds.of_json(facts["speeds"]), spread=float(facts["spread"]))
+
+
+def measure_speeds(
+    target: Target, cores: int, *, sleep: Callable[[float], None] = time.sleep
+) -> Calibration:
+    """Measure this machine; a busy one is measured again after a pause, and its best counts.
+
+    Args:
+        target: Whose vectors are used.
+        cores: How many threads are to run at once.
+        sleep: Sleeps for some seconds.
+    """
+    loops, memory = load_loops(target), _memory(MOST_BYTES)
+    jobs = _jobs(loops, memory.data_ptr(), cores)
+    rates: dict[str, list[float]] = {name: [] for name in jobs}
+    for number in range(TRIES):
+        if number:
+            sleep(PAUSE_SECONDS)
+        for _ in range(ROUNDS):
+            for name, job in jobs.items():
+                rates[name].append(job())
+        if _spread(rates["multiply"]) <= LARGEST_SPREAD:
+            break
+    best = {name: max(found) for name, found in rates.items()}
+    return Calibration(speeds=_speeds(best, cores), spread=_spread(rates["multiply"]))
+
+
+def _spread(rates: Sequence[float]) -> float:
+    return max(rates) / statistics.median(rates) - 1
+
+
+def _speeds(rates: Mapping[str, float], cores: int) -> Speeds:
+    def readings(name: str) -> tuple[Reading, ...]:
+        sizes = _sizes(cores if name == "all read" else 1)
+        return tuple(Reading(size, rates[f"{name} {size}"]) for size in sizes)
+
+    return Speeds(
+        steps_per_second=rates["multiply"],
+        readings=readings("read"),
+        cores=cores,
+        all_steps_per_second=rates["all multiply"],
+        all_readings=readings("all read"),
+        wait_seconds=1 / rates["meet"] if rates["meet"] else NOMINAL.wait_seconds,
+    )
+
+
+def _memory(size_bytes: int) -> Tensor:
+    """Return memory that starts at a cache line, and has been written to."""
+    numbers = torch.ones(size_bytes // 4 + LINE_FLOATS, dtype=torch.float32, device="cpu")
+    skipped = -(numbers.data_ptr() // 4) % LINE_FLOATS
+    return numbers[skipped : skipped + size_bytes // 4]
+
+
+Job = Callable[[], float]
+"""Does something once, and returns how much of it was done in a second."""
+
+
+def _jobs(loops: Loops, address: int, cores: int) -> Mapping[str, Job]:
+    """Return what is measured, by name; `address` is that of the memory."""
+    places = [address + core * (MOST_BYTES // cores) for core in range(cores)]
+
+    def multiply(places: Sequence[int]) -> Job:
+        calls = [partial(loops.multiply, place, TURNS, 1) for place in places]
+        return partial(_rate, calls, TURNS * ACCUMULATORS)
+
+    def read(places: Sequence[int], size: int) -> Job:
+        rounds = max(1, READ_BYTES // size)
+        calls = [partial(loops.read, place, size // 4, rounds) for place in places]
+        return partial(_rate, calls, size * rounds)
+
+    return {
+        "multiply": multiply([address]),
+        "all multiply": multiply(places),
+        "meet": partial(_meetings, loops, cores),
+        **{f"read {size}": read([address], size) for size in _sizes(1)},
+        **{f"all read {size}": read(places, size) for size in _sizes(cores)},
+    }
+
+
+def _sizes(cores: int) -> Sequence[int]:
+    """Return what each core goes through, if so many do."""
+    return [size for size in SIZES if size * cores <= MOST_BYTES] or SIZES[:1]
+
+
+def _rate(calls: Sequence[Callable[[], object]], amount: float) -> float:
+    return sum(amount / seconds for seconds in _side_by_side(calls))
+
+
+def _meetings(loops: Loops, cores: int) -> float:
+    """Return how often in a second all cores can wait for each other; 0 if they did not meet."""
+    word = torch.zeros(1, dtype=torch.int64, device="cpu")
+    done: list[int] = []
+
+    def meet() -> None:
+        done.append(loops.meet(word.data_ptr(), cores, MEETINGS))
+
+    # Who starts last waits for nobody's start.
+    seconds = min(_side_by_side([meet] * cores))
+    return MEETINGS / seconds if min(done) == MEETINGS else 0.0
+
+
+def _side_by_side(calls: Sequence[Callable[[], object]]) -> list[float]:
+    """Return the seconds of calls that start at the same time, each on a thread."""
+    start = Barrier(len(calls))
+
+    def seconds(call: Callable[[], object]) -> float:
+        start.wait()
+        begin = time.perf_counter()
+        call()
+        return time.perf_counter() - begin
+
+    if len(calls) == 1:
+        return [seconds(calls[0])]
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(seconds, calls))
