@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from onebyone.compiler.build import build
 from onebyone.compiler.choose.bands import band_of, choose_bands, find_bands, kept_rows
 from onebyone.compiler.choose.choose import choose, choose_convolution
+from onebyone.compiler.choose.cost import far_rate
 from onebyone.compiler.kernels.band import BandKernel
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
@@ -26,7 +27,8 @@ AVX512 = TARGETS["avx512"]
 def alone(graph, target):
     """How convolutions run that are in no band."""
     convolutions = (node for node in graph if isinstance(node, Convolution))
-    return {node.name: choose_convolution(node, target) for node in convolutions}
+    far = far_rate(graph, target)
+    return {node.name: choose_convolution(node, target, far=far) for node in convolutions}
 
 
 def run_alone(graph, inputs, target=None):
@@ -43,7 +45,8 @@ def run_in_bands(graph, inputs, target, rows_at_once, threads):
 
     found = find_bands(graph, set(), cut)
     bands = {
-        name: choose_convolution(graph[name], target, band=band) for name, band in found.items()
+        name: choose_convolution(graph[name], target, band=band, far=far_rate(graph, target))
+        for name, band in found.items()
     }
     chosen = alone(graph, target) | bands
     return found, run_graph(graph, inputs, target=target, threads=threads, chosen=chosen)

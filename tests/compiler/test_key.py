@@ -8,6 +8,7 @@ from torch import nn
 
 from onebyone.compiler import TARGETS, Target, key
 from onebyone.compiler.key import SOURCES, compiler_version, graph_key, source_digest
+from onebyone.compiler.machine.speeds import NOMINAL
 from onebyone.graph import capture
 from tests.compiler.test_model import Small
 
@@ -71,6 +72,7 @@ OTHER_FACTS = {
     "gettid": 1,
     "futex": 422,
     "level2_bytes": 1 << 21,
+    "speeds": replace(NOMINAL, wait_seconds=1e-5),
     "needs": frozenset({"another"}),
 }
 

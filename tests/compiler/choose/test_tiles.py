@@ -4,11 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onebyone.compiler.choose.chunks import CHUNK_COUNTS, choose_chunks, parts_of_rows
-from onebyone.compiler.choose.cost import tile_steps
-from onebyone.compiler.choose.tiles import choose_tiling
+from onebyone.compiler.choose.chunks import (
+    CHUNK_COUNTS,
+    choose_chunks,
+    parts_of_patches,
+    parts_of_rows,
+)
+from onebyone.compiler.choose.cost import tile_seconds
+from onebyone.compiler.choose.filtering import winograds_for
+from onebyone.compiler.choose.tiles import choose_product_tiling, choose_tiling
 from onebyone.compiler.choose.tiling import cut_evenly
-from onebyone.compiler.kernels.tiles import LARGEST_UNROLL, tiled
+from onebyone.compiler.kernels.tiles import LARGEST_UNROLL, LINE_FLOATS, fetched_floats, tiled
 from onebyone.compiler.target import TARGETS
 
 counts = st.integers(1, 5000)
@@ -48,7 +54,7 @@ def test_the_last_vector_is_no_wider_than_it_needs(target):
 def test_a_narrow_vector_is_less_work_where_the_processor_has_halves():
     def work(name, channels):
         tiling = choose_tiling(TARGETS[name], 784, channels, 144)
-        return tile_steps(TARGETS[name], tiling, 144)
+        return tile_seconds(TARGETS[name], tiling, 144, 144 * channels)
 
     assert work("avx512", 40) < 0.87 * work("avx512", 41) == 0.87 * work("avx512", 48)
     assert work("avx2", 12) == work("avx2", 16)
@@ -58,11 +64,35 @@ def test_a_narrow_vector_is_less_work_where_the_processor_has_halves():
 def test_unrolled_steps_divide_the_sum(depth):
     target = TARGETS["avx2"]
     tiling = choose_tiling(target, 49, 64, depth)
-    unroll = tiled(tiling, target, depth, fetchers=0, has_residual=False, activation=None)[
-        "tile"
-    ].unroll
-    assert depth % unroll == 0
-    assert 1 <= unroll <= LARGEST_UNROLL
+    tile = tiled(tiling, target, depth, fetchers=0, has_residual=False, activation=None)["tile"]
+    assert depth % tile.unroll == 0
+    assert 1 <= tile.unroll <= LARGEST_UNROLL
+    assert tile.fetched_lines == 0
+
+
+@given(counts, st.integers(1, 300), st.integers(1, 500), st.sampled_from(["avx512", "avx2"]))
+def test_tiles_fetch_a_whole_panel_among_them(depth, channels, tiles, name):
+    target = TARGETS[name]
+    tiling = choose_tiling(target, 49, channels, depth)
+    tile = tiled(tiling, target, depth, fetchers=tiles, has_residual=False, activation=None)["tile"]
+    panel = depth * tiling.vectors * target.lanes
+    each = fetched_floats(tile, depth)
+    assert tiles * each >= panel
+    if target.lanes == LINE_FLOATS:  # no more than a line too many in each turn of the inner loop
+        assert tiles * (each - depth // tile.unroll * LINE_FLOATS) < panel
+
+
+@pytest.mark.parametrize("name", ["avx512", "avx2"])
+@given(st.integers(1, 3000), st.integers(1, 2100), counts, st.sampled_from(winograds_for((3, 3))))
+def test_sums_of_a_chunk_of_patches_fit_the_cache(name, patches, channels, depth, way):
+    target = TARGETS[name]
+    tiling = choose_product_tiling(target, way, patches, channels, depth)
+    pixel_parts, block_parts = parts_of_patches(target, tiling, way.multiplications)
+    assert block_parts == tiling.blocks
+    tiles = -(-tiling.tiles // pixel_parts)
+    sums = way.multiplications * tiles * tiling.pixels * tiling.vectors * target.lanes
+    assert 4 * sums <= target.level2_bytes // 2 or pixel_parts == tiling.tiles
+    assert pixel_parts * block_parts >= min(8, tiling.tiles * tiling.blocks)
 
 
 @given(st.floats(0, 1e12), counts)

@@ -8,18 +8,17 @@ from onebyone.models import create_model
 
 GOLDEN = """\
 7 operations in 6 groups (borders cleared: 1, inputs transformed for Winograd: 1); 0.2 MB of weights
-and tables, 1.7 MB for values, 0.2 MB for each thread; 4.6 million steps, each a vector multiply-add
-of one core
+and tables, 1.7 MB for values, 0.2 MB for each thread; 1.17 ms of core time expected
 
-   layer     what                 Msteps  chunks  how, and why
-1  input     input                  0.07       8  channels innermost
-3  stem      3x3 convolution        1.11      12  Winograd F(4x4, 3x3), tile 12x32; 46% of direct
-4            by rows                3.47      16  16 bands
-   expand    1x1 convolution        0.88          tile 8x48
-   deep      3x3 depthwise          1.77          tile 8x16
-   project   1x1 convolution        0.82          tile 11x32
-5  avg_pool  global average pool    0.01       2
-6  head      linear layer           0.00       1  tile 1x16, channels inside"""
+   layer     what                  us  chunks  how, and why
+1  input     input                 16       8  channels innermost
+3  stem      3x3 convolution      282       8  Winograd F(4x4, 3x3), tile 12x32; 47% of direct
+4            by rows              866      16  16 bands
+   expand    1x1 convolution      219          tile 8x48
+   deep      3x3 depthwise        442          tile 8x16
+   project   1x1 convolution      205          tile 11x32
+5  avg_pool  global average pool    2       2
+6  head      linear layer           0       1  tile 1x16, channels inside"""
 
 
 class Small(nn.Module):

@@ -80,7 +80,7 @@ def tiled(
     While so many tiles (`fetchers`) read a panel of weights, they fetch the one behind it.
     """
     unroll = max(u for u in range(1, LARGEST_UNROLL + 1) if depth % u == 0)
-    lines = unroll * tiling.vectors * target.lanes // LINE_FLOATS
+    lines = -(-unroll * tiling.vectors * target.lanes // LINE_FLOATS)
     tile = Tile(
         pixels=tiling.pixels,
         vectors=tiling.vectors,
