@@ -1,4 +1,4 @@
-"""`onebyone cache`: compiled networks, times of layers and indexes of shards, kept on disk."""
+"""`onebyone cache`: compiled networks, and what else is kept on disk."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -32,7 +32,7 @@ def cache(
     action: Annotated[Action, typer.Argument(help="What to do.")] = Action.LIST,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the compiled networks, times and indexes that are kept on disk, or clear them."""
+    """List what is kept on disk, or clear it: compiled networks, times, speeds and indexes."""
     {Action.LIST: _list, Action.CLEAR: _clear}[action](as_json)
 
 
@@ -95,7 +95,7 @@ def _row(folder: Folder, one: Kept) -> dict[str, Any]:
         summary = {}
     known = {
         name: summary.get(name)
-        for name in ("layers", "inputs", "target", "numerics", "shard", "times")
+        for name in ("layers", "inputs", "target", "numerics", "shard", "times", "machine")
     }
     used = datetime.fromtimestamp(one.used).astimezone().isoformat(timespec="seconds")
     return {"name": one.name} | known | {"bytes": one.size, "last_used": used}
@@ -115,6 +115,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
             _first(row),
             row["shard"]
             or row["times"]
+            or row["machine"]
             or ", ".join("x".join(map(str, shape)) for shape in row["inputs"] or ()),
             row["target"],
             row["numerics"],
@@ -130,6 +131,8 @@ def _first(row: dict[str, Any]) -> str:
         return "index"
     if row["times"]:
         return "times"
+    if row["machine"] is not None:
+        return "speeds"
     return "damaged" if row["layers"] is None else str(row["layers"])
 
 

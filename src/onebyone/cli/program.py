@@ -19,6 +19,7 @@ from onebyone.cli.console import WRONG_USE, print_error, show_notices
 from onebyone.cli.demo import demo
 from onebyone.cli.explain import explain
 from onebyone.cli.export import export
+from onebyone.cli.machine import machine
 from onebyone.cli.models import models
 from onebyone.cli.predict import predict
 from onebyone.cli.shrink import shrink
@@ -43,6 +44,7 @@ app.command()(explain)
 app.command()(shrink)
 app.command()(export)
 app.command()(bench)
+app.command()(machine)
 app.command()(demo)
 app.command()(cache)
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import time
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -16,6 +17,9 @@ from onebyone.store import keep_content, read_content
 
 FORMAT = 1
 """Of what is kept; what an older version kept is measured again."""
+
+BUSY_SECONDS = 3600
+"""How long speeds are used that were measured while others used the machine."""
 
 _measuring = Lock()
 
@@ -41,7 +45,7 @@ def _calibrated_target() -> Target:
 
 def _find_or_measure(target: Target) -> Speeds:
     found = find_calibration(target)
-    if found is not None:
+    if found is not None and not _is_due(found):
         return found.speeds
     try:
         return calibrate(target).speeds
@@ -49,12 +53,19 @@ def _find_or_measure(target: Target) -> Speeds:
         return NOMINAL
 
 
+def _is_due(found: Calibration) -> bool:
+    """Whether a machine that was busy may be so no more.
+
+    Not before: what is compiled depends on what was measured, and would be compiled again.
+    """
+    return not found.is_steady and time.time() - found.measured_at > BUSY_SECONDS
+
+
 def calibrate(target: Target) -> Calibration:
-    """Measure this machine, and keep what was found for the next time unless it was busy."""
+    """Measure this machine, and keep what was found."""
     measured = measure_speeds(target, usable_cores())
-    if measured.is_steady:
-        content = json.dumps(measured.to_json(), indent=1)
-        keep_content(_key(target), content.encode(), {"machine": this_processor().name})
+    content = json.dumps(measured.to_json(), indent=1)
+    keep_content(_key(target), content.encode(), {"machine": this_processor().name})
     return measured
 
 

@@ -53,10 +53,12 @@ class Calibration:
         speeds: What the machine does.
         spread: How much longer the middle round of multiply-adds took than the fastest; 0.1 is
             10 %.
+        measured_at: Seconds since 1970.
     """
 
     speeds: Speeds
     spread: float
+    measured_at: float
 
     @property
     def is_steady(self) -> bool:
@@ -65,7 +67,8 @@ class Calibration:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
-        return {"speeds": self.speeds.to_json(), "spread": self.spread}
+        facts = {"spread": self.spread, "measured_at": self.measured_at}
+        return {"speeds": self.speeds.to_json(), **facts}
 
     @classmethod
     def of_json(cls, facts: Mapping[str, Any]) -> Self:
@@ -74,7 +77,11 @@ class Calibration:
         Raises:
             KeyError, TypeError, ValueError: If it is something else.
         """
-        return cls(speeds=Speeds.of_json(facts["speeds"]), spread=float(facts["spread"]))
+        return cls(
+            speeds=Speeds.of_json(facts["speeds"]),
+            spread=float(facts["spread"]),
+            measured_at=float(facts["measured_at"]),
+        )
 
 
 def measure_speeds(
@@ -99,7 +106,9 @@ def measure_speeds(
         if _spread(rates["multiply"]) <= LARGEST_SPREAD:
             break
     best = {name: max(found) for name, found in rates.items()}
-    return Calibration(speeds=_speeds(best, cores), spread=_spread(rates["multiply"]))
+    return Calibration(
+        speeds=_speeds(best, cores), spread=_spread(rates["multiply"]), measured_at=time.time()
+    )
 
 
 def _spread(rates: Sequence[float]) -> float:
