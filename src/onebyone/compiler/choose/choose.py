@@ -20,8 +20,14 @@ from onebyone.compiler.choose.cost import (
     work_seconds,
 )
 from onebyone.compiler.choose.filtering import Winograd
-from onebyone.compiler.choose.tiles import choose_product_tiling, choose_row_tiling, choose_tiling
-from onebyone.compiler.choose.tiling import TileSize, cut_evenly
+from onebyone.compiler.choose.tiles import (
+    choose_product_tiling,
+    choose_row_tiling,
+    choose_tiling,
+    rank_product_tilings,
+    rank_tilings,
+)
+from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_evenly
 from onebyone.compiler.choose.winograds import choose_winograds
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
@@ -88,14 +94,50 @@ def choose_convolution(
         return _depthwise(node, target, band)
     if band:
         return _by_rows(node, target, band, far)
-    return _winograd(node, target, way, why, far) if way else _direct(node, target, why, far)
+    tiling = (
+        choose_product_tiling(target, way, _patches(node, way), node.shape[1], node.weight.shape[1])
+        if way
+        else choose_tiling(
+            target, _pixels_at_once(node), node.shape[1] // node.groups, node.weight[0].numel()
+        )
+    )
+    return choose_around(node, target, way, tiling, far=far, why=why)
 
 
-def _direct(node: Convolution, target: Target, why: str, far: float) -> Choices:
-    images, channels, rows, columns = node.shape
-    together = images if rows * columns < JOINED_PIXELS else 1
-    depth, batches = node.weight[0].numel(), images // together
-    tiling = choose_tiling(target, together * rows * columns, channels // node.groups, depth)
+def rank_tiles(node: Convolution, target: Target, way: Winograd | None) -> dict[Tiling, float]:
+    """Return how a convolution that runs alone can be cut, and the seconds that its tiles take."""
+    channels, depth = node.shape[1] // node.groups, node.weight[0].numel()
+    if way is None:
+        return rank_tilings(target, _pixels_at_once(node), channels, depth)
+    return rank_product_tilings(target, way, _patches(node, way), channels, node.weight.shape[1])
+
+
+def choose_around(
+    node: Convolution, target: Target, way: Winograd | None, tiling: Tiling, *, far: float, why: str
+) -> Choices:
+    """Return how a convolution runs alone that is cut so."""
+    if way is None:
+        return _direct(node, target, tiling, why, far)
+    return _winograd(node, target, way, tiling, why, far)
+
+
+def _pixels_at_once(node: Convolution) -> int:
+    images, _, rows, columns = node.shape
+    return (images if _are_together(node) else 1) * rows * columns
+
+
+def _are_together(node: Convolution) -> bool:
+    _, _, rows, columns = node.shape
+    return rows * columns < JOINED_PIXELS
+
+
+def _patches(node: Convolution, way: Winograd) -> int:
+    return node.shape[0] * prod(way.patches(*node.shape[2:]))
+
+
+def _direct(node: Convolution, target: Target, tiling: Tiling, why: str, far: float) -> Choices:
+    together = node.shape[0] if _are_together(node) else 1
+    batches = node.shape[0] // together
     parts, inner = parts_of_tiles(
         target,
         batches * tiling.tiles,
@@ -113,19 +155,18 @@ def _direct(node: Convolution, target: Target, why: str, far: float) -> Choices:
     )
 
 
-def _winograd(node: Convolution, target: Target, way: Winograd, why: str, far: float) -> Choices:
-    images = node.shape[0]
-    channels, depth = node.weight.shape[:2]
-    down, across = way.patches(*node.shape[2:])
-    patches, products = images * down * across, way.multiplications
-    tiling = choose_product_tiling(target, way, patches, channels, depth)
-    transforms = patches * depth * products * TRANSFORM_WEIGHT
+def _winograd(
+    node: Convolution, target: Target, way: Winograd, tiling: Tiling, why: str, far: float
+) -> Choices:
+    images, depth, products = node.shape[0], node.weight.shape[1], way.multiplications
+    transforms = _patches(node, way) * depth * products * TRANSFORM_WEIGHT
+    shape = (images, depth, *way.patches(*node.shape[2:]))
     return Choices(
         winograd=way,
         tile=tiling.size,
         parts=parts_of_patches(target, tiling, products),
         inner="pixels",
-        transform_parts=parts_of_rows((images, depth, down, across), target.lanes, transforms),
+        transform_parts=parts_of_rows(shape, target.lanes, transforms),
         seconds=winograd_seconds(target, node, way, tiling, images, far),
         why=why,
     )

@@ -11,27 +11,47 @@ from onebyone.graph import Convolution
 
 @functools.lru_cache(maxsize=4096)
 def choose_tiling(target: Target, pixels: int, channels: int, depth: int) -> Tiling:
-    """Return the tiling that takes the least time.
-
-    Accumulators, one row of weights and one number must fit the registers, and leave some to spare;
-    the pixels' addresses must fit the general ones. A tile of one vector may have twice as many
-    pixels: it needs them to hide the latency.
-    """
-    return min(
-        _tilings(target, pixels, channels),
-        key=lambda tiling: tile_seconds(target, tiling, depth, channels * depth),
-    )
+    """Return the tiling that takes the least time."""
+    ranked = rank_tilings(target, pixels, channels, depth)
+    return min(ranked, key=lambda tiling: ranked[tiling])
 
 
 @functools.lru_cache(maxsize=4096)
 def choose_product_tiling(
     target: Target, way: Winograd, patches: int, channels: int, depth: int
 ) -> Tiling:
-    """Return the tiling of Winograd's products that takes the least time, likewise."""
-    return min(
-        _tilings(target, patches, channels),
-        key=lambda tiling: product_seconds(target, way, tiling, channels, depth),
-    )
+    """Return the tiling of Winograd's products that takes the least time."""
+    ranked = rank_product_tilings(target, way, patches, channels, depth)
+    return min(ranked, key=lambda tiling: ranked[tiling])
+
+
+def rank_tilings(target: Target, pixels: int, channels: int, depth: int) -> dict[Tiling, float]:
+    """Return all tilings that the registers have room for, and the seconds that each takes.
+
+    Accumulators, one row of weights and one number must fit the registers, and leave some to spare;
+    the pixels' addresses must fit the general ones. A tile of one vector may have twice as many
+    pixels: it needs them to hide the latency.
+    """
+    return {
+        tiling: tile_seconds(target, tiling, depth, channels * depth)
+        for tiling in _tilings(target, pixels, channels)
+    }
+
+
+def rank_product_tilings(
+    target: Target, way: Winograd, patches: int, channels: int, depth: int
+) -> dict[Tiling, float]:
+    """Return all tilings of Winograd's products, and the seconds that each takes."""
+    return {
+        tiling: product_seconds(target, way, tiling, channels, depth)
+        for tiling in _tilings(target, patches, channels)
+    }
+
+
+def choose_row_tiling(target: Target, node: Convolution) -> Tiling:
+    """Return the tiling of one row of outputs of a convolution."""
+    channels, columns = node.shape[1] // node.groups, node.shape[3]
+    return choose_tiling(target, columns, channels, node.weight[0].numel())
 
 
 def _tilings(target: Target, pixels: int, channels: int) -> list[Tiling]:
@@ -43,9 +63,3 @@ def _tilings(target: Target, pixels: int, channels: int) -> list[Tiling]:
         for p in range(1, most.get(v, target.tile_pixels) + 1)
         if p * v + v + 1 <= registers
     ]
-
-
-def choose_row_tiling(target: Target, node: Convolution) -> Tiling:
-    """Return the tiling of one row of outputs of a convolution."""
-    channels, columns = node.shape[1] // node.groups, node.shape[3]
-    return choose_tiling(target, columns, channels, node.weight[0].numel())
