@@ -95,7 +95,16 @@ def _row(folder: Folder, one: Kept) -> dict[str, Any]:
         summary = {}
     known = {
         name: summary.get(name)
-        for name in ("layers", "inputs", "target", "numerics", "shard", "times", "machine")
+        for name in (
+            "layers",
+            "inputs",
+            "target",
+            "numerics",
+            "shard",
+            "times",
+            "machine",
+            "wisdom",
+        )
     }
     used = datetime.fromtimestamp(one.used).astimezone().isoformat(timespec="seconds")
     return {"name": one.name} | known | {"bytes": one.size, "last_used": used}
@@ -116,6 +125,7 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
             row["shard"]
             or row["times"]
             or row["machine"]
+            or row["wisdom"]
             or ", ".join("x".join(map(str, shape)) for shape in row["inputs"] or ()),
             row["target"],
             row["numerics"],
@@ -133,6 +143,8 @@ def _first(row: dict[str, Any]) -> str:
         return "times"
     if row["machine"] is not None:
         return "speeds"
+    if row["wisdom"]:
+        return "wisdom"
     return "damaged" if row["layers"] is None else str(row["layers"])
 
 

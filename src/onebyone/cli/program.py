@@ -25,6 +25,7 @@ from onebyone.cli.predict import predict
 from onebyone.cli.shrink import shrink
 from onebyone.cli.study import study
 from onebyone.cli.train import train
+from onebyone.cli.tune import tune
 from onebyone.errors import OneByOneError
 
 FAILURE = 1
@@ -44,6 +45,7 @@ app.command()(explain)
 app.command()(shrink)
 app.command()(export)
 app.command()(bench)
+app.command()(tune)
 app.command()(machine)
 app.command()(demo)
 app.command()(cache)

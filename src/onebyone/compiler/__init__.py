@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onebyone.lazy import offer
 
 if TYPE_CHECKING:
-    from onebyone.compiler.compile import compile_captured, compile_model, plan_model
+    from onebyone.compiler.compile import compile_captured, compile_model, plan_model, tune_model
     from onebyone.compiler.door import compile_network
     from onebyone.compiler.fallback import Fallback, describe_fallbacks
     from onebyone.compiler.model import CompiledModel
@@ -31,6 +31,7 @@ __all__ = [
     "find_target",
     "host_target",
     "plan_model",
+    "tune_model",
     "usable_cores",
 ]
 
@@ -38,7 +39,7 @@ __all__ = [
 __getattr__, __dir__ = offer(
     __name__,
     {
-        "onebyone.compiler.compile": "compile_captured compile_model plan_model",
+        "onebyone.compiler.compile": "compile_captured compile_model plan_model tune_model",
         "onebyone.compiler.door": "compile_network",
         "onebyone.compiler.fallback": "Fallback describe_fallbacks",
         "onebyone.compiler.model": "CompiledModel",

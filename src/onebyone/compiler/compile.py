@@ -4,7 +4,7 @@ capture -> split -> for each native part: find it, or rewrite, choose, plan, emi
 Parts are split off before they are rewritten, so that what is found need not be rewritten again.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,14 @@ from onebyone.compiler.model import CompiledModel, NativeStep, Step
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import NativeFunction
-from onebyone.compiler.split import split_graph
+from onebyone.compiler.split import Part, split_graph
 from onebyone.compiler.target import TARGETS, Target, can_run, host_target
-from onebyone.errors import CompileError, ModelError, ShapeError
+from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError
 from onebyone.graph import Captured, Graph, Opaque, capture
 
 if TYPE_CHECKING:
     from onebyone.compiler.plan.plan import ExecutionPlan
+    from onebyone.compiler.tune.tune import Tuning, Watch
 
 
 def compile_model(
@@ -114,6 +115,8 @@ def compile_captured(
     _check_numbers(captured.graph)
     _check_target(target)
     parts = split_graph(captured.graph)
+    if options.tune != "estimate":
+        chosen = {**tune_parts(parts, target, options).chosen, **(chosen or {})}
     if options.strict:
         refuse_fallbacks([Fallback.of(part) for part in parts if isinstance(part, Opaque)])
     with _telling_of_memory():
@@ -129,6 +132,60 @@ def compile_captured(
         accounts = [step.account for step in steps if isinstance(step, NativeStep)]
         check_names(chosen, (name for account in accounts for name in account.names))
     return CompiledModel(captured, steps, target=target, options=options)
+
+
+def tune_model(
+    model: Callable[..., Any],
+    example: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    seconds: float | None = None,
+    watch: "Watch | None" = None,
+    **options: Any,
+) -> "Tuning":
+    """Measure which ways of running its layers make a network the fastest here, and keep them.
+
+    Whoever compiles it with `tune="measure"` then gets them; nothing is measured twice.
+
+    Args:
+        model: As for `compile_network`.
+        example: As there.
+        kwargs: As there.
+        seconds: How long it may take, about; 30 for "measure" and 600 for "patient" if None.
+        watch: Is called with how many variants have been measured, and how many there are.
+        options: Those of `CompileOptions`; `tune` is "measure" if nothing is said.
+
+    Returns:
+        What was found for each layer; `print` it.
+    """
+    asked = CompileOptions(**{"tune": "measure", **options})
+    if asked.tune == "estimate":
+        raise UnknownNameError(
+            'to tune takes `tune="measure"` or "patient"; "estimate" measures nothing'
+        )
+    args, named = compile_arguments(example, kwargs)
+    graph = capture(check_model(model), args, named).graph
+    _check_sizes(graph)
+    _check_numbers(graph)
+    with _telling_of_memory():
+        return tune_parts(
+            split_graph(graph), calibrated_target(), asked, seconds=seconds, watch=watch
+        )
+
+
+def tune_parts(
+    parts: Sequence[Part],
+    target: Target,
+    options: CompileOptions,
+    *,
+    seconds: float | None = None,
+    watch: "Watch | None" = None,
+) -> "Tuning":
+    """Tune the native parts of a network; see `tune_model`."""
+    from onebyone.compiler.tune.tune import tune_graphs, unwatched
+
+    graphs = [rewrite_graph(part.graph) for part in parts if not isinstance(part, Opaque)]
+    return tune_graphs(graphs, target, options, seconds=seconds, watch=watch or unwatched)
 
 
 def _find_or_build(

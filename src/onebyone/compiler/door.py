@@ -15,6 +15,7 @@ def compile_network(
     *,
     threads: int | None = None,
     numerics: str = "fp32",
+    tune: str = "estimate",
     strict: bool = False,
 ) -> CompiledModel:
     """Compile a network for this machine's CPU; the network itself stays as it is.
@@ -34,6 +35,11 @@ def compile_network(
             use Winograd's algorithm, which is faster, has two to ten times the rounding errors of a
             sum, and lets an infinite or NaN input spread to a few more pixels; "fp32-direct" keeps
             to sums.
+        tune: How layers' tiles and loops are chosen; no choice changes a bit of the results.
+            "estimate" takes what the cost model expects to be the fastest on this machine; it is
+            within a few per cent of what can be found. "measure" times the likely ways of each
+            layer within the network, in up to half a minute, and keeps what it finds for this
+            machine; "patient" takes up to ten minutes. See `onebyone tune`.
         strict: Raise an error if an operator has no native code, instead of running it in PyTorch.
 
     Returns:
@@ -49,7 +55,7 @@ def compile_network(
         CompileError: If the machine code cannot be made, or if `strict` and an operator has none.
             The network still runs in PyTorch.
         ShapeError: If `threads`, `strict`, or the example cannot be.
-        UnknownNameError: If `numerics` is none of the two.
+        UnknownNameError: If `numerics` or `tune` is none of the words above.
 
     Side effects:
         Reads and writes the cache of compiled networks (`ONEBYONE_CACHE_DIR`).
@@ -64,7 +70,7 @@ def compile_network(
         True
     """
     compiled = compile_model(
-        model, example, kwargs, threads=threads, numerics=numerics, strict=strict
+        model, example, kwargs, threads=threads, numerics=numerics, tune=tune, strict=strict
     )
     warn_of_fallbacks(compiled.fallbacks)
     return compiled

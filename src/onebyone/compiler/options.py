@@ -16,6 +16,13 @@ amplifies rounding beyond that, within 5 times the error of PyTorch's own float3
 "fp32" may compute convolutions by Winograd's algorithm, "fp32-direct" does not.
 """
 
+TUNINGS = ("estimate", "measure", "patient")
+"""How tiles, loops and parts of layers are chosen; no choice changes a bit of the results.
+
+"estimate" takes what the cost model expects to be the fastest. "measure" times the few likely ways
+of each layer in the network, once, and keeps what it finds; "patient" times more of them.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileOptions:
@@ -24,19 +31,21 @@ class CompileOptions:
     Args:
         threads: Threads to run on; as many as there are cores for this process if None.
         numerics: What results promise, one of `NUMERICS`.
+        tune: How layers' ways are chosen, one of `TUNINGS`.
         strict: Whether an operator without native code is an error, and not left to PyTorch.
 
     Raises:
         ShapeError: If `threads` or `strict` is not what it may be.
-        UnknownNameError: If `numerics` is none of the known words.
+        UnknownNameError: If `numerics` or `tune` is none of the known words.
 
     Example:
         >>> CompileOptions(threads=2)
-        CompileOptions(threads=2, numerics='fp32', strict=False)
+        CompileOptions(threads=2, numerics='fp32', tune='estimate', strict=False)
     """
 
     threads: int | None = None
     numerics: str = "fp32"
+    tune: str = "estimate"
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -48,6 +57,7 @@ class CompileOptions:
                 "or None for all cores at hand"
             )
         check_choice("numerics", self.numerics, NUMERICS)
+        check_choice("tune", self.tune, TUNINGS)
         if type(self.strict) is not bool:
             raise ShapeError(f"`strict` (={self.strict!r}) must be True or False")
 

@@ -79,14 +79,14 @@ def find_calibration(target: Target) -> Calibration | None:
 
 
 def _key(target: Target) -> str:
-    return hashlib.sha256(json.dumps(_facts(target), sort_keys=True).encode()).hexdigest()
+    facts = {"speeds": FORMAT} | machine_facts(target)
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _facts(target: Target) -> dict[str, Any]:
-    """Return what speeds depend on."""
+def machine_facts(target: Target) -> dict[str, Any]:
+    """Return what speeds depend on, as `json` can write it."""
     processor = this_processor()
     return {
-        "format": FORMAT,
         "processor": processor.name,
         "features": sorted(processor.features),
         "level2_bytes": private_cache_bytes(),

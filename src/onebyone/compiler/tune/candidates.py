@@ -1,0 +1,47 @@
+"""Ways of running a layer that may be the fastest: those that the cost model expects near its best.
+
+None of them changes a bit of the results; so the algorithm, which would, is not among them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Literal
+
+from onebyone.compiler.choose.bands import runs_depthwise
+from onebyone.compiler.choose.choices import Choices
+from onebyone.compiler.choose.choose import choose, choose_around, rank_tiles
+from onebyone.compiler.choose.cost import far_rate
+from onebyone.compiler.options import CompileOptions
+from onebyone.compiler.target import Target
+from onebyone.graph import Convolution, Graph
+
+CLOSE = 1.25
+"""Times the best that is expected; what is expected to be slower is not measured."""
+
+
+def find_candidates(
+    graph: Graph, target: Target, options: CompileOptions, most: int
+) -> Mapping[str, tuple[Choices, ...]]:
+    """Return at most so many ways for each convolution that runs alone, the expected best first."""
+    choices, far = choose(graph, target, options), far_rate(graph, target)
+    found: dict[str, tuple[Choices, ...]] = {}
+    for node in graph:
+        if not isinstance(node, Convolution) or runs_depthwise(node) or choices[node.name].band:
+            continue
+        ways = list(_ways(node, target, choices[node.name], far))
+        found[node.name] = tuple(dict.fromkeys(ways))[:most]
+    return found
+
+
+def _ways(node: Convolution, target: Target, best: Choices, far: float) -> Iterator[Choices]:
+    yield best
+    if not best.winograd:
+        yield replace(best, inner=_other(best.inner))
+    ranked = rank_tiles(node, target, best.winograd)
+    close = [tiling for tiling in ranked if ranked[tiling] <= CLOSE * min(ranked.values())]
+    for tiling in sorted(close, key=lambda tiling: ranked[tiling]):
+        yield choose_around(node, target, best.winograd, tiling, far=far, why=best.why)
+
+
+def _other(inner: str) -> Literal["channels", "pixels"]:
+    return "pixels" if inner == "channels" else "channels"
