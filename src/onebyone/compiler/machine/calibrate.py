@@ -88,7 +88,7 @@ def machine_facts(target: Target) -> dict[str, Any]:
     processor = this_processor()
     return {
         "processor": processor.name,
-        "features": sorted(processor.features),
+        "features": " ".join(sorted(processor.features)),
         "level2_bytes": private_cache_bytes(),
         "cores": usable_cores(),
         "target": target.name,

@@ -1,5 +1,6 @@
 """What tuning found, as text: a line for each layer, expected and measured."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from onebyone.compiler.choose.choices import Choices
@@ -9,7 +10,8 @@ if TYPE_CHECKING:
     from onebyone.compiler.tune.tune import TunedLayer, Tuning
 
 PLACE_WIDTH = 30
-HEADS = ("layer", "ways", "expected us", "measured us", "tuned us", "how")
+HEADS = ("layer", "ways", "expected", "measured", "tuned", "how")
+LINE_WIDTH = 100
 
 
 def show_tuning(tuning: "Tuning") -> str:
@@ -22,7 +24,8 @@ def show_tuning(tuning: "Tuning") -> str:
         + f"  {row[5]}".rstrip()
         for row in rows
     ]
-    return "\n".join([*lines, "", _summary(tuning)])
+    head = "Microseconds of all threads together: expected, measured, and of the way that was kept."
+    return "\n".join([head, "", *lines, "", *textwrap.wrap(_summary(tuning), LINE_WIDTH)])
 
 
 def _row(layer: "TunedLayer") -> tuple[str, ...]:

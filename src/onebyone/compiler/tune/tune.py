@@ -148,17 +148,18 @@ class _Part:
             known = wisdom.findings.get(key)
             if len(self._ways[name]) > (known.ways if known else 1):
                 self._missing[key].append(name)
+        self._base: Built | None = None
         self._times: list[tuple[Times, Times]] = []
         self.found: dict[str, Finding] = {}
         self.variants = max((self._count(key) for key in self._missing), default=1) - 1
 
     def measure(self, deadline: float) -> Iterator[int]:
         """Measure variants, a few at a time, and give how many they were."""
-        base = self._variant(0) if self.variants else None
-        while base and len(self._times) < self.variants and time.perf_counter() < deadline:
+        while len(self._times) < self.variants and time.perf_counter() < deadline:
+            self._base = self._base or self._variant(0)
             done = len(self._times)
             numbers = range(done + 1, min(done + AT_ONCE, self.variants + 1))
-            built = [base, *map(self._variant, numbers)]
+            built = [self._base, *map(self._variant, numbers)]
             first, *others = measure_variants(built, self._options.thread_count)
             self._times += [(first, times) for times in others]
             self._keep({key: self._finding(key) for key in self._missing})
@@ -171,10 +172,9 @@ class _Part:
             The untuned part's time over the tuned one's.
         """
         chosen = {one.name: one.chosen for one in self.layers() if one.chosen != one.expected}
-        if not self.found or not chosen:
+        if not self._base or not chosen:
             return 1.0
-        untuned, tuned = (self._build(some) for some in ({}, chosen))
-        gain = compare_whole(untuned, tuned, self._options.thread_count)
+        gain = compare_whole(self._base, self._build(chosen), self._options.thread_count)
         if gain < 1.0:
             self._keep({key: self._untuned(key) for key in self.found})
         return max(1.0, gain)
