@@ -24,6 +24,11 @@ def find_engines(peers: Iterable[str] = PEERS) -> list[Engine]:
     return [ENGINE, *(_peer(name).engine(export) for name in names)]
 
 
+def find_engine(name: str) -> Engine:
+    """Return one engine, ours or a peer; raises as `find_engines`."""
+    return ENGINE if name == OURS else find_engines([name])[1]
+
+
 def check_peers(peers: Iterable[str]) -> list[str]:
     """Return the names, each once.
 

@@ -11,7 +11,7 @@ from onebyone.cli.console import print_json, stdout, tell, watch
 from onebyone.compiler.threads import MOST_THREADS
 
 if TYPE_CHECKING:
-    from onebyone.bench import Comparison
+    from onebyone.bench import Comparison, IsolatedComparison
 
 ALL_PEERS = ",".join(PEERS)
 
@@ -35,9 +35,15 @@ def bench(
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns that each engine has.")] = 20,
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate", help="Give each engine a process of its own, and time bursts as well."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Time networks on our compiler and on its peers, in turn and in one process.
+    """Time networks on our compiler and on its peers, in turn.
 
     Named networks get random weights: the time does not depend on them. Every engine's output is
     checked against PyTorch in float64.
@@ -46,27 +52,41 @@ def bench(
 
     for model in models:
         check_reference(model)
-    from onebyone.bench import check_peers, compare, describe_machine, find_engines, load_subject
+    from onebyone.bench import (
+        check_peers,
+        compare,
+        compare_isolated,
+        describe_machine,
+        find_engines,
+        load_subject,
+    )
     from onebyone.bench.table import render
 
     names = check_peers(name.strip() for name in against.split(",") if name.strip())
     machine = describe_machine()
-    comparisons: list[Comparison] = []
+    threads = threads or machine.cores
+    comparisons: list[Comparison | IsolatedComparison] = []
     with redirect_stdout(sys.stderr):  # what engines and users' files print is no result
         tell(f"loading {', '.join(models)}")
         subjects = [load_subject(model) for model in models]
     if not as_json:
         stdout().print(f"{machine}\n", markup=False)
     while subjects:
+        subject = subjects.pop(0)
         with redirect_stdout(sys.stderr):
-            comparison = compare(
-                subjects.pop(0),
-                find_engines(names),
-                batch=batch,
-                threads=threads or machine.cores,
-                rounds=rounds,
-                watch=watch,
-            )
+            if isolate:
+                comparison = compare_isolated(
+                    subject, names, batch=batch, threads=threads, rounds=rounds, watch=watch
+                )
+            else:
+                comparison = compare(
+                    subject,
+                    find_engines(names),
+                    batch=batch,
+                    threads=threads,
+                    rounds=rounds,
+                    watch=watch,
+                )
         comparisons.append(comparison)
         if not as_json:
             stdout().print(render(comparison), crop=False)  # a line an absent engine
