@@ -19,10 +19,11 @@ if TYPE_CHECKING:
         ratio_spread,
         spread,
     )
-    from onebyone.bench.peers import PEERS
+    from onebyone.bench.peers import DEFAULT_PEERS, PEERS
     from onebyone.bench.subject import Subject, load_subject
 
 __all__ = [
+    "DEFAULT_PEERS",
     "OURS",
     "PEERS",
     "Burst",
@@ -61,7 +62,7 @@ __getattr__, __dir__ = offer(
         "onebyone.bench.measure": (
             "Burst RatioSpread Spread measure_interleaved pairwise_ratio ratio_spread spread"
         ),
-        "onebyone.bench.peers": "PEERS",
+        "onebyone.bench.peers": "DEFAULT_PEERS PEERS",
         "onebyone.bench.subject": "Subject load_subject",
     },
 )

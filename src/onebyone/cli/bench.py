@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onebyone.bench.peers import PEERS
+from onebyone.bench.peers import DEFAULT_PEERS, PEERS
 from onebyone.cli.console import print_json, stdout, tell, watch
 from onebyone.compiler.threads import MOST_THREADS
 
 if TYPE_CHECKING:
     from onebyone.bench import Comparison, IsolatedComparison
 
-ALL_PEERS = ",".join(PEERS)
+AGAINST = ",".join(DEFAULT_PEERS)
+OTHERS = ", ".join(name for name in PEERS if name not in DEFAULT_PEERS)
 
 
 def bench(
@@ -25,8 +26,12 @@ def bench(
         ),
     ],
     against: Annotated[
-        str, typer.Option(metavar="ENGINES", help="Peers to compare with, between commas.")
-    ] = ALL_PEERS,
+        str,
+        typer.Option(
+            metavar="ENGINES",
+            help=f"Peers to compare with, between commas; there are also {OTHERS}; or all.",
+        ),
+    ] = AGAINST,
     batch: Annotated[int, typer.Option(min=1, help="Images a call.")] = 1,
     threads: Annotated[
         int | None,
