@@ -1,6 +1,8 @@
 """The real adapters, on a network with all that matters to them."""
 
 import copy
+import operator
+import os
 import sys
 from importlib.util import find_spec
 from types import ModuleType, SimpleNamespace
@@ -23,9 +25,10 @@ from onebyone.bench.absent import why_absent
 from onebyone.bench.accuracy import float64_output, relative_rms
 from onebyone.bench.folding import fold_network
 from onebyone.bench.onnx_export import OnnxExport
-from onebyone.bench.peers import eager, inductor, ncnn
+from onebyone.bench.peers import eager, executorch, inductor, ncnn
 from onebyone.bench.subject import draw_weights
 from onebyone.errors import EngineError, ModelError, UnknownNameError
+from onebyone.exporting.quiet import silent
 
 
 def modules(name):
@@ -231,6 +234,7 @@ def test_all_are_all():
     [
         ("ncnn", "ncnn", "ncnn is not installed: pip install 'onebyone[ncnn]'"),
         ("ncnn", "pnnx", "pnnx is not installed: pip install 'onebyone[ncnn]'"),
+        ("executorch", "executorch", "executorch is not installed: pip install 'onebyone[executor"),
         ("openvino", "openvino", "openvino is not installed: pip install 'onebyone[bench]'"),
     ],
 )
@@ -256,6 +260,28 @@ def test_a_network_that_ncnn_does_not_take_is_a_line(subject, monkeypatch, tmp_p
     monkeypatch.setitem(sys.modules, "pnnx", SimpleNamespace(EXEC_PATH="/bin/true"))
     with pytest.raises(EngineError, match="^its converter, pnnx, gave up with status 0$"):
         convert(b"", subject.images(1), tmp_path)
+
+
+def test_executorch_says_what_xnnpack_does_not_take():
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    for function in (torch.relu, torch.cumsum, operator.getitem, torch.relu):
+        graph.call_function(function, (x, 0))
+    portable = executorch.find_portable(graph)
+    assert portable == ("cumsum", "relu")
+    assert executorch.remark(executorch.Loaded(None, None, ())) == ""
+    loaded = executorch.Loaded(None, None, portable)
+    assert executorch.remark(loaded) == "not in XNNPACK: cumsum, relu"
+
+
+def test_silence_reaches_native_code_and_ends(capfd):
+    with silent():
+        print("a print")  # noqa: T201
+        os.write(1, b"native\n")
+        os.write(2, b"native\n")
+    os.write(1, b"after")
+    os.write(2, b"after")
+    assert capfd.readouterr() == ("after", "after")
 
 
 def test_ours_says_what_it_left_to_pytorch(subject):
