@@ -27,14 +27,14 @@ from onebyone.bench.folding import fold_network
 from onebyone.bench.onnx_export import OnnxExport
 from onebyone.bench.peers import eager, executorch, inductor, ncnn
 from onebyone.bench.subject import draw_weights
-from onebyone.errors import EngineError, ModelError, UnknownNameError
+from onebyone.errors import EngineError, MissingPackageError, ModelError, UnknownNameError
 from onebyone.exporting.quiet import silent
 
 
 def modules(name):
     """What a peer imports."""
     peer = engines._peer(name)
-    packages = (peer.PACKAGE, *getattr(peer, "NEEDS", ()))
+    packages = (peer.PACKAGE, *getattr(peer, "NEEDS", ()), *getattr(peer, "CONVERTERS", ()))
     return [package.replace("-", "_") for package in packages if package]
 
 
@@ -71,6 +71,8 @@ def subject():
     return Subject("tiny", draw_weights(Tiny().eval(), images), (3, 9, 9))
 
 
+# JAX, which LiteRT's converter loads, warns of every fork from then on.
+@pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning")
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", NEEDS)
 def test_adapters_compute_what_the_network_does(subject, name, batch):
@@ -229,12 +231,17 @@ def test_all_are_all():
     assert set(DEFAULT_PEERS) < set(PEERS)
 
 
+LITERT = "pip install 'onebyone[litert]', then pip install --no-deps litert-converter litert-torch"
+
+
 @pytest.mark.parametrize(
     ("name", "missing", "line"),
     [
         ("ncnn", "ncnn", "ncnn is not installed: pip install 'onebyone[ncnn]'"),
         ("ncnn", "pnnx", "pnnx is not installed: pip install 'onebyone[ncnn]'"),
         ("executorch", "executorch", "executorch is not installed: pip install 'onebyone[executor"),
+        ("litert", "ai_edge_litert", f"ai-edge-litert is not installed: {LITERT}"),
+        ("litert", "litert_torch", f"litert-torch is not installed: {LITERT}"),
         ("openvino", "openvino", "openvino is not installed: pip install 'onebyone[bench]'"),
     ],
 )
@@ -247,7 +254,7 @@ def test_a_missing_package_is_named_with_its_extra(subject, monkeypatch, name, m
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, missing, None)
     engine = engines._peer(name).engine(lambda model, example: b"")
-    with pytest.raises(ModuleNotFoundError) as caught:
+    with pytest.raises((ModuleNotFoundError, MissingPackageError)) as caught:
         engine.build(subject.network, subject.images(1), 1)
     assert why_absent(caught.value).startswith(line)
 

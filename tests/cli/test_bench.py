@@ -144,7 +144,7 @@ def test_more_images_than_fit_into_memory(run, engines, batch):
         (
             ["bench", NIN, "--against", "eager,inducter"],
             "no engine 'inducter' to compare with; did you mean 'inductor'? there are eager, "
-            "executorch, inductor, ncnn, onnxruntime, openvino",
+            "executorch, inductor, litert, ncnn, onnxruntime, openvino",
         ),
         (
             ["bench", NIN, "resnet52"],
