@@ -252,6 +252,7 @@ def test_no_process_outlives_the_program(model, tmp_path, end):
     program = subprocess.Popen(
         [sys.executable, "-m", "onebyone", "bench", model.replace(":make", ":hang"), "--isolate"],
         cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path)},  # who is killed leaves its files
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
