@@ -11,16 +11,15 @@ woken there.
 
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-from onebyone.bench import describe_machine
+from onebyone.bench import OURS, describe_machine, load_subject
+from onebyone.bench.crew import open_crew
+from onebyone.bench.worker import Order
 
 PAUSES_SECONDS = (0.0, 0.001, 0.01, 0.1, 1.0)
 CALLS = 8
@@ -50,63 +49,21 @@ class Row:
     calls_over_loop: tuple[float, ...]
 
 
-def serve(name: str, threads: int, model: str, orders: Connection) -> None:
-    """Build one engine, then make the calls that are asked for: a pause, and how many calls."""
-    import torch
-
-    from onebyone.bench import find_engines, load_subject
-
-    subject = load_subject(model)
-    images = subject.images(1)
-    torch.set_num_threads(threads)
-    engine = next(
-        one for one in find_engines([] if name == "onebyone" else [name]) if one.name == name
-    )
-    run = engine.build(subject.network, images, threads)
-    for _ in range(20):
-        run(images)
-    orders.send("ready")
-    while True:
-        pause, calls = orders.recv()
-        if calls == 0:
-            return
-        seconds: list[float] = []
-        for _ in range(3):  # a pause after work, as between requests
-            run(images)
-        time.sleep(pause)
-        for _ in range(calls):
-            start = time.perf_counter()
-            run(images)
-            seconds.append(time.perf_counter() - start)
-        orders.send(seconds)
-
-
 def measure(model: str, contenders: Sequence[Contender], rounds: int) -> list[Row]:
     """Let all contenders take turns."""
-    context = multiprocessing.get_context("spawn")
-    lines: list[Connection] = []
-    for name, threads in contenders:
-        here, there = context.Pipe()
-        context.Process(target=serve, args=(name, threads, model, there), daemon=True).start()
-        lines.append(here)
-        here.recv()  # one after the other, as compiling disturbs
-
-    def ask(line: Connection, pause: float, calls: int) -> list[float]:
-        line.send((pause, calls))
-        seconds: list[float] = line.recv()
-        time.sleep(0.1)  # until its threads have gone to sleep
-        return seconds
-
-    loops: list[list[float]] = [[] for _ in lines]
-    bursts: dict[tuple[int, float], list[list[float]]] = {}
-    for _ in range(rounds):
-        for number, line in enumerate(lines):
-            loops[number] += ask(line, 0.0, LOOP_CALLS)[LOOP_CALLS // 2 :]
-        for pause in PAUSES_SECONDS:
-            for number, line in enumerate(lines):
-                bursts.setdefault((number, pause), []).append(ask(line, pause, CALLS))
-    for line in lines:
-        line.send((0.0, 0))
+    loops: list[list[float]] = [[] for _ in contenders]
+    bursts: dict[tuple[int, float], list[tuple[float, ...]]] = {}
+    with open_crew(load_subject(model), batch=1) as crew:
+        workers = [crew.hire(name, threads=threads)[0] for name, threads in contenders]
+        for _ in range(rounds):
+            for number, worker in enumerate(workers):
+                seconds = worker.ask(Order(calls=LOOP_CALLS)).seconds
+                loops[number] += seconds[LOOP_CALLS // 2 :]
+            for pause in PAUSES_SECONDS:
+                # A pause after work, as between requests.
+                order = Order(before=3, pause_seconds=pause, calls=CALLS)
+                for number, worker in enumerate(workers):
+                    bursts.setdefault((number, pause), []).append(worker.ask(order).seconds)
     rows: list[Row] = []
     for (number, pause), found in sorted(bursts.items(), key=lambda item: item[0][::-1]):
         loop = statistics.median(loops[number])
@@ -140,7 +97,7 @@ def main() -> None:
     print(f"{options.model}, {describe_machine()}\n", flush=True)  # noqa: T201
     cores = len(os.sched_getaffinity(0))
     peers = filter(None, options.against.split(","))
-    contenders = [("onebyone", 1), *((name, cores) for name in ("onebyone", *peers))]
+    contenders = [(OURS, 1), *((name, cores) for name in (OURS, *peers))]
     rows = measure(options.model, contenders, options.rounds)
     print(render(rows))  # noqa: T201
     if options.json:

@@ -14,6 +14,7 @@ OneByOneError                  everything below; the command line prints its tex
 ├── ShrinkError                a network, images or a plan that nothing can be made narrower with
 │   └── InfeasibleBudget       a budget that no network meets; says the smallest that one does
 ├── CompileError               a network that could not be turned into machine code
+├── EngineError                an engine of the benchmark that cannot be had, or that gave up
 └── InvalidGraphError          a graph that breaks its own rules: our bug, please report it
 
 FallbackWarning              (UserWarning) PyTorch runs what has no native code
@@ -22,6 +23,7 @@ A message says what was wanted, what came, where, and what to do. Each error tak
 """
 
 import inspect
+import signal
 import sysconfig
 import traceback
 import warnings
@@ -87,6 +89,10 @@ class CompileError(OneByOneError):
     """Report a network that could not be turned into machine code; it still runs in PyTorch."""
 
 
+class EngineError(OneByOneError):
+    """Report an engine of the benchmark that cannot be had, or that gave up."""
+
+
 class InvalidGraphError(OneByOneError):
     """Report a graph that breaks its own rules, which is a bug of ours."""
 
@@ -132,6 +138,21 @@ def summary(error: BaseException) -> str:
         "KeyError: 'a'"
     """
     return f"{type(error).__name__}: {first_line(error)}"
+
+
+def exit_summary(status: int) -> str:
+    """Return how a process ended, by its exit status; negative ones are those of signals.
+
+    Example:
+        >>> exit_summary(3), exit_summary(-11)
+        ('ended with status 3', 'was killed by SIGSEGV')
+    """
+    if status >= 0:
+        return f"ended with status {status}"
+    name = signal.Signals(-status).name
+    return f"was killed by {name}" + (
+        ", which is also what happens when memory gives out" if name == "SIGKILL" else ""
+    )
 
 
 def located_summary(error: BaseException) -> str:

@@ -93,7 +93,17 @@ def test_the_json_is_as_promised(shop, subject):
     )
     content = comparison.to_json()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert list(content) == ["model", "batch", "threads", "engines", "ratios", "absent", "remarks"]
+    assert list(content) == [
+        "isolated",
+        "model",
+        "batch",
+        "threads",
+        "engines",
+        "ratios",
+        "absent",
+        "remarks",
+    ]
+    assert content["isolated"] is False
     assert (content["model"], content["batch"], content["threads"]) == ("tiny", 1, 1)
     assert list(content["engines"]) == [OURS, "a"]
     assert list(content["engines"]["a"]) == [

@@ -123,7 +123,8 @@ def spinning(clock, until, cores=1.0):
 )
 def test_waiting_ends_with_the_first_idle_slice_or_at_the_limit(spins_until, woken_at):
     clock = Clock()
-    wait_until_idle(
+    is_idle = wait_until_idle(
         sleep=clock.advance, now=clock, cpu_seconds=spinning(clock, spins_until, cores=2.0)
     )
     assert clock() == pytest.approx(woken_at, abs=1e-6)
+    assert is_idle is (spins_until < woken_at)

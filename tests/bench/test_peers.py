@@ -1,23 +1,45 @@
 """The real adapters, on a network with all that matters to them."""
 
 import copy
+import operator
+import os
 import sys
-from types import SimpleNamespace
+from importlib.util import find_spec
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from onebyone.bench import PEERS, Subject, compare, engines, find_engines, peers
+from onebyone.bench import (
+    DEFAULT_PEERS,
+    PEERS,
+    Subject,
+    check_peers,
+    compare,
+    engines,
+    find_engines,
+    peers,
+)
+from onebyone.bench.absent import why_absent
 from onebyone.bench.accuracy import float64_output, relative_rms
 from onebyone.bench.folding import fold_network
 from onebyone.bench.onnx_export import OnnxExport
-from onebyone.bench.peers import eager, inductor
+from onebyone.bench.peers import eager, executorch, inductor, ncnn
 from onebyone.bench.subject import draw_weights
-from onebyone.errors import ModelError, UnknownNameError
+from onebyone.errors import EngineError, MissingPackageError, ModelError, UnknownNameError
+from onebyone.exporting.quiet import silent
+
+
+def modules(name):
+    """What a peer imports."""
+    peer = engines._peer(name)
+    packages = (peer.PACKAGE, *getattr(peer, "NEEDS", ()), *getattr(peer, "CONVERTERS", ()))
+    return [package.replace("-", "_") for package in packages if package]
+
 
 NEEDS = {
-    name: [package, "onnx", "onnxscript"] if (package := engines._peer(name).PACKAGE) else []
+    name: modules(name)
     for name in PEERS
     if name != "inductor"  # it compiles for tens of seconds, and has tests of its own
 }
@@ -49,11 +71,14 @@ def subject():
     return Subject("tiny", draw_weights(Tiny().eval(), images), (3, 9, 9))
 
 
+# JAX, which LiteRT's converter loads, warns of every fork from then on.
+@pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning")
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", NEEDS)
 def test_adapters_compute_what_the_network_does(subject, name, batch):
     for package in NEEDS[name]:
-        pytest.importorskip(package, reason=f"{name} needs {package}")
+        if find_spec(package) is None:
+            pytest.skip(f"{name} needs {package}")
     [_, engine] = find_engines([name])
     images = subject.images(batch)
     before = copy.deepcopy(subject.network.state_dict())
@@ -177,7 +202,7 @@ def test_engines_that_read_onnx_share_one_export(subject, monkeypatch):
 
 def test_ours_comes_first_and_peers_once():
     names = [engine.name for engine in find_engines()]
-    assert names == ["onebyone", *PEERS]
+    assert names == ["onebyone", *DEFAULT_PEERS]
     assert [engine.name for engine in find_engines(["eager", "eager"])] == ["onebyone", "eager"]
 
 
@@ -187,11 +212,11 @@ def test_ours_comes_first_and_peers_once():
         (
             "onxruntime",
             "no engine 'onxruntime' to compare with; did you mean 'onnxruntime'? "
-            "there are eager, inductor, onnxruntime, openvino",
+            f"there are {', '.join(PEERS)}",
         ),
         (
             "tvm",
-            "no engine 'tvm' to compare with; there are eager, inductor, onnxruntime, openvino",
+            f"no engine 'tvm' to compare with; there are {', '.join(PEERS)}",
         ),
     ],
 )
@@ -199,6 +224,71 @@ def test_an_unknown_peer_is_named(name, line):
     with pytest.raises(UnknownNameError) as caught:
         find_engines(["eager", name])
     assert str(caught.value) == line
+
+
+def test_all_are_all():
+    assert check_peers(["eager", "all"]) == list(PEERS)
+    assert set(DEFAULT_PEERS) < set(PEERS)
+
+
+LITERT = "pip install 'onebyone[litert]', then pip install --no-deps litert-converter litert-torch"
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "line"),
+    [
+        ("ncnn", "ncnn", "ncnn is not installed: pip install 'onebyone[ncnn]'"),
+        ("ncnn", "pnnx", "pnnx is not installed: pip install 'onebyone[ncnn]'"),
+        ("executorch", "executorch", "executorch is not installed: pip install 'onebyone[executor"),
+        ("litert", "ai_edge_litert", f"ai-edge-litert is not installed: {LITERT}"),
+        ("litert", "litert_torch", f"litert-torch is not installed: {LITERT}"),
+        ("openvino", "openvino", "openvino is not installed: pip install 'onebyone[bench]'"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(subject, monkeypatch, name, missing, line):
+    for module in modules(name):
+        if find_spec(module) is None:
+            monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    for module in list(sys.modules):
+        if module.startswith(f"{missing}."):
+            monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, missing, None)
+    engine = engines._peer(name).engine(lambda model, example: b"")
+    with pytest.raises((ModuleNotFoundError, MissingPackageError)) as caught:
+        engine.build(subject.network, subject.images(1), 1)
+    assert why_absent(caught.value).startswith(line)
+
+
+def test_a_network_that_ncnn_does_not_take_is_a_line(subject, monkeypatch, tmp_path):
+    convert = ncnn.convert
+    monkeypatch.setitem(sys.modules, "pnnx", SimpleNamespace(EXEC_PATH="/bin/false"))
+    with pytest.raises(EngineError, match="^its converter, pnnx, gave up with status 1$"):
+        convert(b"", subject.images(1), tmp_path)
+    monkeypatch.setitem(sys.modules, "pnnx", SimpleNamespace(EXEC_PATH="/bin/true"))
+    with pytest.raises(EngineError, match="^its converter, pnnx, gave up with status 0$"):
+        convert(b"", subject.images(1), tmp_path)
+
+
+def test_executorch_says_what_xnnpack_does_not_take():
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    for function in (torch.relu, torch.cumsum, operator.getitem, torch.relu):
+        graph.call_function(function, (x, 0))
+    portable = executorch.find_portable(graph)
+    assert portable == ("cumsum", "relu")
+    assert executorch.remark(executorch.Loaded(None, None, ())) == ""
+    loaded = executorch.Loaded(None, None, portable)
+    assert executorch.remark(loaded) == "not in XNNPACK: cumsum, relu"
+
+
+def test_silence_reaches_native_code_and_ends(capfd):
+    with silent():
+        print("a print")  # noqa: T201
+        os.write(1, b"native\n")
+        os.write(2, b"native\n")
+    os.write(1, b"after")
+    os.write(2, b"after")
+    assert capfd.readouterr() == ("after", "after")
 
 
 def test_ours_says_what_it_left_to_pytorch(subject):
@@ -218,11 +308,11 @@ def test_ours_says_what_it_left_to_pytorch(subject):
 PLANTED = """
 from onebyone.bench.engine import Engine
 
-PACKAGE = "a_package"
+PACKAGE = "a-package"
 
 
 def build(model, example, threads):
-    raise ModuleNotFoundError(name=PACKAGE)
+    raise ModuleNotFoundError(name="a_package.part")
 
 
 def engine(export):
@@ -238,7 +328,7 @@ def test_a_peer_is_one_file(tmp_path, monkeypatch, subject):
     found = peers.find_names()
     assert "planted" in found
     monkeypatch.setattr(engines, "PEERS", found)
-    assert "a_package" in engines.peer_packages()
+    assert "a-package" in engines.peer_packages()
     comparison = compare(subject, find_engines(["planted"]), batch=1, threads=1, rounds=1)
-    missing = "a_package is not installed: pip install 'onebyone[bench]'"
+    missing = "a-package is not installed: pip install 'onebyone[planted]'"
     assert comparison.absent == {"planted": missing}

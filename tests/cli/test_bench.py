@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from onebyone.bench import Engine
+from onebyone.bench import Engine, IsolatedComparison, IsolatedResult, RatioSpread, Spread
 from tests.cli import test_cli
 
 run = test_cli.run
@@ -44,6 +44,7 @@ def test_json(run, engines):
     assert {"cpu", "cores", "isa", "packages"} <= set(content["machine"])
     [result] = content["results"]
     assert (result["model"], result["batch"], result["threads"]) == (NIN, 1, 1)
+    assert result["isolated"] is False
     assert list(result["engines"]) == ["onebyone", "eager"]
     assert result["ratios"] == {}
     assert result["engines"]["eager"]["relative_rms"] == pytest.approx(1.0, rel=1e-3)
@@ -63,6 +64,54 @@ def test_table(run, engines):
     assert sum(line.startswith(f"{NIN}, batch 2, ") for line in lines) == 2
     assert sum("WRONG OUTPUT" in line for line in lines) == 2
     assert sum(line.startswith("openvino: no result. ") for line in lines) == 2
+
+
+@pytest.fixture
+def isolated(monkeypatch):
+    """Stand in for the processes, and note what is asked of them."""
+    asked = []
+
+    def compare(subject, peers, **settings):
+        print("noise of a comparison")  # noqa: T201
+        settings.pop("watch")
+        asked.append((subject.name, peers, settings))
+        spread = Spread(0.001, 0.001, 0.002)
+        result = IsolatedResult(loop=spread, burst=spread, relative_rms=1e-6)
+        return IsolatedComparison(
+            model=subject.name,
+            engines={"onebyone": result, "eager": result},
+            loop_ratios={"eager": RatioSpread(1.0, 0.9, 1.1)},
+            burst_ratios={"eager": RatioSpread(2.0, 1.9, 2.1)},
+            absent={"openvino": "its process was killed by SIGSEGV"},
+            remarks={},
+            **settings,
+        )
+
+    monkeypatch.setattr("onebyone.bench.compare_isolated", compare)
+    return asked
+
+
+def test_isolated_as_json(run, isolated):
+    status, out, err = run(
+        *("bench", NIN, "--against", "eager,openvino", "--isolate", "--json"),
+        *("--rounds", 2, "--threads", 1, "--batch", 3),
+    )
+    assert (status, err) == (0, "noise of a comparison\n")
+    settings = {"batch": 3, "threads": 1, "rounds": 2}
+    assert isolated == [(NIN, ["eager", "openvino"], settings)]
+    [result] = json.loads(out)["results"]
+    assert result["isolated"] is True
+    assert result["burst_ratios"] == {"eager": {"median": 2.0, "p10": 1.9, "p90": 2.1}}
+
+
+def test_isolated_as_a_table(run, isolated):
+    status, out, _ = run("bench", NIN, "--isolate")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 100
+    lines = {line.split()[0]: line.split() for line in out.splitlines() if line}
+    times = ["1.00", "1.00", "(0.90..1.10)", "1.00", "2.00", "(1.90..2.10)", "1.0e-06"]
+    assert lines["eager"] == ["eager", *times]
+    assert " ".join(lines["openvino:"]).endswith("no result. its process was killed by SIGSEGV")
 
 
 @pytest.mark.parametrize("option", ["--batch", "--threads", "--rounds"])
@@ -95,7 +144,7 @@ def test_more_images_than_fit_into_memory(run, engines, batch):
         (
             ["bench", NIN, "--against", "eager,inducter"],
             "no engine 'inducter' to compare with; did you mean 'inductor'? there are eager, "
-            "inductor, onnxruntime, openvino",
+            "executorch, inductor, litert, ncnn, onnxruntime, openvino",
         ),
         (
             ["bench", NIN, "resnet52"],

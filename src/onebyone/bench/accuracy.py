@@ -15,6 +15,11 @@ gives about 1e-2.
 """
 
 
+def is_right(error: float) -> bool:
+    """Return whether an output with this relative RMS is float32's."""
+    return error <= LARGEST_ERROR
+
+
 def run_network(network: nn.Module, images: Tensor) -> Tensor:
     """Run a network, in its own precision and without gradients.
 

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
+from onebyone.bench.absent import why_absent
+from onebyone.bench.accuracy import float64_output, is_right, relative_rms
 from onebyone.bench.engine import Engine, Runner
-from onebyone.bench.engines import OURS, peer_packages
+from onebyone.bench.engines import OURS
 from onebyone.bench.measure import (
     BURST,
     Burst,
@@ -21,10 +22,7 @@ from onebyone.bench.measure import (
 )
 from onebyone.bench.subject import Subject
 from onebyone.bench.threads import on_threads
-from onebyone.errors import OneByOneError, first_line, located, summary
-
-_FOR_EXPORT = ("onnx", "onnxscript")
-"""What several peers need besides the package that they come in."""
+from onebyone.errors import located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +44,7 @@ class EngineResult:
     @property
     def is_right(self) -> bool:
         """Whether the output is float32's; an engine that did another work has no ratio."""
-        return self.relative_rms <= LARGEST_ERROR
+        return is_right(self.relative_rms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +71,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
-        return asdict(self)
+        return {"isolated": False} | asdict(self)
 
 
 def compare(
@@ -84,7 +82,7 @@ def compare(
     threads: int,
     rounds: int,
     burst: Burst = BURST,
-    rest: Callable[[], None] = wait_until_idle,
+    rest: Callable[[], object] = wait_until_idle,
     now: Callable[[], float] = time.perf_counter,
     watch: Watch = unwatched,
 ) -> Comparison:
@@ -123,7 +121,7 @@ def compare(
                 if remark := engine.remark(runner):
                     remarks[engine.name] = remark
             except Exception as error:  # noqa: BLE001, RUF100 - whatever a peer fails with
-                absent[engine.name] = _reason(error)
+                absent[engine.name] = why_absent(error)
         seconds = measure_interleaved(
             {name: partial(runner, images) for name, runner in runners.items()},
             rounds=rounds,
@@ -157,10 +155,3 @@ def _ratios(
         for name, result in results.items()
         if name != OURS and result.is_right
     }
-
-
-def _reason(error: Exception) -> str:
-    extra = (*_FOR_EXPORT, *peer_packages())
-    if isinstance(error, ModuleNotFoundError) and error.name in extra:
-        return f"{error.name} is not installed: pip install 'onebyone[bench]'"
-    return first_line(error) if isinstance(error, OneByOneError) else summary(error)

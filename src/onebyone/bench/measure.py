@@ -50,6 +50,15 @@ class Spread:
     p90_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class RatioSpread:
+    """A peer's time over ours in the same round: the middle, and all but the outermost tenths."""
+
+    median: float
+    p10: float
+    p90: float
+
+
 def wait_until_idle(
     *,
     slice_seconds: float = 0.01,
@@ -58,8 +67,8 @@ def wait_until_idle(
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.perf_counter,
     cpu_seconds: Callable[[], float] = time.process_time,
-) -> None:
-    """Sleep until the threads of this process have stopped spinning.
+) -> bool:
+    """Sleep until the threads of this process have stopped spinning, and return whether they have.
 
     Thread pools spin when their work is done, in the hope of more: ONNX Runtime's for about 50 ms,
     OpenMP's for a few. An engine that is called meanwhile shares its cores with them, and all seem
@@ -78,7 +87,8 @@ def wait_until_idle(
         used = cpu_seconds()
         sleep(slice_seconds)
         if cpu_seconds() - used < busy_share * (now() - before):
-            return
+            return True
+    return False
 
 
 def measure_interleaved(
@@ -86,7 +96,7 @@ def measure_interleaved(
     *,
     rounds: int,
     burst: Burst = BURST,
-    rest: Callable[[], None] = wait_until_idle,
+    rest: Callable[[], object] = wait_until_idle,
     now: Callable[[], float] = time.perf_counter,
     watch: Watch = unwatched,
 ) -> dict[str, tuple[float, ...]]:
@@ -107,11 +117,21 @@ def measure_interleaved(
     names = list(calls)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in watch(range(rounds), "measuring"):
-        first = number % max(len(names), 1)
-        for name in names[first:] + names[:first]:
+        for name in rotated(names, number):
             rest()
             seconds[name].append(_time_burst(calls[name], burst, now))
     return {name: tuple(times) for name, times in seconds.items()}
+
+
+def rotated(names: Sequence[str], number: int) -> list[str]:
+    """Return the order of the engines in a round, which begins with another one each time.
+
+    Example:
+        >>> rotated(["a", "b", "c"], 4)
+        ['b', 'c', 'a']
+    """
+    first = number % max(len(names), 1)
+    return [*names[first:], *names[:first]]
 
 
 def spread(seconds: Sequence[float]) -> Spread:
@@ -134,7 +154,19 @@ def pairwise_ratio(peer: Sequence[float], ours: Sequence[float]) -> float:
         >>> pairwise_ratio([2.0, 20.0, 3.0], ours=[1.0, 10.0, 1.0])
         2.0
     """
-    return statistics.median(p / o for p, o in zip(peer, ours, strict=True))
+    return ratio_spread(peer, ours).median
+
+
+def ratio_spread(peer: Sequence[float], ours: Sequence[float]) -> RatioSpread:
+    """Summarize the ratios of `pairwise_ratio`, round by round.
+
+    Example:
+        >>> ratio_spread([2.0, 20.0, 3.0], ours=[1.0, 10.0, 1.0])
+        RatioSpread(median=2.0, p10=2.0, p90=2.8)
+    """
+    ratios = [p / o for p, o in zip(peer, ours, strict=True)]
+    p10, p90 = (round(float(p), 12) for p in np.percentile(ratios, (10, 90)))
+    return RatioSpread(statistics.median(ratios), p10, p90)
 
 
 def _time_burst(call: Callable[[], object], burst: Burst, now: Callable[[], float]) -> float:

@@ -1,5 +1,7 @@
 """A comparison as a table."""
 
+from collections.abc import Iterable
+
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -7,9 +9,11 @@ from rich.text import Text
 
 from onebyone.bench.comparison import Comparison, EngineResult
 from onebyone.bench.engines import OURS
+from onebyone.bench.isolated import IsolatedComparison, IsolatedResult
+from onebyone.bench.measure import RatioSpread
 
 
-def render(comparison: Comparison) -> RenderableType:
+def render(comparison: Comparison | IsolatedComparison) -> RenderableType:
     """Return the table of one network, fastest engine first, and a line for each remark.
 
     There is one for each absent engine, and for what one must know of a result.
@@ -22,14 +26,18 @@ def render(comparison: Comparison) -> RenderableType:
         Text(f"{name}: no result. {reason}", "yellow", no_wrap=True, overflow="ignore")
         for name, reason in comparison.absent.items()
     ]
-    return Group(_table(comparison), *remarks, *absent, "")
+    table = (
+        _isolated_table(comparison)
+        if isinstance(comparison, IsolatedComparison)
+        else _table(comparison)
+    )
+    return Group(table, *remarks, *absent, "")
 
 
 def _table(comparison: Comparison) -> Table:
-    table = Table(title=_title(comparison), title_justify="left", box=None, pad_edge=False)
-    table.add_column("engine", min_width=12)
-    for heading in ("median ms", "10%..90%", "time / ours", "relative RMS"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = _with_columns(
+        _title(comparison), ("median ms", "10%..90%", "time / ours", "relative RMS")
+    )
     for name, result in sorted(comparison.engines.items(), key=lambda row: row[1].median_seconds):
         ratio = comparison.ratios.get(name)
         table.add_row(
@@ -43,12 +51,51 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
-def _title(comparison: Comparison) -> str:
+def _isolated_table(comparison: IsolatedComparison) -> Table:
+    turns = f"{comparison.rounds} round{'s' if comparison.rounds > 1 else ''}"
+    table = _with_columns(
+        f"{_title(comparison)}, a process each, {turns}",
+        ("loop ms", "loop / ours", "burst ms", "burst / ours", "relative RMS"),
+    )
+    for name, result in sorted(
+        comparison.engines.items(), key=lambda row: row[1].loop.median_seconds
+    ):
+        table.add_row(
+            escape(name),
+            f"{1e3 * result.loop.median_seconds:.2f}",
+            _ratio(comparison.loop_ratios.get(name)),
+            f"{1e3 * result.burst.median_seconds:.2f}",
+            _ratio(comparison.burst_ratios.get(name)),
+            _error(result),
+            style="bold" if name == OURS else None,
+        )
+    return table
+
+
+def _with_columns(title: str, headings: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("engine", min_width=12)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _ratio(ratio: RatioSpread | None) -> str:
+    """Show a ratio, and in parentheses the range without the outermost tenths."""
+    if ratio is None:
+        return ""
+    middle, low, high = (
+        f"{one:.2f}" if one < 10 else f"{one:.1f}" for one in (ratio.median, ratio.p10, ratio.p90)
+    )
+    return f"{middle} ({low}..{high})"
+
+
+def _title(comparison: Comparison | IsolatedComparison) -> str:
     threads = f"{comparison.threads} thread{'s' if comparison.threads > 1 else ''}"
     return f"{escape(comparison.model)}, batch {comparison.batch}, {threads}"
 
 
-def _error(result: EngineResult) -> str:
+def _error(result: EngineResult | IsolatedResult) -> str:
     if result.is_right:
         return f"{result.relative_rms:.1e}"
     return f"[bold red]WRONG OUTPUT {result.relative_rms:.1e}[/]"

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onebyone.bench.peers import PEERS
+from onebyone.bench.peers import DEFAULT_PEERS, PEERS
 from onebyone.cli.console import print_json, stdout, tell, watch
 from onebyone.compiler.threads import MOST_THREADS
 
 if TYPE_CHECKING:
-    from onebyone.bench import Comparison
+    from onebyone.bench import Comparison, IsolatedComparison
 
-ALL_PEERS = ",".join(PEERS)
+AGAINST = ",".join(DEFAULT_PEERS)
+OTHERS = ", ".join(name for name in PEERS if name not in DEFAULT_PEERS)
 
 
 def bench(
@@ -25,8 +26,12 @@ def bench(
         ),
     ],
     against: Annotated[
-        str, typer.Option(metavar="ENGINES", help="Peers to compare with, between commas.")
-    ] = ALL_PEERS,
+        str,
+        typer.Option(
+            metavar="ENGINES",
+            help=f"Peers to compare with, between commas; there are also {OTHERS}; or all.",
+        ),
+    ] = AGAINST,
     batch: Annotated[int, typer.Option(min=1, help="Images a call.")] = 1,
     threads: Annotated[
         int | None,
@@ -35,9 +40,15 @@ def bench(
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns that each engine has.")] = 20,
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate", help="Give each engine a process of its own, and time bursts as well."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Time networks on our compiler and on its peers, in turn and in one process.
+    """Time networks on our compiler and on its peers, in turn.
 
     Named networks get random weights: the time does not depend on them. Every engine's output is
     checked against PyTorch in float64.
@@ -46,27 +57,41 @@ def bench(
 
     for model in models:
         check_reference(model)
-    from onebyone.bench import check_peers, compare, describe_machine, find_engines, load_subject
+    from onebyone.bench import (
+        check_peers,
+        compare,
+        compare_isolated,
+        describe_machine,
+        find_engines,
+        load_subject,
+    )
     from onebyone.bench.table import render
 
     names = check_peers(name.strip() for name in against.split(",") if name.strip())
     machine = describe_machine()
-    comparisons: list[Comparison] = []
+    threads = threads or machine.cores
+    comparisons: list[Comparison | IsolatedComparison] = []
     with redirect_stdout(sys.stderr):  # what engines and users' files print is no result
         tell(f"loading {', '.join(models)}")
         subjects = [load_subject(model) for model in models]
     if not as_json:
         stdout().print(f"{machine}\n", markup=False)
     while subjects:
+        subject = subjects.pop(0)
         with redirect_stdout(sys.stderr):
-            comparison = compare(
-                subjects.pop(0),
-                find_engines(names),
-                batch=batch,
-                threads=threads or machine.cores,
-                rounds=rounds,
-                watch=watch,
-            )
+            if isolate:
+                comparison = compare_isolated(
+                    subject, names, batch=batch, threads=threads, rounds=rounds, watch=watch
+                )
+            else:
+                comparison = compare(
+                    subject,
+                    find_engines(names),
+                    batch=batch,
+                    threads=threads,
+                    rounds=rounds,
+                    watch=watch,
+                )
         comparisons.append(comparison)
         if not as_json:
             stdout().print(render(comparison), crop=False)  # a line an absent engine

@@ -1,7 +1,6 @@
 """Running programs, some at a time, none of which outlives us."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO
 
-from onebyone.errors import TrainingError
+from onebyone.errors import TrainingError, exit_summary
 
 SIGNALLED = 128
 """Exit status of a program that was asked to end, and did."""
@@ -105,20 +104,11 @@ def _close(ended: _Running) -> None:
     ended.errors.close()
     status = ended.process.returncode
     if status:
-        how = _how(status) if status < 0 or not lines else lines[-1]
+        how = f"it {exit_summary(status)}" if status < 0 or not lines else lines[-1]
         raise TrainingError(
             f"the trial {ended.task.name} failed: {how}; those that are done are kept, and the "
             "same command goes on"
         )
-
-
-def _how(status: int) -> str:
-    if status > 0:
-        return f"it ended with status {status}"
-    name = signal.Signals(-status).name
-    return f"it was killed by {name}" + (
-        ", which is also what happens when memory gives out" if name == "SIGKILL" else ""
-    )
 
 
 def _stop(running: Sequence[_Running]) -> None:

@@ -1,7 +1,8 @@
 """The engines that can be compared with: one file each, which is found here by its name.
 
 A peer's module has `PACKAGE`, the package on PyPI that it comes in, or "" if that is torch, and
-`engine(export)`, which returns the `Engine`; those that read ONNX share one export.
+`engine(export)`, which returns the `Engine`; those that read ONNX share one export. If it needs
+other packages, they are its `NEEDS`.
 """
 
 from pkgutil import iter_modules
@@ -13,3 +14,9 @@ def find_names() -> tuple[str, ...]:
 
 
 PEERS = find_names()
+
+DEFAULT_PEERS = ("eager", "inductor", "onnxruntime", "openvino")
+"""Those that we are compared with if no others are asked for; the extra `bench` brings them.
+
+Each of the others has an extra that is called as it is.
+"""

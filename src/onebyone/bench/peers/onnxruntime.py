@@ -9,6 +9,7 @@ from onebyone.bench.engine import Engine, Runner
 from onebyone.bench.onnx_export import OnnxExport
 
 PACKAGE = "onnxruntime"
+NEEDS = ("onnx", "onnxscript")
 
 _ERRORS_ONLY = 3
 

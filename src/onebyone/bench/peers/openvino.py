@@ -9,6 +9,7 @@ from onebyone.bench.engine import Engine, Runner
 from onebyone.bench.onnx_export import OnnxExport
 
 PACKAGE = "openvino"
+NEEDS = ("onnx", "onnxscript")
 
 
 def engine(export: OnnxExport) -> Engine:
