@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import pytest
 
@@ -30,7 +31,7 @@ def spreads(monkeypatch, tmp_path):
     spreads = [0.02, 0.5]
 
     def measure(target, cores):
-        return Calibration(speeds=NOMINAL, spread=spreads.pop(0), measured_at=module.time.time())
+        return Calibration(speeds=NOMINAL, spread=spreads.pop(0), measured_at=time.time())
 
     monkeypatch.setattr(module, "measure_speeds", measure)
     return spreads

@@ -13,7 +13,7 @@ from onebyone.cli.console import print_json, stderr, stdout, tell
 from onebyone.compiler.threads import MOST_THREADS
 
 if TYPE_CHECKING:
-    from onebyone.compiler.tune.tune import Tuning
+    from onebyone.compiler.tune.tuning import Tuning
 
 
 def tune(

@@ -26,7 +26,8 @@ from onebyone.graph import Captured, Graph, Opaque, capture
 
 if TYPE_CHECKING:
     from onebyone.compiler.plan.plan import ExecutionPlan
-    from onebyone.compiler.tune.tune import Tuning, Watch
+    from onebyone.compiler.tune.tune import Watch
+    from onebyone.compiler.tune.tuning import Tuning
 
 
 def compile_model(
@@ -158,7 +159,7 @@ def tune_model(
     Returns:
         What was found for each layer; `print` it.
     """
-    asked = CompileOptions(**{"tune": "measure", **options})
+    asked = CompileOptions.named({"tune": "measure"} | options)
     if asked.tune == "estimate":
         raise UnknownNameError(
             'to tune takes `tune="measure"` or "patient"; "estimate" measures nothing'

@@ -2,6 +2,7 @@
 
 import functools
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -34,12 +35,14 @@ def measured(monkeypatch):
     """Says how often the machine was measured; `busy` makes it so."""
 
     class Measured:
-        times, spread, age = 0, 0.0, 0.0
+        times = 0
+        spread = 0.0
+        age = 0.0
 
         def __call__(self, target, cores):
             self.times += 1
             speeds = replace(NOMINAL, cores=cores, steps_per_second=1e9 * self.times)
-            at = module.time.time() - self.age
+            at = time.time() - self.age
             return Calibration(speeds=speeds, spread=self.spread, measured_at=at)
 
     measured = Measured()

@@ -56,7 +56,9 @@ def clock(monkeypatch):
     """Times that we tell: a node's seconds by how it runs; also how much faster the whole is."""
 
     class Clock:
-        asked, gain, stop_after = 0, 2.0, 99
+        asked = 0
+        gain = 2.0
+        stop_after = 99
 
         def seconds(self, name, choices):
             return 1.0

@@ -6,6 +6,7 @@ import pytest
 
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.tiling import TileSize
+from onebyone.compiler.machine.calibrate import machine_facts
 from onebyone.compiler.target import TARGETS
 from onebyone.compiler.tune import wisdom as module
 from onebyone.compiler.tune.wisdom import Finding, Wisdom
@@ -65,7 +66,7 @@ def test_out_and_in_again(tmp_path, monkeypatch):
 def test_of_another_machine_it_is_refused(tmp_path, monkeypatch):
     wisdom = Wisdom(TARGET)
     wisdom.export(tmp_path / "wisdom.json")
-    facts = module.machine_facts(TARGET)
+    facts = machine_facts(TARGET)
     monkeypatch.setattr(module, "machine_facts", lambda target: facts | {"cores": 999})
     with pytest.raises(CompileError, match=r"was found on another machine .* tune on this one"):
         Wisdom(TARGET).take_in(tmp_path / "wisdom.json")

@@ -51,9 +51,10 @@ def load_loops(target: Target) -> Loops:
     meeting = ctypes.CFUNCTYPE(number, pointer, number, number)
     names = loaded.addresses
     return Loops(
-        *(plain(names[name]) for name in ("multiply", "read")),
-        meeting(names["meet"]),
-        loaded,
+        multiply=plain(names["multiply"]),
+        read=plain(names["read"]),
+        meet=meeting(names["meet"]),
+        loaded=loaded,
     )
 
 

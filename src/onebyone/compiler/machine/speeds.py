@@ -55,12 +55,13 @@ class Speeds:
         Raises:
             KeyError, TypeError, ValueError: If it is something else.
         """
-        curves = {
-            name: tuple(Reading(**reading) for reading in facts[name])
-            for name in ("readings", "all_readings")
-        }
-        speeds = cls(**{**facts, **curves})
-        if not all(curves.values()) or not all(_is_positive(one) for one in speeds._numbers()):
+        known: dict[str, Any] = dict(facts)
+        for name in ("readings", "all_readings"):
+            known[name] = tuple(Reading(**reading) for reading in facts[name])
+        speeds = cls(**known)
+        if not (speeds.readings and speeds.all_readings) or not all(
+            _is_positive(one) for one in speeds._numbers()
+        ):
             raise ValueError("a machine does something in a second")
         return speeds
 
@@ -84,9 +85,9 @@ def rate_between(readings: Sequence[Reading], size_bytes: float) -> float:
     return readings[-1].bytes_per_second
 
 
-def _is_positive(number: object) -> bool:
+def _is_positive(number: Any) -> bool:
     is_number = isinstance(number, int | float) and not isinstance(number, bool)
-    return is_number and math.isfinite(number) and number > 0
+    return is_number and math.isfinite(float(number)) and float(number) > 0
 
 
 _READINGS = (

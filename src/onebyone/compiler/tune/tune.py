@@ -9,7 +9,6 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from onebyone.compiler.build import Built, build
@@ -18,6 +17,7 @@ from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.compiler.tune.candidates import find_candidates
 from onebyone.compiler.tune.measure import Times, compare_whole, measure_variants
+from onebyone.compiler.tune.tuning import TunedLayer, Tuning
 from onebyone.compiler.tune.wisdom import Finding, Wisdom, layer_key
 from onebyone.graph import Convolution, Graph
 
@@ -39,56 +39,6 @@ Watch = Callable[[int, int], None]
 
 def unwatched(done: int, total: int) -> None:
     """Show nobody."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TunedLayer:
-    """What tuning says of one layer.
-
-    Args:
-        name: Of its node.
-        place: Module that it came from, or the name.
-        expected: How the cost model would run it.
-        chosen: How it runs.
-        finding: What was measured, now or before; None if there is one way only, or no time.
-    """
-
-    name: str
-    place: str
-    expected: Choices
-    chosen: Choices
-    finding: Finding | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tuning:
-    """What tuning found, for all native parts of a network; `print` it for a table.
-
-    Args:
-        layers: Convolutions that run alone, in order.
-        threads: Threads that it was measured with.
-        measured: How many kinds of layers were measured now, and not known before.
-        seconds: How long tuning took.
-        gain: The untuned network's time over the tuned one's, median of turns; 1.0 where they are
-            the same, or nothing was measured.
-    """
-
-    layers: tuple[TunedLayer, ...]
-    threads: int
-    measured: int
-    seconds: float
-    gain: float
-
-    @property
-    def chosen(self) -> dict[str, Choices]:
-        """How layers run that do not run as the cost model would have it."""
-        return {one.name: one.chosen for one in self.layers if one.chosen != one.expected}
-
-    def __str__(self) -> str:
-        """Show a line for each layer: expected, measured, and how it runs."""
-        from onebyone.compiler.tune.show import show_tuning
-
-        return show_tuning(self)
 
 
 def tune_graphs(

@@ -67,7 +67,8 @@ class Finding:
             KeyError, TypeError, ValueError: If it is something else.
         """
         first, second = facts["parts"]
-        found = cls(**{**facts, "parts": (first, second)})
+        known: dict[str, Any] = {**facts, "parts": (first, second)}
+        found = cls(**known)
         counts = (found.pixels, found.vectors, first, second, found.ways)
         if found.inner not in ("channels", "pixels") or not all(map(_is_count, counts)):
             raise ValueError("no way of running a layer")
