@@ -1,14 +1,25 @@
 """Work that goes row by row, large enough to be cut: by rows, and by channels too."""
 
+import ctypes
+from dataclasses import dataclass
+from itertools import pairwise
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from llvmlite import ir
 
+from onebyone.compiler.emit.code import I64, PTR, VOID, Code
+from onebyone.compiler.emit.record import Record, Work
+from onebyone.compiler.jit import compile_module, load_object
 from onebyone.compiler.kernels.depthwise import DepthwiseKernel
 from onebyone.compiler.kernels.elementwise import ElementwiseKernel
 from onebyone.compiler.kernels.gather import GatherKernel
 from onebyone.compiler.kernels.normalize import NormalizeKernel
 from onebyone.compiler.kernels.pool import PoolKernel
 from onebyone.compiler.kernels.rows import RowWork
+from onebyone.compiler.kernels.tiles import part_of_chunk
 from onebyone.compiler.kernels.upsample import BilinearKernel
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.target import host_target
@@ -68,3 +79,63 @@ def test_chunks_are_all_of_the_work_whoever_does_them(shape, part, kernels):
     whole = check_compiled(graph, values, threads=1)
     for threads in (2, 3):
         assert all(map(torch.equal, run_graph(graph, values, threads=threads), whole))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartWork(Work):
+    """What decides which part of all tiles and blocks a chunk has."""
+
+    tiles: int
+    blocks: int
+    pixel_parts: int
+    block_parts: int
+    blocks_inside: int
+
+
+@pytest.fixture(scope="module")
+def parts_of():
+    """Native code that tells a chunk's tiles and blocks: first, last, first, last."""
+    target, module = host_target(), ir.Module()
+    kinds = [PTR, PTR, I64]
+    code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, kinds), "parts"))
+    address, found, chunk = code.function.args
+    record = Record(code, PartWork, address, address, chunk)
+    part = part_of_chunk(code, record, record.number("tiles"))
+    for index, value in enumerate((*part.tiles, *part.blocks)):
+        code.builder.store(value, code.word(found, index), align=8)
+    code.builder.ret_void()
+    loaded = load_object(compile_module(module, target), ("parts",))
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+    function = kind(loaded.addresses["parts"])
+
+    def parts_of(work):
+        words = (ctypes.c_int64 * 5)(*work.values())
+        found = (ctypes.c_int64 * 4)()
+        parts = []
+        for chunk in range(work.pixel_parts * work.block_parts):
+            function(ctypes.addressof(words), ctypes.addressof(found), chunk)
+            parts.append((range(found[0], found[1]), range(found[2], found[3])))
+        assert loaded.addresses
+        return parts
+
+    return parts_of
+
+
+@given(*[st.integers(1, 40)] * 2, *[st.integers(1, 12)] * 2, st.booleans())
+def test_chunks_follow_each_other_as_loops_do(
+    parts_of, tiles, blocks, pixel_parts, block_parts, inside
+):
+    work = PartWork(
+        tiles=tiles,
+        blocks=blocks,
+        pixel_parts=pixel_parts,
+        block_parts=block_parts,
+        blocks_inside=int(inside),
+    )
+    parts = parts_of(work)
+    pairs = [(tile, block) for some, others in parts for tile in some for block in others]
+    assert sorted(pairs) == [(tile, block) for tile in range(tiles) for block in range(blocks)]
+    # What is outside stays until all of what is inside has had its turn.
+    outer = [part[0] if inside else part[1] for part in parts]
+    changes = sum(one != other for one, other in pairwise(outer))
+    assert changes < (pixel_parts if inside else block_parts)

@@ -48,7 +48,7 @@ def test_unknown_names_are_refused():
 
 
 def test_named_options_are_the_same():
-    given = {"threads": 3, "numerics": "fp32-direct", "strict": True}
+    given = {"threads": 3, "numerics": "fp32-direct", "tune": "measure", "strict": True}
     assert CompileOptions.named(given) == CompileOptions(**given)
     assert set(CompileOptions.names()) == set(given)
     assert CompileOptions.named({}) == CompileOptions()
