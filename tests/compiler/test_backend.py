@@ -249,7 +249,10 @@ REFUSED_OPTIONS = {
     "numerics": ({"numerics": "fp16"}, "`numerics` .*'fp16'.* must be 'fp32' or 'fp32-direct'"),
     "strict": ({"strict": 1}, r"`strict` \(=1\) must be True or False"),
     "a name": ({"thread": 1}, "no option 'thread'; did you mean 'threads'\\?"),
-    "another's": ({"max_autotune": True}, "'max_autotune'; there are threads, numerics, tune, strict"),
+    "another's": (
+        {"max_autotune": True},
+        "'max_autotune'; there are threads, numerics, tune, strict",
+    ),
 }
 
 

@@ -89,7 +89,7 @@ class PartWork(Work):
     blocks: int
     pixel_parts: int
     block_parts: int
-    blocks_inside: int
+    shares_pixels: int
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +130,12 @@ def test_chunks_follow_each_other_as_loops_do(
         blocks=blocks,
         pixel_parts=pixel_parts,
         block_parts=block_parts,
-        blocks_inside=int(inside),
+        shares_pixels=int(inside),
     )
     parts = parts_of(work)
     pairs = [(tile, block) for some, others in parts for tile in some for block in others]
     assert sorted(pairs) == [(tile, block) for tile in range(tiles) for block in range(blocks)]
-    # What is outside stays until all of what is inside has had its turn.
+    # What threads share out stays until all of the rest has had its turn.
     outer = [part[0] if inside else part[1] for part in parts]
     changes = sum(one != other for one, other in pairwise(outer))
     assert changes < (pixel_parts if inside else block_parts)

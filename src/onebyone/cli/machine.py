@@ -73,6 +73,8 @@ def _readings(found: "Calibration") -> "tuple[str, RenderableType]":
         every = together.get(one.size_bytes)
         rates = f"{one.bytes_per_second / 1e9:.1f}", f"{every / 1e9:.1f}" if every else ""
         table.add_row(_size(one.size_bytes), *rates)
+    if speeds.cores > 1:
+        table.add_row("just written by another", f"{speeds.handed_bytes_per_second / 1e9:.1f}", "")
     return "Reading what a core goes through again and again, GB/s", table
 
 

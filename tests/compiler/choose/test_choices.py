@@ -37,9 +37,14 @@ def test_other_choices_give_the_same_bits(everything, data):
     chosen = {}
     for name, one in choose(graph, host_target()).items():
         tile = one.tile and TileSize(data.draw(st.integers(1, 6)), data.draw(st.integers(1, 2)))
-        inner = data.draw(st.sampled_from(["channels", "pixels"]))
+        inner, shared = (data.draw(st.sampled_from(["channels", "pixels"])) for _ in range(2))
         chosen[name] = replace(
-            one, tile=tile, inner=inner, parts=data.draw(parts), transform_parts=data.draw(parts)
+            one,
+            tile=tile,
+            inner=inner,
+            shared=shared,
+            parts=data.draw(parts),
+            transform_parts=data.draw(parts),
         )
     expected = run_graph(graph, [x], threads=1)
     got = run_graph(graph, [x], threads=2, chosen=chosen)
@@ -100,6 +105,7 @@ WRONG = {
     "no tile": (lambda one: replace(one, tile=None), "a convolution needs a `tile`"),
     "a large tile": (lambda one: replace(one, tile=TileSize(9, 2)), "18 registers was chosen"),
     "a word": (lambda one: replace(one, inner="rows"), "`inner` .='rows'. must be 'channels' or"),
+    "another word": (lambda one: replace(one, shared="all"), "`shared` .='all'. must be"),
     "images left over": (lambda one: replace(one, together=2), "`together` .=2. must divide 3"),
     "strided Winograd": (lambda one: replace(one, winograd=WAY), "Winograd F.* is not for this"),
 }

@@ -1,5 +1,7 @@
 """How work is cut: laws of cutting, and what registers hold."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +12,12 @@ from onebyone.compiler.choose.chunks import (
     parts_of_patches,
     parts_of_rows,
 )
-from onebyone.compiler.choose.cost import tile_seconds
+from onebyone.compiler.choose.cost import choose_shared, tile_seconds
 from onebyone.compiler.choose.filtering import winograds_for
 from onebyone.compiler.choose.tiles import choose_product_tiling, choose_tiling
 from onebyone.compiler.choose.tiling import cut_evenly
 from onebyone.compiler.kernels.tiles import LARGEST_UNROLL, LINE_FLOATS, fetched_floats, tiled
+from onebyone.compiler.machine.speeds import NOMINAL
 from onebyone.compiler.target import TARGETS
 
 counts = st.integers(1, 5000)
@@ -83,11 +86,18 @@ def test_tiles_fetch_a_whole_panel_among_them(depth, channels, tiles, name):
 
 
 @pytest.mark.parametrize("name", ["avx512", "avx2"])
-@given(st.integers(1, 3000), st.integers(1, 2100), counts, st.sampled_from(winograds_for((3, 3))))
-def test_sums_of_a_chunk_of_patches_fit_the_cache(name, patches, channels, depth, way):
-    target = TARGETS[name]
-    tiling = choose_product_tiling(target, way, patches, channels, depth)
-    pixel_parts, block_parts = parts_of_patches(target, tiling, way.multiplications)
+@given(
+    st.integers(1, 3000),
+    st.integers(1, 2100),
+    counts,
+    st.sampled_from(winograds_for((3, 3))),
+    st.sampled_from(["channels", "pixels"]),
+)
+def test_sums_of_a_chunk_of_patches_fit_the_cache(name, patches, channels, depth, way, shared):
+    target = replace(TARGETS[name], speeds=replace(NOMINAL, cores=4))
+    tiling = choose_product_tiling(target, way, patches, channels, depth, shared)
+    pixel_parts, block_parts = parts_of_patches(target, tiling, way.multiplications, shared)
+    assert shared == "channels" or pixel_parts >= min(4, tiling.tiles)
     assert block_parts == tiling.blocks
     tiles = -(-tiling.tiles // pixel_parts)
     sums = way.multiplications * tiles * tiling.pixels * tiling.vectors * target.lanes
@@ -108,3 +118,14 @@ def test_no_part_is_without_rows_or_channels(shape, lanes, work):
     rows, channels = parts_of_rows(shape, lanes, work)
     assert 1 <= rows <= shape[0] * shape[2]
     assert 1 <= channels <= -(-shape[1] // lanes)
+
+
+def test_cores_share_out_what_is_cheaper_to_have_from_others():
+    """By pixels, each core reads all weights; by channels, what others have written."""
+    target = replace(TARGETS["avx512"], speeds=replace(NOMINAL, cores=2))
+    assert choose_shared(target, weights=1e6, values=1e5, far=25e9) == "channels"
+    assert choose_shared(target, weights=1e5, values=1e6, far=25e9) == "pixels"
+    slow = replace(target, speeds=replace(target.speeds, handed_bytes_per_second=1e8))
+    assert choose_shared(slow, weights=1e6, values=1e5, far=25e9) == "pixels"
+    alone = replace(target, speeds=NOMINAL)
+    assert choose_shared(alone, weights=1e5, values=1e6, far=25e9) == "channels"

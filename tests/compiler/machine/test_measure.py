@@ -35,15 +35,22 @@ def test_a_loop_reads_all_numbers_each_time(target):
     assert torch.equal(numbers[: target.lanes], expected)
 
 
+def test_a_loop_writes_all_numbers_and_then_its_sum(target):
+    loops = load_loops(target)
+    numbers = torch.ones(64 * target.lanes)
+    loops.write(numbers.data_ptr(), numbers.numel(), 1)
+    assert torch.equal(numbers[target.lanes :], torch.zeros(63 * target.lanes))
+
+
 def test_one_thread_waits_for_nobody(target):
-    word = ctypes.c_int64(0)
-    assert load_loops(target).meet(ctypes.addressof(word), 1, 7) == 7
+    word, loops = ctypes.c_int64(0), load_loops(target)
+    assert loops.meet(ctypes.addressof(word), 1, 7) == 7
     assert word.value == 7
 
 
 def test_who_waits_in_vain_gives_up(target):
-    word = ctypes.c_int64(0)
-    assert load_loops(target).meet(ctypes.addressof(word), 2, 7) == 0
+    word, loops = ctypes.c_int64(0), load_loops(target)
+    assert loops.meet(ctypes.addressof(word), 2, 7) == 0
 
 
 @pytest.mark.parametrize("cores", [1, 2])
@@ -58,6 +65,7 @@ def test_this_machine_is_a_machine(cores, monkeypatch):
     assert all(cores * one.size_bytes <= 128 << 20 for one in found.all_readings)
     assert all(1e8 < one.bytes_per_second < 1e13 for one in found.readings)
     assert 0 < found.wait_seconds < 0.01
+    assert 1e7 < found.handed_bytes_per_second < 1e13
 
 
 class Machine:
@@ -72,7 +80,7 @@ class Machine:
         monkeypatch.setattr(measure, "_jobs", lambda loops, address, cores: self.jobs())
 
     def jobs(self):
-        others = ("all multiply", "meet", "read 262144", "all read 262144")
+        others = ("all multiply", "meet", "handed", "read 262144", "all read 262144")
         return {"multiply": lambda: next(self.rounds)} | dict.fromkeys(others, lambda: 1e9)
 
     def measure(self):

@@ -17,6 +17,7 @@ FINDING = Finding(
     pixels=4,
     vectors=2,
     inner="pixels",
+    shared="channels",
     parts=(3, 2),
     ways=4,
     seconds=1e-5,
@@ -115,6 +116,7 @@ def test_a_finding_changes_how_and_not_what():
     choices = Choices(tile=TileSize(6, 4), parts=(1, 1), seconds=1.0, why="so", together=3)
     found = FINDING.applied_to(choices)
     assert (found.tile, found.inner, found.parts) == (TileSize(4, 2), "pixels", (3, 2))
+    assert found.shared == "channels"
     assert (found.together, found.why, found.winograd) == (3, "so", None)
     assert (
         Finding.of(found, ways=4, seconds=1e-5, untuned_seconds=2e-5, expected_seconds=3e-5)

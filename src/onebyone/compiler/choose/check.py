@@ -66,8 +66,9 @@ def _check_values(one: object) -> None:
         raise CompileError(f"all counts must be whole numbers of at least 1; got {one}")
     if max(prod(one.parts), prod(one.transform_parts)) > MOST_CHUNKS:
         raise CompileError(f"a node may have {MOST_CHUNKS} chunks at most; got {one}")
-    if one.inner not in ("channels", "pixels"):
-        raise CompileError(f"`inner` (={one.inner!r}) must be 'channels' or 'pixels'")
+    for name, word in (("inner", one.inner), ("shared", one.shared)):
+        if word not in ("channels", "pixels"):
+            raise CompileError(f"`{name}` (={word!r}) must be 'channels' or 'pixels'")
 
 
 def _check_pair(pair: object) -> None:

@@ -41,6 +41,8 @@ class Choices:
         parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.
             A band is cut into its rows.
         inner: What a chunk's inner loop goes through, tile by tile.
+        shared: What threads share out: each begins with its own pixels and all channels, or with
+            its own channels and all pixels.
         transform_parts: As `parts`, for the inputs that Winograd transforms.
         band: What it runs with, row by row; None if it runs alone.
         seconds: What the cost model expects all images to take, on one core.
@@ -52,6 +54,7 @@ class Choices:
     together: int = 1
     parts: Pair = (1, 1)
     inner: Literal["channels", "pixels"] = "channels"
+    shared: Literal["channels", "pixels"] = "pixels"
     transform_parts: Pair = (1, 1)
     band: Band | None = None
     seconds: float = 0.0

@@ -12,11 +12,13 @@ from onebyone.compiler.choose.chunks import (
 )
 from onebyone.compiler.choose.cost import (
     TRANSFORM_WEIGHT,
+    choose_shared,
     direct_seconds,
     far_rate,
     row_work,
     transpose_work,
     winograd_seconds,
+    winograd_shared,
     work_seconds,
 )
 from onebyone.compiler.choose.filtering import Winograd
@@ -95,7 +97,14 @@ def choose_convolution(
     if band:
         return _by_rows(node, target, band, far)
     tiling = (
-        choose_product_tiling(target, way, _patches(node, way), node.shape[1], node.weight.shape[1])
+        choose_product_tiling(
+            target,
+            way,
+            _patches(node, way),
+            node.shape[1],
+            node.weight.shape[1],
+            winograd_shared(target, node, way, node.shape[0], far),
+        )
         if way
         else choose_tiling(
             target, _pixels_at_once(node), node.shape[1] // node.groups, node.weight[0].numel()
@@ -104,12 +113,17 @@ def choose_convolution(
     return choose_around(node, target, way, tiling, far=far, why=why)
 
 
-def rank_tiles(node: Convolution, target: Target, way: Winograd | None) -> dict[Tiling, float]:
+def rank_tiles(
+    node: Convolution, target: Target, way: Winograd | None, *, far: float
+) -> dict[Tiling, float]:
     """Return how a convolution that runs alone can be cut, and the seconds that its tiles take."""
     channels, depth = node.shape[1] // node.groups, node.weight[0].numel()
     if way is None:
         return rank_tilings(target, _pixels_at_once(node), channels, depth)
-    return rank_product_tilings(target, way, _patches(node, way), channels, node.weight.shape[1])
+    shared = winograd_shared(target, node, way, node.shape[0], far)
+    return rank_product_tilings(
+        target, way, _patches(node, way), channels, node.weight.shape[1], shared
+    )
 
 
 def choose_around(
@@ -138,18 +152,23 @@ def _patches(node: Convolution, way: Winograd) -> int:
 def _direct(node: Convolution, target: Target, tiling: Tiling, why: str, far: float) -> Choices:
     together = node.shape[0] if _are_together(node) else 1
     batches = node.shape[0] // together
+    weights = node.weight.numel()
+    values = prod(node.shape) * (1 + node.weight.shape[1] * node.groups / node.shape[1])
+    shared = choose_shared(target, weights, values, far)
     parts, inner = parts_of_tiles(
         target,
         batches * tiling.tiles,
         node.groups * tiling.blocks,
         macs=node.macs,
-        weights=node.weight.numel(),
+        weights=weights,
+        shared=shared,
     )
     return Choices(
         tile=tiling.size,
         together=together,
         parts=parts,
         inner=inner,
+        shared="pixels" if inner == "channels" else shared,
         seconds=direct_seconds(target, node, tiling, batches, far),
         why=why,
     )
@@ -161,11 +180,13 @@ def _winograd(
     images, depth, products = node.shape[0], node.weight.shape[1], way.multiplications
     transforms = _patches(node, way) * depth * products * TRANSFORM_WEIGHT
     shape = (images, depth, *way.patches(*node.shape[2:]))
+    shared = winograd_shared(target, node, way, images, far)
     return Choices(
         winograd=way,
         tile=tiling.size,
-        parts=parts_of_patches(target, tiling, products),
+        parts=parts_of_patches(target, tiling, products, shared),
         inner="pixels",
+        shared=shared,
         transform_parts=parts_of_rows(shape, target.lanes, transforms),
         seconds=winograd_seconds(target, node, way, tiling, images, far),
         why=why,

@@ -6,6 +6,8 @@ from onebyone.compiler.choose.tiling import Tiling
 from onebyone.compiler.target import Target
 from onebyone.graph import Pair, Shape
 
+Way = Literal["channels", "pixels"]
+
 CHUNK_COUNTS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Even numbers, which two threads share without a rest."""
 
@@ -49,22 +51,25 @@ def parts_of_rows(shape: Shape, lanes: int, work: float) -> Pair:
 
 
 def parts_of_tiles(
-    target: Target, tiles: int, blocks: int, *, macs: int, weights: int
-) -> tuple[Pair, Literal["channels", "pixels"]]:
+    target: Target, tiles: int, blocks: int, *, macs: int, weights: int, shared: Way
+) -> tuple[Pair, Way]:
     """Return parts of pixels and of channel blocks, and what is the inner loop.
 
     If all weights stay in the private cache, pixels go outside and are read once. Else each block's
-    weights are read once, for all pixels.
+    weights are read once for all pixels; or for each core's, where cores share pixels out.
     """
     wanted = choose_chunks(macs, tiles * blocks)
     if 4 * weights <= target.level2_bytes * WEIGHTS_SHARE:
         pixel_parts = min(tiles, wanted)
         return (pixel_parts, min(blocks, -(-wanted // pixel_parts))), "channels"
+    if shared == "pixels":
+        pixel_parts = min(tiles, target.speeds.cores)
+        return (pixel_parts, min(blocks, -(-wanted // pixel_parts))), "pixels"
     block_parts = min(blocks, wanted)
     return (min(tiles, -(-wanted // block_parts)), block_parts), "pixels"
 
 
-def parts_of_patches(target: Target, tiling: Tiling, products: int) -> Pair:
+def parts_of_patches(target: Target, tiling: Tiling, products: int, shared: Way) -> Pair:
     """Return into how many parts patches and channels are cut for Winograd's products.
 
     Each chunk reads all weights of its channels; so patches are cut no further than there must be
@@ -73,5 +78,6 @@ def parts_of_patches(target: Target, tiling: Tiling, products: int) -> Pair:
     block_bytes = 4 * tiling.vectors * target.lanes
     sums_bytes = products * tiling.tiles * tiling.pixels * block_bytes
     fitting = -(-sums_bytes // max(1, int(target.level2_bytes * SUMS_SHARE)))
-    wanted = max(fitting, -(-LEAST_CHUNKS // tiling.blocks))
+    own = target.speeds.cores if shared == "pixels" else 1
+    wanted = max(fitting, own, -(-LEAST_CHUNKS // tiling.blocks))
     return min(tiling.tiles, wanted), tiling.blocks

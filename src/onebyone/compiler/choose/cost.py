@@ -8,7 +8,7 @@ multiply-adds of single numbers instead.
 
 from math import prod
 
-from onebyone.compiler.choose.chunks import parts_of_patches
+from onebyone.compiler.choose.chunks import Way, parts_of_patches
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import Tiling
 from onebyone.compiler.target import Target
@@ -115,7 +115,8 @@ def winograd_seconds(
     """Return the time of a convolution after Winograd, the patches of all images cut so."""
     channels, depth = node.weight.shape[:2]
     patches, products = images * prod(way.patches(*node.shape[2:])), way.multiplications
-    multiplied = product_seconds(target, way, tiling, channels, depth)
+    shared = winograd_shared(target, node, way, images, far)
+    multiplied = product_seconds(target, way, tiling, channels, depth, shared)
     return (
         _side_by_side(multiplied, 4 * products * channels * depth / far)
         + _transform_seconds(target, patches * products, depth)
@@ -124,19 +125,46 @@ def winograd_seconds(
     )
 
 
+def choose_shared(target: Target, weights: float, values: float, far: float) -> Way:
+    """Return what cores share out of a layer whose weights do not stay near: pixels, or channels.
+
+    By channels, a core reads all pixels, of which others have written most, and its own channels
+    are read by others; by pixels, it reads all weights, and not only those of its channels.
+
+    Args:
+        target: Processor.
+        weights: Of the layer.
+        values: Numbers that are read and written.
+        far: Bytes of weights that arrive in a second.
+    """
+    by_channels = 4 * values / target.speeds.handed_bytes_per_second
+    by_pixels = EXPOSED * 4 * weights / far
+    return "pixels" if target.speeds.cores > 1 and by_pixels < by_channels else "channels"
+
+
 def product_seconds(
-    target: Target, way: Winograd, tiling: Tiling, channels: int, depth: int
+    target: Target, way: Winograd, tiling: Tiling, channels: int, depth: int, shared: Way
 ) -> float:
     """Return the time of Winograd's products, whose weights have been fetched once.
 
     Chunks of the same channels read their weights again.
     """
     products = way.multiplications
-    parts, _ = parts_of_patches(target, tiling, products)
+    parts, _ = parts_of_patches(target, tiling, products, shared)
     block_bytes = 4 * products * tiling.vectors * target.lanes * depth
     again = (parts - 1) * tiling.blocks * block_bytes
     multiplied = products * tile_seconds(target, tiling, depth, channels * depth)
     return _side_by_side(multiplied, again / target.speeds.bytes_per_second(block_bytes))
+
+
+def winograd_shared(
+    target: Target, node: Convolution, way: Winograd, images: int, far: float
+) -> Way:
+    """Return what cores share out of Winograd's products."""
+    products, (channels, depth) = way.multiplications, node.weight.shape[:2]
+    patches = images * prod(way.patches(*node.shape[2:]))
+    values = patches * depth * products + prod(node.shape)
+    return choose_shared(target, products * channels * depth, values, far)
 
 
 def _transform_seconds(target: Target, numbers: int, channels: int) -> float:

@@ -2,6 +2,7 @@
 
 import functools
 
+from onebyone.compiler.choose.chunks import Way
 from onebyone.compiler.choose.cost import product_seconds, tile_seconds
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_tiles
@@ -18,10 +19,10 @@ def choose_tiling(target: Target, pixels: int, channels: int, depth: int) -> Til
 
 @functools.lru_cache(maxsize=4096)
 def choose_product_tiling(
-    target: Target, way: Winograd, patches: int, channels: int, depth: int
+    target: Target, way: Winograd, patches: int, channels: int, depth: int, shared: Way
 ) -> Tiling:
     """Return the tiling of Winograd's products that takes the least time."""
-    ranked = rank_product_tilings(target, way, patches, channels, depth)
+    ranked = rank_product_tilings(target, way, patches, channels, depth, shared)
     return min(ranked, key=lambda tiling: ranked[tiling])
 
 
@@ -39,11 +40,11 @@ def rank_tilings(target: Target, pixels: int, channels: int, depth: int) -> dict
 
 
 def rank_product_tilings(
-    target: Target, way: Winograd, patches: int, channels: int, depth: int
+    target: Target, way: Winograd, patches: int, channels: int, depth: int, shared: Way
 ) -> dict[Tiling, float]:
     """Return all tilings of Winograd's products, and the seconds that each takes."""
     return {
-        tiling: product_seconds(target, way, tiling, channels, depth)
+        tiling: product_seconds(target, way, tiling, channels, depth, shared)
         for tiling in _tilings(target, patches, channels)
     }
 

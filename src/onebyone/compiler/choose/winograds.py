@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from math import prod
 
-from onebyone.compiler.choose.cost import direct_seconds, far_rate, winograd_seconds
+from onebyone.compiler.choose.cost import (
+    direct_seconds,
+    far_rate,
+    winograd_seconds,
+    winograd_shared,
+)
 from onebyone.compiler.choose.filtering import Winograd, winograds_for
 from onebyone.compiler.choose.tiles import choose_product_tiling, choose_tiling
 from onebyone.compiler.target import Target
@@ -86,7 +91,8 @@ def _seconds(node: Convolution, target: Target, way: Winograd | None, far: float
         tiling = choose_tiling(target, height * width, channels, node.weight[0].numel())
         return direct_seconds(target, node, tiling, 1, far)
     patches = prod(way.patches(height, width))
-    tiling = choose_product_tiling(target, way, patches, channels, depth)
+    shared = winograd_shared(target, node, way, 1, far)
+    tiling = choose_product_tiling(target, way, patches, channels, depth, shared)
     return winograd_seconds(target, node, way, tiling, 1, far)
 
 

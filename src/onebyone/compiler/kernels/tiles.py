@@ -121,25 +121,24 @@ class Part:
 def part_of_chunk(code: Code, record: Record, tiles: Any) -> Part:
     """Return the part that a chunk has of `tiles` and of all blocks.
 
-    Chunks follow each other as loops do in them: where blocks are inside, the next chunk has other
-    blocks of the same pixels, and else other pixels of the same blocks, whose weights are near.
+    Where threads share pixels out, the next chunk has other blocks of the same pixels; else other
+    pixels of the same blocks, whose weights are near.
     """
     b = code.builder
     pixel_parts, block_parts = record.numbers("pixel_parts", "block_parts")
-    inside = _blocks_are_inside(code, record)
-    inner = b.select(inside, block_parts, pixel_parts)
+    by_pixels = _is_set(code, record, "shares_pixels")
+    inner = b.select(by_pixels, block_parts, pixel_parts)
     slow, fast = code.div(record.chunk, inner), code.rem(record.chunk, inner)
-    pixel_part, block_part = b.select(inside, slow, fast), b.select(inside, fast, slow)
+    pixel_part, block_part = b.select(by_pixels, slow, fast), b.select(by_pixels, fast, slow)
     return Part(
         tiles=code.part(pixel_part, pixel_parts, tiles),
         blocks=code.part(block_part, block_parts, record.number("blocks")),
     )
 
 
-def for_tiles(code: Code, record: Record, tiles: Any, body: Callable[[Any, Any], object]) -> None:
+def for_tiles(code: Code, record: Record, part: Part, body: Callable[[Any, Any], object]) -> None:
     """Run `body(tile, block)` for a chunk's tiles and blocks, in the order that the record says."""
-    part = part_of_chunk(code, record, tiles)
-    inside = _blocks_are_inside(code, record)
+    inside = _is_set(code, record, "blocks_inside")
     with code.builder.if_else(inside) as (blocks_inside, tiles_inside):
         with blocks_inside, part.each_tile(code) as tile, part.each_block(code) as block:
             body(tile, block)
@@ -147,8 +146,17 @@ def for_tiles(code: Code, record: Record, tiles: Any, body: Callable[[Any, Any],
             body(tile, block)
 
 
-def _blocks_are_inside(code: Code, record: Record) -> Any:
-    return code.builder.icmp_signed("!=", record.number("blocks_inside"), int64(0))
+def _is_set(code: Code, record: Record, name: str) -> Any:
+    return code.builder.icmp_signed("!=", record.number(name), int64(0))
+
+
+def first_of_pass(code: Code, record: Record, part: Part) -> Any:
+    """Return the first of the tiles that read a panel one after the other, on one thread.
+
+    Where threads share channels out, those are all tiles; else a chunk's.
+    """
+    by_pixels = _is_set(code, record, "shares_pixels")
+    return code.builder.select(by_pixels, part.tiles[0], int64(0))
 
 
 def first_pixel(code: Code, tile: Any, pixels: int, larger: Any) -> Any:

@@ -29,12 +29,14 @@ class Loops:
         multiply: `(numbers, count, rounds)`: `ACCUMULATORS` vector multiply-adds, `count * rounds`
             times.
         read: `(numbers, floats, rounds)`: reads so many floats, so often.
+        write: The same, but writes them.
         meet: `(words, threads, rounds)`: waits for all threads so often; returns the rounds done.
         loaded: Keeps the code.
     """
 
     multiply: Callable[[int, int, int], None]
     read: Callable[[int, int, int], None]
+    write: Callable[[int, int, int], None]
     meet: Callable[[int, int, int], int]
     loaded: Loaded
 
@@ -44,8 +46,9 @@ def load_loops(target: Target) -> Loops:
     module = ir.Module()
     _write_sums(module, target, "multiply", _multiply_add)
     _write_sums(module, target, "read", _read, step=VECTORS_AT_ONCE * target.lanes)
+    _write_sums(module, target, "write", _write, step=VECTORS_AT_ONCE * target.lanes)
     _write_meet(module, target)
-    loaded = load_object(compile_module(module, target), ("multiply", "read", "meet"))
+    loaded = load_object(compile_module(module, target), ("multiply", "read", "write", "meet"))
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     plain = ctypes.CFUNCTYPE(None, pointer, number, number)
     meeting = ctypes.CFUNCTYPE(number, pointer, number, number)
@@ -53,6 +56,7 @@ def load_loops(target: Target) -> Loops:
     return Loops(
         multiply=plain(names["multiply"]),
         read=plain(names["read"]),
+        write=plain(names["write"]),
         meet=meeting(names["meet"]),
         loaded=loaded,
     )
@@ -96,6 +100,12 @@ def _read(code: Code, place: Any, sums: list[Any]) -> list[Any]:
     vectors = [code.load(code.at(place, index * code.lanes)) for index in range(VECTORS_AT_ONCE)]
     read = [code.builder.fadd(*pair) for pair in zip(sums, vectors, strict=False)]
     return [*read, *sums[len(read) :]]
+
+
+def _write(code: Code, place: Any, sums: list[Any]) -> list[Any]:
+    for index in range(VECTORS_AT_ONCE):
+        code.store(code.splat(0.0), code.at(place, index * code.lanes))
+    return sums
 
 
 def _write_meet(module: ir.Module, target: Target) -> None:

@@ -33,6 +33,9 @@ TURNS = 1_000_000
 READ_BYTES = 64 * MB
 """Likewise, of what is in a cache."""
 
+HANDED_BYTES = 512 * KB
+"""What one core writes and another reads: as much as lies between two layers."""
+
 MEETINGS = 200
 
 LARGEST_SPREAD = 0.1
@@ -120,12 +123,14 @@ def _speeds(rates: Mapping[str, float], cores: int) -> Speeds:
         sizes = _sizes(cores if name == "all read" else 1)
         return tuple(Reading(size, rates[f"{name} {size}"]) for size in sizes)
 
+    read = readings("read")
     return Speeds(
         steps_per_second=rates["multiply"],
-        readings=readings("read"),
+        readings=read,
         cores=cores,
         all_steps_per_second=rates["all multiply"],
         all_readings=readings("all read"),
+        handed_bytes_per_second=rates["handed"] or read[0].bytes_per_second,
         wait_seconds=1 / rates["meet"] if rates["meet"] else NOMINAL.wait_seconds,
     )
 
@@ -158,6 +163,7 @@ def _jobs(loops: Loops, address: int, cores: int) -> Mapping[str, Job]:
         "multiply": multiply([address]),
         "all multiply": multiply(places),
         "meet": partial(_meetings, loops, cores),
+        "handed": partial(_handed, loops, address, cores),
         **{f"read {size}": read([address], size) for size in _sizes(1)},
         **{f"all read {size}": read(places, size) for size in _sizes(cores)},
     }
@@ -183,6 +189,34 @@ def _meetings(loops: Loops, cores: int) -> float:
     # Who starts last waits for nobody's start.
     seconds = min(_side_by_side([meet] * cores))
     return MEETINGS / seconds if min(done) == MEETINGS else 0.0
+
+
+def _handed(loops: Loops, address: int, cores: int) -> float:
+    """Return how fast one core reads what another has just written; 0 if there is no other.
+
+    Who has written goes on looking whether the other is done, so both have a core of their own.
+    """
+    if cores == 1:
+        return 0.0
+    words = torch.zeros(2, dtype=torch.int64, device="cpu")
+    written, done = words.data_ptr(), words.data_ptr() + words.element_size()
+    met: list[int] = []
+    seconds: list[float] = []
+
+    def write() -> None:
+        loops.write(address, HANDED_BYTES // 4, 1)
+        met.append(loops.meet(written, 2, 1))
+        met.append(loops.meet(done, 2, 1))
+
+    def read() -> None:
+        met.append(loops.meet(written, 2, 1))
+        start = time.perf_counter()
+        loops.read(address, HANDED_BYTES // 4, 1)
+        seconds.append(time.perf_counter() - start)
+        met.append(loops.meet(done, 2, 1))
+
+    _side_by_side([write, read])
+    return HANDED_BYTES / seconds[0] if min(met) else 0.0
 
 
 def _side_by_side(calls: Sequence[Callable[[], object]]) -> list[float]:

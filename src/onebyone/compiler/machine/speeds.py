@@ -27,6 +27,7 @@ class Speeds:
         cores: Cores that were measured together.
         all_steps_per_second: As `steps_per_second`, all cores together.
         all_readings: As `readings`, where each core goes through so much of its own; the sum.
+        handed_bytes_per_second: How fast one core reads what another has just written.
         wait_seconds: What it takes until all cores have seen that all have arrived.
     """
 
@@ -35,6 +36,7 @@ class Speeds:
     cores: int
     all_steps_per_second: float
     all_readings: tuple[Reading, ...]
+    handed_bytes_per_second: float
     wait_seconds: float
 
     def bytes_per_second(self, size_bytes: float) -> float:
@@ -66,7 +68,7 @@ class Speeds:
         return speeds
 
     def _numbers(self) -> Iterator[float]:
-        yield from (self.cores, self.wait_seconds)
+        yield from (self.cores, self.wait_seconds, self.handed_bytes_per_second)
         yield from (self.steps_per_second, self.all_steps_per_second)
         for one in (*self.readings, *self.all_readings):
             yield from (one.size_bytes, one.bytes_per_second)
@@ -103,6 +105,7 @@ NOMINAL = Speeds(
     cores=1,
     all_steps_per_second=4e9,
     all_readings=_READINGS,
+    handed_bytes_per_second=20e9,
     wait_seconds=1e-6,
 )
 """What is assumed of a machine that nobody has measured: round numbers of a common server."""

@@ -37,7 +37,8 @@ def _ways(node: Convolution, target: Target, best: Choices, far: float) -> Itera
     yield best
     if not best.winograd:
         yield replace(best, inner=_other(best.inner))
-    ranked = rank_tiles(node, target, best.winograd)
+    yield replace(best, shared=_other(best.shared))
+    ranked = rank_tiles(node, target, best.winograd, far=far)
     close = [tiling for tiling in ranked if ranked[tiling] <= CLOSE * min(ranked.values())]
     for tiling in sorted(close, key=lambda tiling: ranked[tiling]):
         yield choose_around(node, target, best.winograd, tiling, far=far, why=best.why)

@@ -82,9 +82,9 @@ def _row(layer: TunedLayer) -> tuple[str, ...]:
 
 
 def _how(choices: Choices) -> str:
-    """Show a tile, and what is inside."""
+    """Show a tile, what is inside, and what threads share out."""
     assert choices.tile is not None
-    return f"{choices.tile.pixels}x{choices.tile.vectors} {choices.inner}"
+    return f"{choices.tile.pixels}x{choices.tile.vectors} {choices.inner[0]}/{choices.shared[0]}"
 
 
 def _summary(tuning: Tuning) -> str:

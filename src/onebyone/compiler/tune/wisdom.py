@@ -16,7 +16,7 @@ from onebyone.files import replacing
 from onebyone.graph import Convolution, Pair
 from onebyone.store import keep_content, read_content
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,7 @@ class Finding:
         pixels: Of a tile.
         vectors: Of a tile's channels.
         inner: What a chunk's inner loop goes through.
+        shared: What threads share out.
         parts: Into how many parts pixels and channels are cut.
         ways: How many ways have been measured.
         seconds: What it took, of all threads together.
@@ -37,6 +38,7 @@ class Finding:
     pixels: int
     vectors: int
     inner: Literal["channels", "pixels"]
+    shared: Literal["channels", "pixels"]
     parts: Pair
     ways: int
     seconds: float
@@ -49,6 +51,7 @@ class Finding:
             choices,
             tile=TileSize(self.pixels, self.vectors),
             inner=self.inner,
+            shared=self.shared,
             parts=self.parts,
         )
 
@@ -57,7 +60,7 @@ class Finding:
         """Return the finding that a way is the fastest, with what was measured."""
         assert way.tile is not None
         size = {"pixels": way.tile.pixels, "vectors": way.tile.vectors}
-        return cls(**size, inner=way.inner, parts=way.parts, **measured)
+        return cls(**size, inner=way.inner, shared=way.shared, parts=way.parts, **measured)
 
     @classmethod
     def of_json(cls, facts: Mapping[str, Any]) -> Self:
@@ -70,7 +73,8 @@ class Finding:
         known: dict[str, Any] = {**facts, "parts": (first, second)}
         found = cls(**known)
         counts = (found.pixels, found.vectors, first, second, found.ways)
-        if found.inner not in ("channels", "pixels") or not all(map(_is_count, counts)):
+        words = {found.inner, found.shared}
+        if not words <= {"channels", "pixels"} or not all(map(_is_count, counts)):
             raise ValueError("no way of running a layer")
         return found
 

@@ -18,8 +18,10 @@ from onebyone.compiler.kernels.tiles import (
     Tile,
     TiledKernel,
     by_tile,
+    first_of_pass,
     first_pixel,
     for_tiles,
+    part_of_chunk,
 )
 from onebyone.compiler.memory.buffers import Place
 
@@ -31,12 +33,14 @@ class ConvolutionKernel(TiledKernel):
     def write(self, code: Code, record: Record) -> None:
         """Write one chunk: its pixel tiles and channel blocks."""
         tiles = code.mul(record.number("tiles"), record.number("images"))
+        part = part_of_chunk(code, record, tiles)
+        first = first_of_pass(code, record, part)
         run_tile = _emit_dispatch(code, self)
 
         def run(tile: Any, block: Any) -> None:
-            code.builder.call(run_tile, [record.address, record.bases, tile, block])
+            code.builder.call(run_tile, [record.address, record.bases, tile, block, first])
 
-        for_tiles(code, record, tiles, run)
+        for_tiles(code, record, part, run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +77,17 @@ class ConvolutionWork(Work):
     pixel_parts: int
     block_parts: int
     blocks_inside: int
+    shares_pixels: int
     fetched: int
 
 
 def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
     """Write the function that finds a tile's places and calls the body of its size."""
     # Inline, so that the record is read once and not for each tile.
-    name, kinds = f"{kernel.symbol}_tile", [PTR, PTR, I64, I64]
+    name, kinds = f"{kernel.symbol}_tile", [PTR, PTR, I64, I64, I64]
     code = Code.internal(outer.module, outer.target, name, *kinds, attribute="alwaysinline")
     b = code.builder
-    address, bases, tile, block = code.function.args
+    address, bases, tile, block, first_tile = code.function.args
     record = Record(code, ConvolutionWork, address, bases)
 
     tiles, larger = record.numbers("tiles", "larger_tiles")
@@ -116,7 +121,7 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
     ]
     arguments = [source, weights, bias, target, residual, record.pointer("tap_table"), *tables]
     arguments += record.numbers("taps", "depth")
-    arguments.append(next_panel(code, record, weights, tile))
+    arguments.append(next_panel(code, record, weights, code.sub(tile, first_tile)))
 
     by_tile(
         code,

@@ -63,12 +63,13 @@ def plan_dense(
     taps, depth = _taps_and_depth(node, source)
     # Else weights stay in the private cache, and are there but for the first time.
     is_streamed = choices.inner == "pixels" and not batches.are_rows
+    passes = parts[0] if choices.shared == "pixels" else 1
     kernel = ConvolutionKernel(
         **tiled(
             tiling,
             builder.target,
             depth,
-            fetchers=batches.count * tiling.tiles if is_streamed else 0,
+            fetchers=max(1, batches.count * tiling.tiles // passes) if is_streamed else 0,
             has_residual=operands.residual is not None,
             activation=node.activation,
         ),
@@ -110,6 +111,7 @@ def plan_dense(
         pixel_parts=parts[0],
         block_parts=parts[1],
         blocks_inside=int(choices.inner == "channels"),
+        shares_pixels=int(choices.shared == "pixels"),
         fetched=fetched_floats(kernel.tile, len(taps) * depth),
     )
     return kernel, work, f"tile {tiling.pixels}x{tiling.vectors * lanes}"

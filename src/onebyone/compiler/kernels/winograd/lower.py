@@ -82,7 +82,7 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         larger_tiles=tiling.larger_tiles,
         pixel_parts=choices.parts[0],
         block_parts=choices.parts[1],
-        blocks_inside=int(choices.inner == "channels"),
+        shares_pixels=int(choices.shared == "pixels"),
         fetched=fetched_floats(kernel.tile, depth),
     )
     builder.add(

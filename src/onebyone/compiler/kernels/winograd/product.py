@@ -93,7 +93,7 @@ class ProductWork(Work):
     larger_tiles: int
     pixel_parts: int
     block_parts: int
-    blocks_inside: int
+    shares_pixels: int
     fetched: int
 
 
