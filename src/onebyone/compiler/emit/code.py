@@ -258,6 +258,10 @@ class Code:
             ir.VectorType(I1, self.lanes), [int(i < count) for i in range(self.lanes)]
         )
 
+    def no_lanes(self) -> Any:
+        """Return the mask of no lanes."""
+        return ir.Constant(ir.VectorType(I1, self.lanes), [0] * self.lanes)
+
     def lanes_below(self, count: Any) -> Any:
         """Return the mask of the first `count` lanes, where that is known only at run time."""
         lane = ir.Constant(ir.VectorType(I32, self.lanes), list(range(self.lanes)))

@@ -59,7 +59,7 @@ class PoolKernel(Kernel):
                     def window_pixel(x: Any, totals: list[Any]) -> list[Any]:
                         value = code.load(code.at(start, code.mul(x, source_pixel)), mask)
                         if self.operator == "max":
-                            return [code.binary("maximum", totals[0], value)]
+                            return _larger(code, *totals, value)
                         return [b.fadd(totals[0], value)]
 
                     columns = code.sub(right, left)
@@ -69,15 +69,29 @@ class PoolKernel(Kernel):
                     (line,) = code.accumulate(columns, [code.splat(0.0)], window_pixel, name="x")
                     return [b.fadd(totals[0], line)]
 
-                start = code.splat(float("-inf") if self.operator == "max" else 0.0)
-                (total,) = code.accumulate(code.sub(bottom, top), [start], window_row, name="y")
+                begin = [code.splat(0.0)]
+                if self.operator == "max":
+                    begin = [code.splat(float("-inf")), code.no_lanes()]
+                total, *is_nan = code.accumulate(code.sub(bottom, top), begin, window_row, name="y")
                 if self.operator == "avg":
                     total = b.fdiv(total, code.broadcast(count))
+                else:
+                    total = b.select(is_nan[0], code.splat(float("nan")), total)
                 code.store(total, code.at(target, channel), mask)
 
             for_vectors(code, self, record, vector)
 
         for_pixels(code, record, pixel)
+
+
+def _larger(code: Code, total: Any, is_nan: Any, value: Any) -> list[Any]:
+    """Return the larger numbers, and where there has been one that is none.
+
+    To let NaN through at each step would take twice the instructions.
+    """
+    b = code.builder
+    larger = b.select(b.fcmp_ordered(">", total, value), total, value)
+    return [larger, b.or_(is_nan, b.fcmp_unordered("uno", value, value))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
