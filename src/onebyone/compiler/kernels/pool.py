@@ -59,7 +59,7 @@ class PoolKernel(Kernel):
                     def window_pixel(x: Any, totals: list[Any]) -> list[Any]:
                         value = code.load(code.at(start, code.mul(x, source_pixel)), mask)
                         if self.operator == "max":
-                            return _larger(code, *totals, value)
+                            return _larger(code, totals, value)
                         return [b.fadd(totals[0], value)]
 
                     columns = code.sub(right, left)
@@ -84,12 +84,12 @@ class PoolKernel(Kernel):
         for_pixels(code, record, pixel)
 
 
-def _larger(code: Code, total: Any, is_nan: Any, value: Any) -> list[Any]:
+def _larger(code: Code, totals: list[Any], value: Any) -> list[Any]:
     """Return the larger numbers, and where there has been one that is none.
 
     To let NaN through at each step would take twice the instructions.
     """
-    b = code.builder
+    b, (total, is_nan) = code.builder, totals
     larger = b.select(b.fcmp_ordered(">", total, value), total, value)
     return [larger, b.or_(is_nan, b.fcmp_unordered("uno", value, value))]
 
