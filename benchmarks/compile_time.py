@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/compile_time.py [NAME...]
 
 Budgets: 5 s cold, 0.5 s from the cache; memory at most 1.5 x (weights + two largest activations).
-    Each
-compilation is a process of its own, timed from after `import onebyone`. Memory is what the compiled
-network holds on to: packed weights, tables and the arena.
+Each compilation is a process of its own, timed from after `import onebyone`, on a machine that has
+been measured before. Memory is what the compiled network holds on to: packed weights, tables and
+the arena.
 """
 
 import json
@@ -42,12 +42,18 @@ print(json.dumps({"seconds": seconds, "memory_bytes": fast.memory_bytes,
 
 def compile_once(name: str, cache: str) -> dict[str, float]:
     """Compile in a fresh process."""
+    return json.loads(run_python(cache, "-c", SCRIPT, name))
+
+
+def run_python(cache: str, *arguments: str) -> str:
+    """Run Python with a cache of our own, and return what it prints."""
     environment = {**os.environ, "ONEBYONE_CACHE_DIR": f"{cache}/networks"}
     # Python's own cache, which an installed package has.
     environment |= {"PYTHONPYCACHEPREFIX": f"{cache}/python", "PYTHONDONTWRITEBYTECODE": ""}
-    command = [sys.executable, "-c", SCRIPT, name]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return json.loads(done.stdout)
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment
+    ).stdout
 
 
 def main() -> None:
@@ -58,6 +64,7 @@ def main() -> None:
     print("|---|---|---|---|---|")  # noqa: T201
     for name in sys.argv[1:] or ZOO:
         with tempfile.TemporaryDirectory() as cache:
+            run_python(cache, "-m", "onebyone", "machine")
             cold = compile_once(name, cache)
             warm = sorted(compile_once(name, cache)["seconds"] for _ in range(3))[1]
         share = cold["memory_bytes"] / cold["bound_bytes"]

@@ -20,20 +20,13 @@ independent multiply-adds in registers, one on each thread, the best of several 
 """
 
 import argparse
-import ctypes
 import json
 import math
 import sys
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from functools import partial
 
-import llvmlite.binding as llvm
 import torch
-from llvmlite import ir
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -43,15 +36,14 @@ from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
 from onebyone.bench.engine import Runner
 from onebyone.bench.onnx_export import OnnxExport
 from onebyone.bench.peers import onnxruntime
-from onebyone.compiler import CompiledModel, compile_model, usable_cores
+from onebyone.compiler import CompiledModel, compile_model, host_target, usable_cores
+from onebyone.compiler.machine.measure import measure_speeds
 from onebyone.graph import Convolution, capture
 from onebyone.models import create_model, find_model
 
 NETWORKS = ("resnet50", "inception_resnet_v2", "efficientnet_lite0")
 QUICK_LAYERS = 3
 BURST = Burst(discarded=3, timed=9)  # more than for networks: these calls are short
-ACCUMULATORS = 12  # more than latency x throughput (4 x 2) needs; 14 registers fit AVX2's 16
-LANES = {"avx512f": 16, "avx2": 8, "asimd": 4}
 
 Shape = tuple[int, int, int, int, int]
 """in_channels, out_channels, height and width of the input, stride."""
@@ -139,78 +131,11 @@ def kernel_seconds(compiled: CompiledModel, nhwc: Tensor, rounds: int) -> float:
     return sum(row.seconds for row in profile.layers if row.layer.macs) / compiled.threads
 
 
-def measure_peak(lanes: int, threads: int) -> float:
+def measure_peak(threads: int) -> float:
     """Return the FLOP/s of independent multiply-adds in registers, on all threads at once."""
-    with _multiply_add_loop(lanes) as loop:
-        flops = 2 * lanes * ACCUMULATORS
-        iterations = 10_000_000
-        best = 0.0
-        for _ in range(5):
-            rates: list[float] = []
-            barrier = threading.Barrier(threads)
-            workers = [
-                threading.Thread(target=_time_loop, args=(loop, iterations, barrier, rates))
-                for _ in range(threads)
-            ]
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
-            best = max(best, flops * sum(rates))
-        return best
-
-
-def _time_loop(
-    loop: Callable[[int, object], None],
-    iterations: int,
-    barrier: threading.Barrier,
-    rates: list[float],
-) -> None:
-    result = (ctypes.c_float * 16)(*[0.5] * 16)  # the sums tend to 1: neither overflow nor zero
-    barrier.wait()
-    start = time.perf_counter()
-    loop(iterations, result)  # ctypes lets other threads run meanwhile
-    rates.append(iterations / (time.perf_counter() - start))
-
-
-@contextmanager
-def _multiply_add_loop(lanes: int) -> Generator[Callable[[int, object], None]]:
-    """Compile `for i in range(n): sums[j] = sums[j] * x + x` for all j, in registers."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    vector, count = ir.VectorType(ir.FloatType(), lanes), ir.IntType(64)
-    module = ir.Module()
-    signature = ir.FunctionType(ir.VoidType(), [count, vector.as_pointer()])
-    function = ir.Function(module, signature, "loop")
-    fma = ir.Function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f32")
-    entry, body, end = (function.append_basic_block(name) for name in ("entry", "body", "end"))
-    builder = ir.IRBuilder(entry)
-    x = builder.load(function.args[1], align=4)
-    builder.branch(body)
-    builder.position_at_end(body)
-    index = builder.phi(count)
-    index.add_incoming(ir.Constant(count, 0), entry)
-    sums = [builder.phi(vector) for _ in range(ACCUMULATORS)]
-    following = builder.add(index, ir.Constant(count, 1))
-    index.add_incoming(following, body)
-    for number, total in enumerate(sums):
-        total.add_incoming(ir.Constant(vector, [1.0 + number] * lanes), entry)
-        total.add_incoming(builder.call(fma, [total, x, x]), body)
-    builder.cbranch(builder.icmp_signed("<", following, function.args[0]), body, end)
-    builder.position_at_end(end)
-    total = sums[0]
-    for other in sums[1:]:
-        total = builder.fadd(total, other)
-    builder.store(total, function.args[1], align=4)
-    builder.ret_void()
-    target = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2
-    )
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), target)
-    engine.finalize_object()
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)
-    yield kind(engine.get_function_address("loop"))
-    engine.close()
+    target = host_target()
+    speeds = measure_speeds(target, threads).speeds
+    return 2 * target.lanes * speeds.all_steps_per_second
 
 
 def weigh(counts: Counter[Shape], seconds: dict[Shape, Seconds]) -> tuple[float, Seconds]:
@@ -294,19 +219,18 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     machine = describe_machine()
-    lanes = next((n for isa, n in LANES.items() if isa in machine.isa), 4)
     networks = {name: find_shapes(name) for name in NETWORKS}
     shapes = sorted(
         {s for c in networks.values() for s in (choose(c) if arguments.quick else c)},
         key=lambda shape: (-shape[2], shape),
     )
-    peak = measure_peak(lanes, arguments.threads)
+    peak = measure_peak(arguments.threads)
     seconds: dict[Shape, Seconds] = {}
     for number, shape in enumerate(shapes, start=1):
         if sys.stderr.isatty():
             print(f"\rlayer {number} of {len(shapes)}", end="", file=sys.stderr)  # noqa: T201
         seconds[shape] = time_layer(shape, threads=arguments.threads, rounds=rounds)
-    peak = max(peak, measure_peak(lanes, arguments.threads))
+    peak = max(peak, measure_peak(arguments.threads))
     if arguments.json:
         print(json.dumps(to_json(seconds, networks, peak), indent=2))  # noqa: T201
     else:

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -30,6 +28,7 @@ from onebyone.bench.table import render
 from onebyone.bench.worker import Order
 from onebyone.errors import EngineError
 from tests.bench.planted import find
+from tests.helpers.programs import is_alive, wait_until
 
 NETWORK = """
 import os, time
@@ -73,21 +72,6 @@ def subject(model):
 def comparison(subject):
     """What becomes of all kinds of engines; it takes ten seconds, and several tests look at it."""
     return compare_isolated(subject, PEERS, batch=1, threads=1, rounds=2, turn=QUICK, find=find)
-
-
-def wait_until(is_so, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def pids(comparison):

@@ -7,9 +7,8 @@ import time
 import pytest
 
 from onebyone.cli import main
-from onebyone.compiler.machine import calibrate as module
-from onebyone.compiler.machine.measure import Calibration
-from onebyone.compiler.machine.speeds import NOMINAL
+from onebyone.compiler.machine import measure as module
+from onebyone.compiler.machine.speeds import NOMINAL, Calibration
 
 
 @pytest.fixture
@@ -30,10 +29,10 @@ def spreads(monkeypatch, tmp_path):
     monkeypatch.setenv("ONEBYONE_CACHE_DIR", str(tmp_path / "cache"))
     spreads = [0.02, 0.5]
 
-    def measure(target, cores):
+    def measure_speeds(target, cores):
         return Calibration(speeds=NOMINAL, spread=spreads.pop(0), measured_at=time.time())
 
-    monkeypatch.setattr(module, "measure_speeds", measure)
+    monkeypatch.setattr(module, "measure_speeds", measure_speeds)
     return spreads
 
 

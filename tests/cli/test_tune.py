@@ -55,6 +55,8 @@ def test_as_json(run):
         ([], "a MODEL to tune was wanted, or --export or --import with a FILE"),
         (["nonsense"], "no model 'nonsense'"),
         (["--import", "none.json"], "none.json: cannot be read"),
+        (["--export", "none/w.json"], "--export: a file in a folder that is there was wanted"),
+        (["net.py:make", "--export", "."], "--export: a file in a folder that is there"),
         (["net.py:make", "--seconds", "-1"], "Invalid value for '--seconds'"),
     ],
 )

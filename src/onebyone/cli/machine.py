@@ -10,7 +10,7 @@ from onebyone.cli.console import bar, print_json, stdout, tell
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from onebyone.compiler.machine.measure import Calibration
+    from onebyone.compiler.machine.speeds import Calibration
     from onebyone.compiler.target import Target
 
 PIXELS = {"1 (linear)": 1, "2 x 2": 4, "4 x 4": 16, "7 x 7": 49, "14 x 14": 196}
@@ -37,7 +37,7 @@ def machine(
     found = None if again else find_calibration(target)
     if found is None:
         tell("measuring")
-        found = calibrate(target)
+        found = calibrate(target, again=again)
     described = describe_machine()
     if as_json:
         content = {"machine": described.to_json(), "target": target.name, "lanes": target.lanes}

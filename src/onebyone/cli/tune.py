@@ -54,10 +54,12 @@ def tune(
     """
     from onebyone.compiler.machine.calibrate import calibrated_target
     from onebyone.compiler.tune.wisdom import Wisdom
-    from onebyone.errors import UnknownNameError
+    from onebyone.errors import CompileError, UnknownNameError
 
     if model is None and export is None and take_in is None:
         raise UnknownNameError("a MODEL to tune was wanted, or --export or --import with a FILE")
+    if export is not None and (export.is_dir() or not export.absolute().parent.is_dir()):
+        raise CompileError(f"--export: a file in a folder that is there was wanted; got {export}")
     wisdom = Wisdom(calibrated_target())
     content: dict[str, Any] = {}
     if take_in is not None:

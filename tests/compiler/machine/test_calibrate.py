@@ -1,6 +1,10 @@
 """What was measured is kept, and looked up by what it depends on."""
 
 import functools
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -9,14 +13,14 @@ import pytest
 
 from onebyone.compiler import compile_model
 from onebyone.compiler.machine import calibrate as module
+from onebyone.compiler.machine import measure
 from onebyone.compiler.machine.calibrate import (
     BUSY_SECONDS,
     calibrate,
     calibrated_target,
     find_calibration,
 )
-from onebyone.compiler.machine.measure import Calibration
-from onebyone.compiler.machine.speeds import NOMINAL
+from onebyone.compiler.machine.speeds import NOMINAL, Calibration
 from onebyone.compiler.processor import private_cache_bytes
 from onebyone.compiler.target import host_target
 
@@ -46,7 +50,7 @@ def measured(monkeypatch):
             return Calibration(speeds=speeds, spread=self.spread, measured_at=at)
 
     measured = Measured()
-    monkeypatch.setattr(module, "measure_speeds", measured)
+    monkeypatch.setattr(measure, "measure_speeds", measured)
     return measured
 
 
@@ -66,26 +70,58 @@ def test_it_is_measured_once_and_kept(measured):
 
 def test_what_is_kept_can_be_read(measured, folder):
     calibrate(host_target())
-    (path,) = folder.iterdir()
-    assert '"steps_per_second": 1000000000.0' in path.read_text()
+    for path in folder.iterdir():
+        assert '"steps_per_second": 1000000000.0' in path.read_text()
 
 
 def test_a_damaged_file_is_measured_again(measured, folder):
     calibrate(host_target())
-    (path,) = folder.iterdir()
-    path.write_bytes(path.read_bytes().replace(b"steps", b"sheep"))
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"steps", b"sheep"))
     assert find_calibration(host_target()) is None
     calibrated_target()
     assert measured.times == 2
 
 
-@pytest.mark.parametrize("fact", ["usable_cores", "private_cache_bytes"])
-def test_another_machine_is_measured_anew(measured, monkeypatch, fact):
+def test_another_machine_is_measured_anew(measured, monkeypatch):
     calibrated_target()
     forget()
-    monkeypatch.setattr(module, fact, lambda: 12345678)
+    monkeypatch.setattr(module, "private_cache_bytes", lambda: 12345678)
     assert calibrated_target().speeds.steps_per_second == 2e9
     assert measured.times == 2
+
+
+def test_what_one_core_does_is_the_same_for_any_number_of_cores(measured, monkeypatch):
+    """It decides the algorithm, and so the bits."""
+    one = calibrated_target().speeds
+    forget()
+    monkeypatch.setattr(module, "usable_cores", lambda: 7)
+    other = calibrated_target().speeds
+    assert measured.times == 2
+    assert other.cores == 7
+    assert other.of_one_core == one.of_one_core
+    forget()
+    assert calibrate(host_target(), again=True).speeds.steps_per_second == 3e9
+
+
+def test_a_child_that_is_forked_meanwhile_does_not_wait(measured):
+    with module._measuring:
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            calibrated_target()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+    assert status == 0
+
+
+def test_a_machine_is_looked_up_without_llvm():
+    code = (
+        "import sys, onebyone.compiler.machine.calibrate as c; c.find_calibration(c.host_target());"
+        "print(any(name.startswith('llvmlite') for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_machine_that_was_busy_is_measured_again_after_a_while(measured):
@@ -113,7 +149,7 @@ def test_a_machine_that_cannot_be_measured_is_taken_for_a_common_one(monkeypatch
     def fail(target, cores):
         raise error
 
-    monkeypatch.setattr(module, "measure_speeds", fail)
+    monkeypatch.setattr(measure, "measure_speeds", fail)
     assert calibrated_target().speeds == NOMINAL
 
 

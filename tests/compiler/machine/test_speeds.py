@@ -66,5 +66,14 @@ def test_a_missing_fact_is_refused():
         Speeds.of_json(facts)
 
 
-def test_the_key_of_a_target_has_its_speeds():
-    assert repr(replace(NOMINAL, cores=2)) != repr(NOMINAL)
+def test_one_core_alone_is_the_same_among_any_number():
+    others = replace(
+        NOMINAL,
+        cores=8,
+        all_steps_per_second=3e10,
+        all_readings=(Reading(1 << 20, 7e11),),
+        handed_bytes_per_second=1e9,
+        wait_seconds=1e-4,
+    )
+    assert others.of_one_core == NOMINAL.of_one_core
+    assert others.of_one_core.readings == NOMINAL.readings

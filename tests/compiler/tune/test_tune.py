@@ -8,7 +8,6 @@ from torch import nn
 
 from onebyone.compiler import compile_model, plan_model, tune_model
 from onebyone.compiler.choose.choose import choose
-from onebyone.compiler.choose.cost import far_rate
 from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
@@ -92,10 +91,9 @@ def graph_of(network, x=X):
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_what_is_expected_comes_first_and_the_rest_is_close(network, target):
     graph, options = graph_of(network), CompileOptions()
-    choices, far = choose(graph, target, options), far_rate(graph, target)
+    choices = choose(graph, target, options)
     found = find_candidates(graph, target, options, 16)
     assert {"stem", "mix_0", "mix_2", "grouped"} <= {name.replace(".", "_") for name in found}
-    assert far > 0
     for name, ways in found.items():
         assert ways[0] == choices[name]
         assert len(set(ways)) == len(ways) <= 16

@@ -77,6 +77,11 @@ def test_of_another_machine_it_is_refused(tmp_path, monkeypatch):
     "change",
     [
         {"pixels": 0},
+        {"pixels": 99},
+        {"shared": "all"},
+        {"seconds": "long"},
+        {"seconds": 0.0},
+        {"parts": [1 << 20, 2]},
         {"pixels": 1.5},
         {"inner": "rows"},
         {"parts": [1]},
@@ -105,6 +110,11 @@ def test_what_is_no_wisdom_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(CompileError, match="is no file that `onebyone tune --export` has written"):
         Wisdom(TARGET).take_in(path)
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path):
+    with pytest.raises(CompileError, match=r"cannot write .*none/w.json \(No such file"):
+        Wisdom(TARGET).export(tmp_path / "none" / "w.json")
 
 
 def test_a_file_that_is_not_there(tmp_path):

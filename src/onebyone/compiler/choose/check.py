@@ -31,11 +31,11 @@ def check_choices(
     names = tuple(chosen)
     for name in names:
         with located(name):
-            _check_values(choices[name])
+            check_way(choices[name], target)
     for name in names:
         if name in graph.nodes:
             with located(name):
-                _check_node(graph[name], target, options, choices[name])
+                _check_node(graph[name], options, choices[name])
                 _check_band(graph, choices, name)
 
 
@@ -54,7 +54,12 @@ def check_names(chosen: Iterable[str], known: Iterable[str]) -> None:
             )
 
 
-def _check_values(one: object) -> None:
+def check_way(one: object, target: Target) -> None:
+    """Check what does not depend on the node.
+
+    Raises:
+        CompileError: If no node can run so.
+    """
     if not isinstance(one, Choices):
         raise CompileError(f"`Choices` were wanted, and {one!r} came")
     for pair in (one.parts, one.transform_parts):
@@ -69,6 +74,11 @@ def _check_values(one: object) -> None:
     for name, word in (("inner", one.inner), ("shared", one.shared)):
         if word not in ("channels", "pixels"):
             raise CompileError(f"`{name}` (={word!r}) must be 'channels' or 'pixels'")
+    if one.tile and (registers := one.tile.pixels * one.tile.vectors) > target.registers:
+        raise CompileError(
+            f"a `tile` of {registers} registers was chosen, and {target.name} has "
+            f"{target.registers}"
+        )
 
 
 def _check_pair(pair: object) -> None:
@@ -76,18 +86,11 @@ def _check_pair(pair: object) -> None:
         raise CompileError(f"parts (={pair!r}) must be a pair of counts")
 
 
-def _check_node(node: Node, target: Target, options: CompileOptions, one: Choices) -> None:
+def _check_node(node: Node, options: CompileOptions, one: Choices) -> None:
     if node.shape[0] % one.together:
         raise CompileError(f"`together` (={one.together}) must divide {node.shape[0]} images")
-    if isinstance(node, Convolution):
-        if one.tile is None:
-            raise CompileError("a convolution needs a `tile`")
-        registers = one.tile.pixels * one.tile.vectors
-        if registers > target.registers:
-            raise CompileError(
-                f"a `tile` of {registers} registers was chosen, and {target.name} has "
-                f"{target.registers}"
-            )
+    if isinstance(node, Convolution) and one.tile is None:
+        raise CompileError("a convolution needs a `tile`")
     if one.winograd and not (
         isinstance(node, Convolution)
         and node.is_plain

@@ -1,6 +1,6 @@
 """Which convolutions run after Winograd, and how."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from onebyone.compiler.choose.cost import (
@@ -21,9 +21,11 @@ LARGEST_GROWTH = 0.3
 def choose_winograds(graph: Graph, target: Target) -> dict[str, tuple[Winograd | None, str]]:
     """Return how convolutions run that could run after Winograd: which way if any, and why so.
 
+    What one core does alone decides, and one image: neither threads nor batch change the results.
     Transformed weights take more memory. While all of them take more than there is room for, the
     step back that costs the least time for its memory is taken.
     """
+    target = replace(target, speeds=target.speeds.of_one_core)
     nodes = [node for node in graph if isinstance(node, Convolution) and _fits(node)]
     far = far_rate(graph, target)
     ranked = {node.name: _rank(node, target, far) for node in nodes}

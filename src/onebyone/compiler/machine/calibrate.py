@@ -3,13 +3,14 @@
 import functools
 import hashlib
 import json
+import os
 import time
 from dataclasses import replace
 from threading import Lock
 from typing import Any
 
-from onebyone.compiler.machine.measure import Calibration, measure_speeds
-from onebyone.compiler.machine.speeds import NOMINAL, Speeds
+from onebyone.compiler.fork import whole
+from onebyone.compiler.machine.speeds import NOMINAL, Calibration, Speeds
 from onebyone.compiler.processor import private_cache_bytes, this_processor
 from onebyone.compiler.target import Target, host_target
 from onebyone.compiler.threads import usable_cores
@@ -22,6 +23,15 @@ BUSY_SECONDS = 3600
 """How long speeds are used that were measured while others used the machine."""
 
 _measuring = Lock()
+
+
+def _free_lock() -> None:
+    """Give a forked child a lock of its own: who held the other one is not there."""
+    global _measuring
+    _measuring = Lock()
+
+
+os.register_at_fork(after_in_child=_free_lock)
 
 
 def calibrated_target() -> Target:
@@ -61,25 +71,52 @@ def _is_due(found: Calibration) -> bool:
     return not found.is_steady and time.time() - found.measured_at > BUSY_SECONDS
 
 
-def calibrate(target: Target) -> Calibration:
-    """Measure this machine, and keep what was found."""
+def calibrate(target: Target, *, again: bool = False) -> Calibration:
+    """Measure this machine, and keep what was found.
+
+    What one core does alone decides which algorithm a convolution has, and so the bits of results.
+    It is measured once for a machine, and not for each number of cores that a process may use;
+    `again` measures it too.
+    """
+    with whole:  # as in `build`: what looks a machine up needs no LLVM
+        from onebyone.compiler.machine.measure import measure_speeds
+
     measured = measure_speeds(target, usable_cores())
-    content = json.dumps(measured.to_json(), indent=1)
-    keep_content(_key(target), content.encode(), {"machine": this_processor().name})
+    before = None if again else _read(target, cores=None)
+    if before is not None and before.is_steady:
+        alone = before.speeds
+        speeds = replace(
+            measured.speeds,
+            steps_per_second=alone.steps_per_second,
+            readings=alone.readings,
+        )
+        measured = replace(measured, speeds=speeds)
+    else:
+        _keep(target, measured, cores=None)
+    _keep(target, measured, cores=usable_cores())
     return measured
 
 
 def find_calibration(target: Target) -> Calibration | None:
     """Return what was measured before on a machine like this one; None if nothing was."""
-    content = read_content(_key(target))
+    return _read(target, cores=usable_cores())
+
+
+def _read(target: Target, cores: int | None) -> Calibration | None:
+    content = read_content(_key(target, cores))
     try:
         return None if content is None else Calibration.of_json(json.loads(content))
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def _key(target: Target) -> str:
-    facts = {"speeds": FORMAT} | machine_facts(target)
+def _keep(target: Target, measured: Calibration, cores: int | None) -> None:
+    content = json.dumps(measured.to_json(), indent=1)
+    keep_content(_key(target, cores), content.encode(), {"machine": this_processor().name})
+
+
+def _key(target: Target, cores: int | None) -> str:
+    facts = {"speeds": FORMAT} | machine_facts(target) | {"cores": cores}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

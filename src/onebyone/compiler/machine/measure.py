@@ -1,19 +1,25 @@
-"""How fast this machine is: measured in about a second."""
+"""How fast this machine is: measured in half a second."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from threading import Barrier
-from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from onebyone.compiler.machine.loops import ACCUMULATORS, Loops, load_loops
-from onebyone.compiler.machine.speeds import KB, MB, NOMINAL, Reading, Speeds
+from onebyone.compiler.machine.speeds import (
+    KB,
+    MB,
+    NOMINAL,
+    Calibration,
+    Reading,
+    Speeds,
+)
+from onebyone.compiler.memory.arena import LINE_FLOATS
 from onebyone.compiler.target import Target
 
 SIZES = tuple(256 * KB << number for number in range(10))
@@ -21,8 +27,6 @@ SIZES = tuple(256 * KB << number for number in range(10))
 
 MOST_BYTES = SIZES[-1]
 """What all cores go through together; more could be more than a container has."""
-
-LINE_FLOATS = 16
 
 ROUNDS = 5
 """How often everything is measured. The fastest counts: others only ever make us slower."""
@@ -38,53 +42,11 @@ HANDED_BYTES = 512 * KB
 
 MEETINGS = 200
 
-LARGEST_SPREAD = 0.1
-"""Of the middle round over the fastest; beyond it somebody else uses the machine."""
-
 TRIES = 3
 """How often a busy machine is measured."""
 
 PAUSE_SECONDS = 0.3
 """Between two tries."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
-    """What was measured, and how well.
-
-    Args:
-        speeds: What the machine does.
-        spread: How much longer the middle round of multiply-adds took than the fastest; 0.1 is
-            10 %.
-        measured_at: Seconds since 1970.
-    """
-
-    speeds: Speeds
-    spread: float
-    measured_at: float
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether the machine did nothing else, as far as one can see."""
-        return self.spread <= LARGEST_SPREAD
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
-        facts = {"spread": self.spread, "measured_at": self.measured_at}
-        return {"speeds": self.speeds.to_json(), **facts}
-
-    @classmethod
-    def of_json(cls, facts: Mapping[str, Any]) -> Self:
-        """Return what `to_json` made.
-
-        Raises:
-            KeyError, TypeError, ValueError: If it is something else.
-        """
-        return cls(
-            speeds=Speeds.of_json(facts["speeds"]),
-            spread=float(facts["spread"]),
-            measured_at=float(facts["measured_at"]),
-        )
 
 
 def measure_speeds(
@@ -100,18 +62,23 @@ def measure_speeds(
     loops, memory = load_loops(target), _memory(MOST_BYTES)
     jobs = _jobs(loops, memory.data_ptr(), cores)
     rates: dict[str, list[float]] = {name: [] for name in jobs}
-    for number in range(TRIES):
-        if number:
-            sleep(PAUSE_SECONDS)
+
+    def measure() -> Calibration:
         for _ in range(ROUNDS):
             for name, job in jobs.items():
                 rates[name].append(job())
-        if _spread(rates["multiply"]) <= LARGEST_SPREAD:
+        best = {name: max(found) for name, found in rates.items()}
+        return Calibration(
+            speeds=_speeds(best, cores), spread=_spread(rates["multiply"]), measured_at=time.time()
+        )
+
+    measured = measure()
+    for _ in range(TRIES - 1):
+        if measured.is_steady:
             break
-    best = {name: max(found) for name, found in rates.items()}
-    return Calibration(
-        speeds=_speeds(best, cores), spread=_spread(rates["multiply"]), measured_at=time.time()
-    )
+        sleep(PAUSE_SECONDS)
+        measured = measure()
+    return measured
 
 
 def _spread(rates: Sequence[float]) -> float:

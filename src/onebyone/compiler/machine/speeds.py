@@ -1,8 +1,8 @@
-"""How fast a machine is, as data: all that the cost model knows of one."""
+"""How fast a machine is, as data: all that the cost model knows of one, and how well."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, Self
 
@@ -45,6 +45,18 @@ class Speeds:
         Between two sizes that were measured, rates follow a straight line over the logarithms.
         """
         return rate_between(self.readings, size_bytes)
+
+    @property
+    def of_one_core(self) -> "Speeds":
+        """What one core does alone: the same however many are at hand."""
+        return replace(
+            self,
+            cores=1,
+            all_steps_per_second=self.steps_per_second,
+            all_readings=self.readings,
+            handed_bytes_per_second=self.readings[0].bytes_per_second,
+            wait_seconds=NOMINAL.wait_seconds,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
@@ -109,3 +121,46 @@ NOMINAL = Speeds(
     wait_seconds=1e-6,
 )
 """What is assumed of a machine that nobody has measured: round numbers of a common server."""
+
+
+LARGEST_SPREAD = 0.1
+"""Of the middle round over the fastest; beyond it somebody else uses the machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What was measured, and how well.
+
+    Args:
+        speeds: What the machine does.
+        spread: How much longer the middle round of multiply-adds took than the fastest; 0.1 is
+            10 %.
+        measured_at: Seconds since 1970.
+    """
+
+    speeds: Speeds
+    spread: float
+    measured_at: float
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the machine did nothing else, as far as one can see."""
+        return self.spread <= LARGEST_SPREAD
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        facts = {"spread": self.spread, "measured_at": self.measured_at}
+        return {"speeds": self.speeds.to_json(), **facts}
+
+    @classmethod
+    def of_json(cls, facts: Mapping[str, Any]) -> Self:
+        """Return what `to_json` made.
+
+        Raises:
+            KeyError, TypeError, ValueError: If it is something else.
+        """
+        return cls(
+            speeds=Speeds.of_json(facts["speeds"]),
+            spread=float(facts["spread"]),
+            measured_at=float(facts["measured_at"]),
+        )

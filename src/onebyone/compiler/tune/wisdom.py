@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from onebyone.compiler.choose.check import check_way
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.tiling import TileSize
 from onebyone.compiler.machine.calibrate import machine_facts
@@ -17,6 +19,9 @@ from onebyone.graph import Convolution, Pair
 from onebyone.store import keep_content, read_content
 
 FORMAT = 2
+
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, CompileError)
+"""What reading something else ends in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,25 +74,19 @@ class Finding:
         Raises:
             KeyError, TypeError, ValueError: If it is something else.
         """
-        first, second = facts["parts"]
-        known: dict[str, Any] = {**facts, "parts": (first, second)}
+        known: dict[str, Any] = {**facts, "parts": tuple(facts["parts"])}
         found = cls(**known)
-        counts = (found.pixels, found.vectors, first, second, found.ways)
-        words = {found.inner, found.shared}
-        if not words <= {"channels", "pixels"} or not all(map(_is_count, counts)):
-            raise ValueError("no way of running a layer")
+        times = (found.seconds, found.untuned_seconds, found.expected_seconds)
+        if type(found.ways) is not int or not all(math.isfinite(one) and one > 0 for one in times):
+            raise ValueError("nothing that was measured")
         return found
-
-
-def _is_count(number: object) -> bool:
-    return type(number) is int and number >= 1
 
 
 class Wisdom:
     """Findings of one machine, by what the layer is; what is added is kept at once."""
 
     def __init__(self, target: Target) -> None:
-        self._facts = machine_facts(target)
+        self._target, self._facts = target, machine_facts(target)
         known = json.dumps({"wisdom": FORMAT} | self._facts, sort_keys=True)
         self._key = hashlib.sha256(known.encode()).hexdigest()
         self.findings: dict[str, Finding] = self._read()
@@ -104,10 +103,14 @@ class Wisdom:
         """Write a file that `take_in` reads on a machine like this one.
 
         Raises:
-            OSError: If it cannot be written.
+            CompileError: If it cannot be written.
         """
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(self._content(), indent=1) + "\n")
+        text = json.dumps(self._content(), indent=1)
+        try:
+            with replacing(path) as temporary:
+                temporary.write_text(text + "\n")
+        except OSError as error:
+            raise CompileError(f"cannot write {path} ({error.strerror})") from error
 
     def take_in(self, path: Path) -> int:
         """Take in what a file of `export` says, and keep it; return how many layers.
@@ -117,10 +120,10 @@ class Wisdom:
         """
         try:
             content = json.loads(path.read_text())
-            findings = dict(_findings(content))
+            findings = dict(self._findings(content))
         except OSError as error:
             raise CompileError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _DAMAGED as error:
             raise CompileError(
                 f"{path}: is no file that `onebyone tune --export` has written"
             ) from error
@@ -139,16 +142,17 @@ class Wisdom:
     def _read(self) -> dict[str, Finding]:
         content = read_content(self._key)
         try:
-            return {} if content is None else dict(_findings(json.loads(content)))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            return {} if content is None else dict(self._findings(json.loads(content)))
+        except _DAMAGED:
             return {}
 
-
-def _findings(content: Mapping[str, Any]) -> Iterator[tuple[str, Finding]]:
-    if content["format"] != FORMAT or not isinstance(content["machine"], dict):
-        raise ValueError("another format")
-    for name, facts in content["layers"].items():
-        yield str(name), Finding.of_json(facts)
+    def _findings(self, content: Mapping[str, Any]) -> Iterator[tuple[str, Finding]]:
+        if content["format"] != FORMAT or not isinstance(content["machine"], dict):
+            raise ValueError("another format")
+        for name, facts in content["layers"].items():
+            finding = Finding.of_json(facts)
+            check_way(finding.applied_to(Choices()), self._target)
+            yield str(name), finding
 
 
 def layer_key(node: Convolution, choices: Choices, in_shape: tuple[int, ...], threads: int) -> str:
