@@ -127,7 +127,8 @@ class Specialized:
         ]
         try:
             captured = capture(self._graph_module, arguments, constants=constants)
-            model = compile_captured(captured, target=calibrated_target(), options=self._options)
+            target = calibrated_target(self._options.numerics)
+            model = compile_captured(captured, target=target, options=self._options)
         except OneByOneError as error:
             if self._options.strict:
                 raise

@@ -51,7 +51,8 @@ def compile_model(
         keep: Whether the machine code is looked for on disk, and kept there for the next time.
         options: Those of `CompileOptions`.
     """
-    asked, machine = CompileOptions(**options), _known(target or calibrated_target())
+    asked = CompileOptions(**options)
+    machine = _known(target or calibrated_target(asked.numerics), asked)
     model = check_model(model)
     args, named = compile_arguments(example, kwargs)
     captured = capture(model, args, named)
@@ -78,7 +79,8 @@ def plan_model(
     """
     from onebyone.compiler.plan.plan import plan_execution
 
-    asked, machine = CompileOptions(**options), _known(target or calibrated_target())
+    asked = CompileOptions(**options)
+    machine = _known(target or calibrated_target(asked.numerics), asked)
     args, named = compile_arguments(example, kwargs)
     graph = capture(check_model(model), args, named).graph
     _check_sizes(graph)
@@ -170,7 +172,11 @@ def tune_model(
     _check_numbers(graph)
     with _telling_of_memory():
         return tune_parts(
-            split_graph(graph), calibrated_target(), asked, seconds=seconds, watch=watch
+            split_graph(graph),
+            calibrated_target(asked.numerics),
+            asked,
+            seconds=seconds,
+            watch=watch,
         )
 
 
@@ -218,13 +224,19 @@ def _telling_of_memory() -> Generator[None]:
         raise CompileError("there is not enough memory to compile the network") from error
 
 
-def _known(target: object) -> Target:
-    if isinstance(target, Target):
-        return target
-    raise CompileError(
-        f"`target` (={target!r}) must be a `Target`; `TARGETS` has them by name: "
-        f"{', '.join(TARGETS)}"
-    )
+def _known(target: object, options: CompileOptions) -> Target:
+    if not isinstance(target, Target):
+        raise CompileError(
+            f"`target` (={target!r}) must be a `Target`; `TARGETS` has them by name: "
+            f"{', '.join(TARGETS)}"
+        )
+    if options.numerics == "bf16" and not target.bf16:
+        able = ", ".join(one.name for one in TARGETS.values() if one.bf16)
+        raise CompileError(
+            f"the target {target.name!r} does not multiply bfloat16, as `numerics` (='bf16') needs; "
+            f"these do: {able}"
+        )
+    return target
 
 
 def _check_target(target: Target) -> None:

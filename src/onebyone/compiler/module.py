@@ -35,13 +35,14 @@ def emit_network(plan: ExecutionPlan, target: Target) -> ir.Module:
 
 
 def _kernel_function(module: ir.Module, target: Target, operation: Operation) -> ir.Function:
-    kernel = operation.kernel
-    known = module.globals.get(kernel.symbol)
+    kernel, formats = operation.kernel, operation.work.formats()
+    symbol = "_".join([kernel.symbol, *(f"{name}_{numbers.name}" for name, numbers in formats)])
+    known = module.globals.get(symbol)
     if known is not None:
         return known
-    code = Code.internal(module, target, kernel.symbol, PTR, PTR, I64)
+    code = Code.internal(module, target, symbol, PTR, PTR, I64)
     record, bases, chunk = code.function.args
-    kernel.write(code, Record(code, type(operation.work), record, bases, chunk))
+    kernel.write(code, Record(code, type(operation.work), record, bases, chunk, formats))
     code.builder.ret_void()
     return code.function
 
@@ -63,4 +64,5 @@ def _words(plan: ExecutionPlan, value: int | Place) -> list[int]:
     if isinstance(value, int):
         return [value]
     homes = {int(BaseWord.ARENA): plan.arena_offsets, BaseWord.CONSTANTS: plan.constants.offsets}
-    return [value.base, homes.get(value.base, {}).get(value.buffer, 0) + value.offset]
+    home = homes.get(value.base, {}).get(value.buffer, 0) * value.format.per_float
+    return [value.base, home + value.offset]

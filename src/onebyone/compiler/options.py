@@ -4,16 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from onebyone.compiler.memory.formats import BF16, FP32, Format
 from onebyone.compiler.threads import MOST_THREADS, usable_cores
 from onebyone.errors import ShapeError, UnknownNameError, check_choice, did_you_mean
 
-NUMERICS = ("fp32", "fp32-direct")
+NUMERICS = ("fp32", "fp32-direct", "bf16")
 """What results promise.
 
 They are within 1e-5 of float64 (root of the mean square, relative) or, where the network itself
 amplifies rounding beyond that, within 5 times the error of PyTorch's own float32.
 
 "fp32" may compute convolutions by Winograd's algorithm, "fp32-direct" does not.
+
+"bf16" promises less, for speed where the processor multiplies bfloat16: values between layers and
+weights of dense convolutions are rounded to it, 8 digits of float32's 24. Sums are float32.
 """
 
 TUNINGS = ("estimate", "measure", "patient")
@@ -92,6 +96,11 @@ class CompileOptions:
     def allows_winograd(self) -> bool:
         """Whether convolutions may be computed by Winograd's algorithm."""
         return self.numerics == "fp32"
+
+    @property
+    def values(self) -> Format:
+        """In which format values lie between layers."""
+        return BF16 if self.numerics == "bf16" else FP32
 
 
 DEFAULT_OPTIONS = CompileOptions()

@@ -1,5 +1,6 @@
 """What this machine's processor is, as Linux tells it, on x86 and aarch64."""
 
+import ctypes
 import functools
 import re
 from dataclasses import dataclass
@@ -41,6 +42,25 @@ def private_cache_bytes(caches: Path = CACHES) -> int | None:
         if is_second and size:
             return int(size[1]) << {"K": 10, "M": 20}[size[2]]
     return None
+
+
+ARCH_PRCTL, REQUEST_PERMISSION, TILE_DATA = 158, 0x1023, 18
+"""Of Linux on x86_64: a system call, what it is asked for, and the registers that it is for."""
+
+
+@functools.cache
+def may_use_tiles() -> bool:
+    """Ask Linux for the registers of matrix tiles (AMX), once for all threads of this process.
+
+    They are large, so a process has them only after it has asked; children have what it has.
+    """
+    libc = ctypes.CDLL(None)
+    request = (
+        ctypes.c_long(ARCH_PRCTL),
+        ctypes.c_long(REQUEST_PERMISSION),
+        ctypes.c_long(TILE_DATA),
+    )
+    return libc.syscall(*request) == 0
 
 
 def _field(cpuinfo: str, name: str) -> str:

@@ -3,9 +3,10 @@
 import functools
 import platform
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from onebyone.compiler.machine.speeds import NOMINAL, Speeds
-from onebyone.compiler.processor import this_processor
+from onebyone.compiler.processor import may_use_tiles, this_processor
 from onebyone.errors import CompileError, UnknownNameError, did_you_mean
 
 
@@ -24,6 +25,7 @@ class Target:
         registers: Vector registers.
         spare_registers: Those that a tile leaves to LLVM's scheduler, which spills without.
         tile_pixels: Pixels of a tile whose addresses fit the general registers.
+        bf16: How it multiplies bfloat16: pairs of numbers in vectors, in tiles of a matrix, or "".
         has_fma: Whether multiply and add are one instruction (and one rounding).
         pause: Intrinsic (and its arguments) that tells the processor that a thread only waits.
         futex: Number of the system call that threads sleep and are woken with.
@@ -42,6 +44,7 @@ class Target:
     registers: int
     spare_registers: int = 0
     tile_pixels: int = 12
+    bf16: Literal["", "pairs", "tiles"] = ""
     has_fma: bool = True
     pause: tuple[str, tuple[int, ...]] = ("llvm.x86.sse2.pause", ())
     futex: int = 202
@@ -82,6 +85,24 @@ TARGETS = {
             registers=32,
             spare_registers=2,
             needs=SKYLAKE,
+        ),
+        *(
+            Target(
+                name=name,
+                triple=X86,
+                cpu="cooperlake",
+                features=("-prefer-256-bit", *features),
+                lanes=16,
+                narrowest_lanes=8,
+                registers=32,
+                spare_registers=2,
+                bf16=way,
+                needs=SKYLAKE | {"avx512_bf16"} | needs,
+            )
+            for name, way, features, needs in (
+                ("avx512-bf16", "pairs", (), set[str]()),
+                ("amx", "tiles", ("+amx-tile", "+amx-bf16"), {"amx_tile", "amx_bf16"}),
+            )
         ),
         Target(
             name="avx2",
@@ -135,8 +156,8 @@ def find_target(name: str) -> Target:
 
 
 @functools.cache
-def host_target() -> Target:
-    """Return the widest target that this processor can run.
+def host_target(numerics: str = "fp32") -> Target:
+    """Return the best target that this processor can run: the widest; for "bf16", the fastest.
 
     Raises:
         CompileError: If there is none.
@@ -147,11 +168,20 @@ def host_target() -> Target:
             f"there is no code for this processor ({platform.machine()}, {platform.system()}); "
             "the compiler knows Linux on x86_64 and aarch64"
         )
-    return max(runnable, key=lambda target: target.lanes)
+    if numerics != "bf16":
+        return max((one for one in runnable if not one.bf16), key=lambda target: target.lanes)
+    ways = [target for target in runnable if target.bf16]
+    if not ways:
+        raise CompileError(
+            "`numerics` (='bf16') needs a processor that multiplies bfloat16 (amx_bf16 or "
+            f"avx512_bf16), and {this_processor().name or 'this one'} does not; 'fp32' runs here"
+        )
+    return max(ways, key=lambda target: target.bf16 == "tiles")
 
 
 def can_run(target: Target) -> bool:
     """Whether code for a target runs on this processor."""
     architecture, _, system, _ = target.triple.split("-")
     fits = (architecture, system) == (platform.machine(), platform.system().lower())
-    return fits and target.needs <= this_processor().features
+    is_able = fits and target.needs <= this_processor().features
+    return is_able and (target.bf16 != "tiles" or may_use_tiles())

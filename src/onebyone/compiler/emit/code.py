@@ -1,6 +1,8 @@
 """Writing LLVM IR: loops, vectors and addresses in the words that kernels are written with.
 
-Numbers are float32 and indices 64 bits wide. An offset counts floats, never bytes.
+Numbers are float32 and indices 64 bits wide. An offset counts numbers, never bytes. Where an
+address says that numbers lie there as bfloat16, they become float32 when they are loaded, and are
+rounded when they are stored.
 """
 
 import functools
@@ -12,13 +14,12 @@ from typing import Any
 
 from llvmlite import ir
 
+from onebyone.compiler.emit.numbers import F32, NUMBER_BYTES, PTR, number_at
 from onebyone.compiler.target import Target
 
 I1 = ir.IntType(1)
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
-F32 = ir.FloatType()
-PTR = ir.PointerType()
 VOID = ir.VoidType()
 
 
@@ -44,6 +45,11 @@ def _shuffled(element: ir.Type, lanes: int) -> tuple[ir.Constant, ir.Constant]:
     """
     undefined = ir.Constant(ir.VectorType(element, lanes), ir.Undefined)
     return undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
+
+
+def suffix_of(vector: ir.VectorType) -> str:
+    """Return what the names of LLVM's functions of such vectors end with: `v16f32`."""
+    return f"v{vector.count}{'f32' if vector.element == F32 else 'bf16'}"
 
 
 @dataclass(slots=True)
@@ -184,8 +190,8 @@ class Code:
     # Memory
 
     def at(self, pointer: Any, *offsets: Any) -> Any:
-        """Return the address of the float that lies `offsets` floats behind `pointer`."""
-        return self.builder.gep(pointer, [self.add(*offsets)], source_etype=F32)
+        """Return the address of the number that lies `offsets` numbers behind `pointer`."""
+        return self.builder.gep(pointer, [self.add(*offsets)], source_etype=number_at(pointer))
 
     def word(self, pointer: Any, index: Any) -> Any:
         """Return the address of the 64-bit word that lies `index` words behind `pointer`."""
@@ -193,7 +199,15 @@ class Code:
 
     def load_float(self, pointer: Any) -> Any:
         """Load one number."""
-        return self.builder.load(pointer, typ=F32, align=4)
+        kind = number_at(pointer)
+        number = self.builder.load(pointer, typ=kind, align=NUMBER_BYTES[kind])
+        return self.builder.fpext(number, F32)
+
+    def store_float(self, number: Any, pointer: Any) -> None:
+        """Store one number."""
+        kind = number_at(pointer)
+        rounded = self.builder.fptrunc(number, kind)
+        self.builder.store(rounded, pointer, align=NUMBER_BYTES[kind])
 
     def load_int32(self, pointer: Any, index: Any) -> Any:
         """Load one entry of a table of 32-bit numbers, as an index."""
@@ -204,9 +218,9 @@ class Code:
         """Load one entry of a table of indices."""
         return self._constant_load(self.word(pointer, index), I64, 8)
 
-    def load_pointer(self, pointer: Any, index: Any) -> Any:
-        """Load one entry of a table of addresses."""
-        return self._constant_load(self.word(pointer, index), PTR, 8)
+    def load_pointer(self, pointer: Any, index: Any, kind: ir.PointerType = PTR) -> Any:
+        """Load one entry of a table of addresses; its `kind` says which numbers lie there."""
+        return self._constant_load(self.word(pointer, index), kind, 8)
 
     def _constant_load(self, address: Any, kind: Any, align: int) -> Any:
         """Load what nobody writes while a network runs, so that LLVM may load it once."""
@@ -216,22 +230,28 @@ class Code:
 
     def load(self, pointer: Any, mask: Any = None) -> Any:
         """Load a vector; lanes outside `mask` are zero, and their memory is not touched."""
+        kind = ir.VectorType(number_at(pointer), self.lanes)
+        return self.builder.fpext(self._load(kind, pointer, mask), self.vector_type)
+
+    def _load(self, kind: ir.VectorType, pointer: Any, mask: Any) -> Any:
         if mask is None:
-            return self.builder.load(pointer, typ=self.vector_type, align=4)
-        arguments = [pointer, mask, self.splat(0.0)]
+            return self.builder.load(pointer, typ=kind, align=NUMBER_BYTES[kind.element])
+        arguments = [pointer, mask, ir.Constant(kind, None)]
         function = self.intrinsic(
-            f"llvm.masked.load.v{self.lanes}f32.p0", self.vector_type, [a.type for a in arguments]
+            f"llvm.masked.load.{suffix_of(kind)}.p0", kind, [a.type for a in arguments]
         )
         return self.builder.call(function, arguments)
 
     def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
         """Store a vector; only the lanes in `mask`."""
+        kind = ir.VectorType(number_at(pointer), value.type.count)
+        value = self.builder.fptrunc(value, kind)
         if mask is None:
-            self.builder.store(value, pointer, align=4)
+            self.builder.store(value, pointer, align=NUMBER_BYTES[kind.element])
             return
         arguments = [value, pointer, mask]
         function = self.intrinsic(
-            f"llvm.masked.store.v{self.lanes}f32.p0", VOID, [a.type for a in arguments]
+            f"llvm.masked.store.{suffix_of(kind)}.p0", VOID, [a.type for a in arguments]
         )
         self.builder.call(function, arguments)
 

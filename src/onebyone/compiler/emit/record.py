@@ -5,8 +5,13 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.emit.code import F32, I64, PTR, VOID, Code
+from onebyone.compiler.emit.code import I64, VOID, Code
+from onebyone.compiler.emit.numbers import PTR, pointer_to
 from onebyone.compiler.memory.buffers import Place, Strided
+from onebyone.compiler.memory.formats import FP32, Format
+
+Formats = tuple[tuple[str, Format], ...]
+"""Fields that are places of other numbers than float32, and of which."""
 
 KERNEL = ir.FunctionType(VOID, [PTR, PTR, I64])
 """What all kernels take: a work record, the table of base addresses, the number of a chunk."""
@@ -42,12 +47,25 @@ class Work:
             found += value if isinstance(value, Strided) else [value]
         return found
 
+    def formats(self) -> Formats:
+        """Return the fields that are places of other numbers than float32, and of which."""
+        return tuple(
+            (one.name, place.format)
+            for one in fields(self)
+            if isinstance(place := _place(getattr(self, one.name)), Place) and place.format != FP32
+        )
+
+
+def _place(value: object) -> object:
+    return value.place if isinstance(value, Strided) else value
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A work record of a known type, at an address, beside the table of base addresses.
 
-    `chunk` is the number of the part that is to be done.
+    `chunk` is the number of the part that is to be done; `formats` are those of the places whose
+    numbers are no float32.
     """
 
     code: Code
@@ -55,6 +73,7 @@ class Record:
     address: Any
     bases: Any
     chunk: Any = None
+    formats: Formats = ()
 
     def number(self, name: str) -> Any:
         """Return a field that is a number."""
@@ -88,6 +107,7 @@ class Record:
     def pointer(self, name: str) -> Any:
         """Return the address that a field stands for which is a place."""
         position = self.work.offsets()[name]
-        base = self.code.load_pointer(self.bases, self.code.load_int64(self.address, position))
-        offset = self.code.load_int64(self.address, position + 1)
-        return self.code.builder.gep(base, [offset], source_etype=F32)
+        entry = self.code.load_int64(self.address, position)
+        kind = pointer_to(dict(self.formats).get(name, FP32))
+        base = self.code.load_pointer(self.bases, entry, kind)
+        return self.code.at(base, self.code.load_int64(self.address, position + 1))

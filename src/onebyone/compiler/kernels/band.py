@@ -22,6 +22,7 @@ from onebyone.compiler.kernels.kernel import Kernel, Operation
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.memory.arena import aligned
 from onebyone.compiler.memory.buffers import Place, Region
+from onebyone.compiler.memory.formats import FP32
 from onebyone.graph import Convolution
 from onebyone.graph.words import kind_of
 
@@ -68,7 +69,7 @@ class BandWork(Work):
 
     A row of outputs reads `window_reach` rows, the next one those `window_stride` further down; the
     first begins `window_top` rows above the image. There are `window_rows`, each `window_row`
-    floats long, with zeros at the left and at the right.
+    numbers long, with zeros at the left and at the right.
     """
 
     source: Place
@@ -105,7 +106,8 @@ def lower_band(builder: PlanBuilder, band: Band) -> None:
     window = _row_region(builder, first, BaseWord.BAND_WINDOW) if band.head else None
     row = _row_region(builder, depthwise, BaseWord.BAND_ROW) if band.tail else None
     stages = _stages(builder, nodes, outer, window, row)
-    window_size = _window_size(depthwise, band.rows_at_once, window)
+    window_floats = _window_floats(depthwise, band.rows_at_once, window)
+    row_floats = _floats_of(row, 1)
     bands = -(-depthwise.shape[2] // band.rows_at_once)
     top, _, left, right = (
         (depthwise.padding[0], 0, *window.buffer.border[2:]) if window else (0, 0, 0, 0)
@@ -115,8 +117,8 @@ def lower_band(builder: PlanBuilder, band: Band) -> None:
         source=_start(outer.source),
         residual=_start(outer.other),
         target=_start(outer.target),
-        window=Place("window", BaseWord.SCRATCH),
-        row=Place("row", BaseWord.SCRATCH, window_size),
+        window=_scratch("window", 0, window),
+        row=_scratch("row", window_floats, row),
         source_image=outer.source.buffer.image_stride,
         residual_image=outer.other.buffer.image_stride,
         target_image=outer.target.buffer.image_stride,
@@ -140,7 +142,7 @@ def lower_band(builder: PlanBuilder, band: Band) -> None:
         target=outer.target,
         sources=(first.inputs[0], *last.inputs[1:]),
         stages=stages,
-        scratch=window_size + work.row_row,
+        scratch=window_floats + row_floats,
         macs=sum(node.macs for node in nodes),
         note=f"{bands} bands",
     )
@@ -191,16 +193,31 @@ def _row_region(builder: PlanBuilder, node: Convolution, base: int) -> Region:
     _, _, left, right = region.buffer.border
     _, channels, height, width = node.shape
     buffer = replace(
-        region.buffer, shape=(1, channels, height, width), border=(0, 0, left, right), base=base
+        region.buffer,
+        shape=(1, channels, height, width),
+        border=(0, 0, left, right),
+        base=base,
+        format=FP32 if base == BaseWord.BAND_WINDOW else region.buffer.format,
     )
     return Region(buffer=buffer, channels=channels)
 
 
-def _window_size(depthwise: Convolution, rows_at_once: int, window: Region | None) -> int:
-    """Return the floats of the rows that are kept."""
-    if window is None:
+def _window_floats(depthwise: Convolution, rows_at_once: int, window: Region | None) -> int:
+    """Return the room of the rows that are kept, in floats."""
+    return _floats_of(window, kept_rows(depthwise, rows_at_once))
+
+
+def _floats_of(region: Region | None, rows: int) -> int:
+    """Return the room of some rows of a region, in floats."""
+    if region is None:
         return 0
-    return aligned(kept_rows(depthwise, rows_at_once) * window.buffer.row_stride)
+    return aligned(-(-rows * region.buffer.row_stride // region.buffer.format.per_float))
+
+
+def _scratch(name: str, floats: int, region: Region | None) -> Place:
+    """Return where rows lie, `floats` behind the start of the scratch memory."""
+    numbers = region.buffer.format if region else FP32
+    return Place(name, BaseWord.SCRATCH, floats * numbers.per_float, numbers)
 
 
 def _moved(region: Region, base: int) -> Region:
@@ -209,7 +226,7 @@ def _moved(region: Region, base: int) -> Region:
 
 
 def _start(region: Region) -> Place:
-    return Place(region.buffer.name, region.buffer.base)
+    return Place(region.buffer.name, region.buffer.base, 0, region.buffer.format)
 
 
 ENTRIES = {

@@ -14,13 +14,12 @@ from onebyone.compiler.memory.constants import Constants
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillKernel(Kernel):
-    """Set runs of floats of each image to one value."""
+    """Set runs of numbers of each image to one value."""
 
     value: float
 
     def write(self, code: Code, record: Record) -> None:
-        """Write one value over runs of floats; a chunk is one image."""
-        b = code.builder
+        """Write one value over runs of numbers; a chunk is one image."""
         start = code.at(
             record.pointer("target"), code.mul(record.chunk, record.number("target_image"))
         )
@@ -33,12 +32,12 @@ class FillKernel(Kernel):
             with code.loop(0, full, code.lanes, name="v") as index:
                 code.store(code.splat(self.value), code.at(place, index))
             with code.loop(full, length, name="f") as index:
-                b.store(ir.Constant(F32, self.value), code.at(place, index), align=4)
+                code.store_float(ir.Constant(F32, self.value), code.at(place, index))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillWork(Work):
-    """Numbers for `FillKernel`; runs of floats as (start, length) pairs in a table."""
+    """Numbers for `FillKernel`; runs of numbers as (start, length) pairs in a table."""
 
     target: Place
     runs: Place
@@ -64,7 +63,7 @@ def fill_work(constants: Constants, inside: Region, frame: tuple[int, ...]) -> F
             runs.append((start, (left + columns + right) * pixel))
     runs = [run for run in runs if run[1]]
     return FillWork(
-        target=Place(inside.buffer.name, inside.buffer.base),
+        target=Place(inside.buffer.name, inside.buffer.base, 0, inside.buffer.format),
         runs=constants.table(torch.tensor(runs)),
         run_count=len(runs),
         target_image=inside.buffer.image_stride,

@@ -49,7 +49,7 @@ class GatherKernel(Kernel):
                 with code.loop(first, last, name="c") as channel:
                     origin = code.load_int32(record.pointer("channel_table"), channel)
                     number = code.load_float(code.at(source, origin))
-                    code.builder.store(number, code.at(target, channel), align=4)
+                    code.store_float(number, code.at(target, channel))
                 return
 
             def vector(channel: Any, mask: Any) -> None:

@@ -46,7 +46,7 @@ class ReadKernel(Kernel):
                 plane = code.at(source, code.mul(channel, strides[1]))
                 with code.loop(first, columns, name="x") as x:
                     number = code.load_float(code.at(plane, code.mul(x, strides[3])))
-                    b.store(number, code.at(target, code.mul(x, pixel), channel), align=4)
+                    code.store_float(number, code.at(target, code.mul(x, pixel), channel))
 
             contiguous = b.icmp_signed("==", strides[3], one)
             full = code.mul(code.div(columns, code.lanes), code.lanes)
@@ -58,7 +58,7 @@ class ReadKernel(Kernel):
                 for lane in range(code.lanes):
                     number = b.extract_element(vector, ir.Constant(ir.IntType(32), lane))
                     place = code.at(target, code.mul(code.add(x, lane), pixel), channel)
-                    b.store(number, place, align=4)
+                    code.store_float(number, place)
             with code.loop(0, channels, name="c") as channel:
                 copy_plane_row(channel, full)
 
@@ -82,7 +82,6 @@ class WriteKernel(Kernel):
 
     def write(self, code: Code, record: Record) -> None:
         """Write channels outermost: a chunk is some channels of all images."""
-        b = code.builder
         rows, images, columns, channels = record.numbers("rows", "images", "columns", "channels")
         begin, end = code.part(
             record.chunk, record.number("channel_parts"), code.mul(channels, images)
@@ -104,7 +103,7 @@ class WriteKernel(Kernel):
                 place = code.at(target, code.mul(row, columns))
                 with code.loop(0, columns, name="x") as x:
                     number = code.load_float(code.at(line, code.mul(x, source_pixel)))
-                    b.store(number, code.at(place, x), align=4)
+                    code.store_float(number, code.at(place, x))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ def _free_lock() -> None:
 os.register_at_fork(after_in_child=_free_lock)
 
 
-def calibrated_target() -> Target:
+def calibrated_target(numerics: str = "fp32") -> Target:
     """Return the best target that this machine can run, with this machine's speeds and cache.
 
     They are measured at the first call, which takes half a second, and kept on disk.
@@ -43,12 +43,12 @@ def calibrated_target() -> Target:
         CompileError: If there is no target for this machine.
     """
     with _measuring:  # two at once would make each other slow
-        return _calibrated_target()
+        return _calibrated_target(numerics)
 
 
 @functools.cache
-def _calibrated_target() -> Target:
-    target = host_target()
+def _calibrated_target(numerics: str = "fp32") -> Target:
+    target = host_target(numerics)
     level2_bytes = private_cache_bytes() or target.level2_bytes
     return replace(target, level2_bytes=level2_bytes, speeds=_find_or_measure(target))
 

@@ -2,13 +2,14 @@
 
 A buffer belongs to one of four homes: the arena, which is shared by buffers that do not live at
 the same time; the constants; the scratch memory that each thread has of its own; or the caller's
-own tensors. All sizes count floats.
+own tensors. Strides and offsets count numbers of the buffer's format.
 """
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from onebyone.compiler.abi import BaseWord
+from onebyone.compiler.memory.formats import FP32, Format
 from onebyone.graph import Padding, Shape
 
 
@@ -21,7 +22,8 @@ class Buffer:
         shape: `(N, C, H, W)` without the border.
         border: Rows and columns of zeros around each image.
         base: Entry of the table of base addresses.
-        pixel_stride: Floats from one pixel to the next; at least C.
+        pixel_stride: Numbers from one pixel to the next; at least C.
+        format: Of its numbers.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Buffer:
     border: Padding = (0, 0, 0, 0)
     base: int = BaseWord.ARENA
     pixel_stride: int = 0
+    format: Format = FP32
 
     def __post_init__(self) -> None:
         """Pixels lie side by side if nothing else is said."""
@@ -37,18 +40,18 @@ class Buffer:
 
     @property
     def row_stride(self) -> int:
-        """Floats from one row to the next."""
+        """Numbers from one row to the next."""
         return (self.shape[3] + self.border[2] + self.border[3]) * self.pixel_stride
 
     @property
     def image_stride(self) -> int:
-        """Floats from one image to the next."""
+        """Numbers from one image to the next."""
         return (self.shape[2] + self.border[0] + self.border[1]) * self.row_stride
 
     @property
     def size(self) -> int:
-        """Floats of the whole buffer."""
-        return self.shape[0] * self.image_stride
+        """Room that it takes, in floats."""
+        return -(-self.shape[0] * self.image_stride // self.format.per_float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +75,15 @@ class Region:
 
     @property
     def is_contiguous(self) -> bool:
-        """Whether there is no float between its first and its last that is not its own."""
+        """Whether there is no number between its first and its last that is not its own."""
         return self.is_dense and self.channels == self.buffer.pixel_stride
 
     def place(self, row: int = 0, column: int = 0) -> "Place":
         """Return where a pixel of the first image lies; a border has negative indices."""
         top, _, left, _ = self.buffer.border
         offset = (row + top) * self.buffer.row_stride + (column + left) * self.buffer.pixel_stride
-        return Place(self.buffer.name, self.buffer.base, offset + self.channel)
+        buffer = self.buffer
+        return Place(buffer.name, buffer.base, offset + self.channel, buffer.format)
 
     def strided(self, row: int = 0, column: int = 0) -> "Strided":
         """Return where a pixel of the first image lies, and how far it is to others."""
@@ -103,7 +107,7 @@ class Region:
 
 
 class Strided(NamedTuple):
-    """Point to a pixel, with the floats from there to the next image, row and pixel."""
+    """Point to a pixel, with the numbers from there to the next image, row and pixel."""
 
     place: "Place"
     image: int
@@ -113,7 +117,7 @@ class Strided(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Point `offset` floats behind the start of a buffer.
+    """Point `offset` numbers behind the start of a buffer.
 
     `base` is the entry of the table of base addresses; for the arena and the constants, the
     buffer's own place there is added when memory has been planned.
@@ -122,3 +126,4 @@ class Place:
     buffer: str
     base: int
     offset: int = 0
+    format: Format = FP32

@@ -13,6 +13,7 @@ from onebyone.compiler.abi import INPUT_WORDS, BaseWord
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.memory.arena import LINE_FLOATS
 from onebyone.compiler.memory.buffers import Buffer, Region
+from onebyone.compiler.memory.formats import FP32, Format
 from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Pad, Padding, Slice
 
 ALIASING_FLOATS = 512
@@ -48,12 +49,13 @@ def is_view(node: Node) -> bool:
     return isinstance(node, Slice) and node.dim == 1 and node.step == 1
 
 
-def place_values(graph: Graph, choices: Mapping[str, Choices]) -> Placement:
+def place_values(graph: Graph, choices: Mapping[str, Choices], numbers: Format = FP32) -> Placement:
     """Give every value of a graph without opaque nodes its region.
 
     Args:
         graph: Whose values.
         choices: How nodes run; convolutions after Winograd read patches of their input.
+        numbers: Format of values that are neither constants nor the caller's.
     """
     shares, copied = _share_buffers(graph)
 
@@ -84,6 +86,7 @@ def place_values(graph: Graph, choices: Mapping[str, Choices]) -> Placement:
                 border=border,
                 base=base,
                 pixel_stride=_pixel_stride(owner) if base == BaseWord.ARENA else 0,
+                format=numbers if base == BaseWord.ARENA else FP32,
             )
         channels = node.shape[1]
         placement.regions[node.name] = Region(

@@ -88,8 +88,8 @@ def plan_execution(
     chosen = {name: one for name, one in (chosen or {}).items() if name in choices}
     choices |= chosen
     check_choices(graph, target, options, choices, chosen)
-    constants = Constants()
-    builder = PlanBuilder(graph, target, place_values(graph, choices), choices, constants)
+    constants, values = Constants(), place_values(graph, choices, options.values)
+    builder = PlanBuilder(graph, target, values, choices, constants)
     lower(builder)
     groups = _form_groups(builder)
     lifetimes = _lifetimes(groups, builder.buffers)

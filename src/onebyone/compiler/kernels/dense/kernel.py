@@ -5,6 +5,7 @@ positions of the kernel, and at each the input channels. Sums run in the same or
 whatever its size, so a number does not depend on how pixels were cut into tiles.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from llvmlite import ir
 
 from onebyone.compiler.emit.code import I32, I64, PTR, Code, int64
 from onebyone.compiler.emit.functions import apply_function
-from onebyone.compiler.emit.record import Record, Work
+from onebyone.compiler.emit.numbers import format_name
+from onebyone.compiler.emit.record import Formats, Record, Work
 from onebyone.compiler.kernels.tiles import (
     LINE_FLOATS,
     Tile,
@@ -35,7 +37,7 @@ class ConvolutionKernel(TiledKernel):
         tiles = code.mul(record.number("tiles"), record.number("images"))
         part = part_of_chunk(code, record, tiles)
         first = first_of_pass(code, record, part)
-        run_tile = _emit_dispatch(code, self)
+        run_tile = _emit_dispatch(code, self, record.formats)
 
         def run(tile: Any, block: Any) -> None:
             code.builder.call(run_tile, [record.address, record.bases, tile, block, first])
@@ -81,14 +83,14 @@ class ConvolutionWork(Work):
     fetched: int
 
 
-def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
+def _emit_dispatch(outer: Code, kernel: ConvolutionKernel, formats: Formats) -> ir.Function:
     """Write the function that finds a tile's places and calls the body of its size."""
     # Inline, so that the record is read once and not for each tile.
-    name, kinds = f"{kernel.symbol}_tile", [PTR, PTR, I64, I64, I64]
+    name, kinds = f"{outer.function.name}_tile", [PTR, PTR, I64, I64, I64]
     code = Code.internal(outer.module, outer.target, name, *kinds, attribute="alwaysinline")
     b = code.builder
     address, bases, tile, block, first_tile = code.function.args
-    record = Record(code, ConvolutionWork, address, bases)
+    record = Record(code, ConvolutionWork, address, bases, formats=formats)
 
     tiles, larger = record.numbers("tiles", "larger_tiles")
     image, local = code.div(tile, tiles), code.rem(tile, tiles)
@@ -128,7 +130,7 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel) -> ir.Function:
         kernel,
         is_large=code.less(local, larger),
         is_last=b.icmp_signed("==", inner, code.sub(blocks_per_group, 1)),
-        body=lambda tile: b.call(tile_function(code, tile), arguments),
+        body=lambda tile: b.call(tile_function(code, tile, arguments), arguments),
     )
     b.ret_void()
     return code.function
@@ -144,18 +146,19 @@ def next_panel(code: Code, record: Record, weights: Any, tile: Any) -> Any:
     return code.at(weights, panel, code.minimum(share, panel))
 
 
-def tile_symbol(tile: Tile) -> str:
+def tile_symbol(tile: Tile, kinds: Sequence[ir.Type]) -> str:
     """Name of a tile's function."""
     after = f"{'_residual' if tile.has_residual else ''}_{tile.activation or 'linear'}"
     after = "".join(c if c.isalnum() else "_" for c in after)
     shape = f"{tile.pixels}x{tile.vectors}_{tile.stored_lanes}_{tile.unroll}_{tile.fetched_lines}"
-    return f"tile_{shape}{after}"
+    formats = "_".join(map(format_name, (kinds[0], kinds[3], kinds[4])))
+    return f"tile_{shape}_{formats}{after}"
 
 
-def tile_function(code: Code, tile: Tile) -> ir.Function:
-    """Write (once) and return the body of one tile.
+def tile_function(code: Code, tile: Tile, arguments: Sequence[Any]) -> ir.Function:
+    """Write (once) and return the body of one tile, for arguments like these.
 
-    Its arguments are `(source, weights, bias, target, residual, tap_table, source_table,
+    They are `(source, weights, bias, target, residual, tap_table, source_table,
     target_table, residual_table, taps, depth, ahead)`; the last three tables start at the tile's
     first pixel, and from `ahead` on lies what is fetched for later.
 
@@ -163,11 +166,12 @@ def tile_function(code: Code, tile: Tile) -> ir.Function:
     arithmetic it uses to compute addresses anew in the inner loop, and that cost a fifth of the
     speed.
     """
-    known = code.module.globals.get(tile_symbol(tile))
+    kinds = [one.type for one in arguments]
+    symbol = tile_symbol(tile, kinds)
+    known = code.module.globals.get(symbol)
     if known is not None:
         return known
-    kinds = [PTR] * 9 + [I64, I64, PTR]
-    own = Code.internal(code.module, code.target, tile_symbol(tile), *kinds, attribute="noinline")
+    own = Code.internal(code.module, code.target, symbol, *kinds, attribute="noinline")
     # What a tile writes to is nothing that it reads.
     own.function.args[3].add_attribute("noalias")
     _emit_tile(own, tile)

@@ -133,7 +133,7 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
     def multiply(tile: Tile) -> None:
         # Sums are not outputs yet.
         tile = replace(tile, has_residual=False, activation=None)
-        b.call(tile_function(code, tile), arguments)
+        b.call(tile_function(code, tile, arguments), arguments)
 
     is_last = b.icmp_signed("==", block, code.sub(record.number("blocks"), 1))
     by_tile(code, kernel, code.less(tile, larger), is_last, multiply)
