@@ -7,6 +7,7 @@ from typing import cast
 from onebyone.compiler.choose.bands import may_run_together
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.filtering import winograds_for
+from onebyone.compiler.choose.matrices import MATRIX_TILE, runs_on_matrix
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.errors import CompileError, did_you_mean, located
@@ -35,7 +36,7 @@ def check_choices(
     for name in names:
         if name in graph.nodes:
             with located(name):
-                _check_node(graph[name], options, choices[name])
+                _check_node(graph[name], target, options, choices[name])
                 _check_band(graph, choices, name)
 
 
@@ -74,7 +75,9 @@ def check_way(one: object, target: Target) -> None:
     for name, word in (("inner", one.inner), ("shared", one.shared)):
         if word not in ("channels", "pixels"):
             raise CompileError(f"`{name}` (={word!r}) must be 'channels' or 'pixels'")
-    if one.tile and (registers := one.tile.pixels * one.tile.vectors) > target.registers:
+    if one.unit not in ("vector", "matrix"):
+        raise CompileError(f"`unit` (={one.unit!r}) must be 'vector' or 'matrix'")
+    if one.unit == "vector" and one.tile and (registers := one.tile.pixels * one.tile.vectors) > target.registers:
         raise CompileError(
             f"a `tile` of {registers} registers was chosen, and {target.name} has "
             f"{target.registers}"
@@ -86,11 +89,13 @@ def _check_pair(pair: object) -> None:
         raise CompileError(f"parts (={pair!r}) must be a pair of counts")
 
 
-def _check_node(node: Node, options: CompileOptions, one: Choices) -> None:
+def _check_node(node: Node, target: Target, options: CompileOptions, one: Choices) -> None:
     if node.shape[0] % one.together:
         raise CompileError(f"`together` (={one.together}) must divide {node.shape[0]} images")
     if isinstance(node, Convolution) and one.tile is None:
         raise CompileError("a convolution needs a `tile`")
+    if one.unit == "matrix":
+        _check_matrix(node, target, options, one)
     if one.winograd and not (
         isinstance(node, Convolution)
         and node.is_plain
@@ -98,6 +103,17 @@ def _check_node(node: Node, options: CompileOptions, one: Choices) -> None:
         and options.allows_winograd
     ):
         raise CompileError(f"Winograd {one.winograd} is not for this node and these `numerics`")
+
+
+def _check_matrix(node: Node, target: Target, options: CompileOptions, one: Choices) -> None:
+    if not (isinstance(node, Convolution) and runs_on_matrix(node, target, options)):
+        raise CompileError(
+            "matrix tiles are for dense convolutions, with `numerics` (='bf16') and a target that "
+            f"has them; {target.name!r} and {options.numerics!r} were given"
+        )
+    tile = one.tile
+    if one.winograd or (tile and (tile.pixels > MATRIX_TILE.pixels or tile.vectors > 2)):
+        raise CompileError(f"matrix tiles are of at most 32 pixels and 2 vectors; got {one}")
 
 
 def _check_band(graph: Graph, choices: Mapping[str, Choices], name: str) -> None:

@@ -32,10 +32,11 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """Say how one node runs. But for `winograd`, no choice changes a bit of the results.
+    """Say how one node runs. But for `winograd` and `unit`, no choice changes a bit of the results.
 
     Args:
         winograd: How a convolution saves multiplications; None if it does not.
+        unit: What multiplies: vectors of float32, or matrix tiles of bfloat16.
         tile: Of a convolution; those at the end of a line may be smaller.
         together: Images of a dense convolution whose pixels are cut into tiles as if they were one.
         parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.
@@ -50,6 +51,7 @@ class Choices:
     """
 
     winograd: Winograd | None = None
+    unit: Literal["vector", "matrix"] = "vector"
     tile: TileSize | None = None
     together: int = 1
     parts: Pair = (1, 1)

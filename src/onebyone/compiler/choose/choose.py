@@ -22,6 +22,7 @@ from onebyone.compiler.choose.cost import (
     work_seconds,
 )
 from onebyone.compiler.choose.filtering import Winograd
+from onebyone.compiler.choose.matrices import choose_matrix, runs_on_matrix
 from onebyone.compiler.choose.tiles import (
     choose_product_tiling,
     choose_row_tiling,
@@ -60,15 +61,18 @@ def choose(
     """
     ways = choose_winograds(graph, target) if options.allows_winograd else {}
     bands = choose_bands(graph, target, {name for name, (way, _) in ways.items() if way})
-    far = far_rate(graph, target)
-    found = {
-        node.name: choose_convolution(
-            node, target, ways.get(node.name, (None, "")), bands.get(node.name), far=far
-        )
-        if isinstance(node, Convolution)
-        else _of_rows(node, target)
-        for node in graph
-    }
+    far = far_rate(graph, target, options.values.number_bytes)
+
+    def way_of(node: Node) -> Choices:
+        if not isinstance(node, Convolution):
+            return _of_rows(node, target)
+        band = bands.get(node.name)
+        if runs_on_matrix(node, target, options):
+            together = node.shape[0] if _are_together(node) else 1
+            return choose_matrix(node, target, together, band, far)
+        return choose_convolution(node, target, ways.get(node.name, (None, "")), band, far=far)
+
+    found = {node.name: way_of(node) for node in graph}
     shapes = [graph[ref.name].shape for ref in graph.outputs]
     planes = {output_name(i): _by_planes(shape, target) for i, shape in enumerate(shapes)}
     return found | planes

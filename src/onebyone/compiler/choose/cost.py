@@ -44,6 +44,18 @@ EXPOSED = 0.65
 """Weights are read while others are multiplied. This part of the shorter one's time is added to the
 longer one's, as measured in whole networks; a loop that does nothing else hides all of it."""
 
+MATRIX_DEPTH = 32
+"""Numbers of K that matrix tiles multiply at once."""
+
+MATRIX_STEPS = 128
+"""Steps in the time of four products of matrix tiles, 16 x 16 x 32 each."""
+
+COPY_STEPS = 4
+"""Steps to copy 32 numbers that matrix tiles will read."""
+
+FINISH_STEPS = 10
+"""Steps to bring one vector of sums to its place: load, add, activate, round, store."""
+
 PHASE_STEPS = 20_000.0
 """Steps that are lost where all threads wait for the last once more, beside the wait itself."""
 
@@ -107,6 +119,28 @@ def direct_seconds(
     weights = node.weight.numel()
     tiles = tile_seconds(target, tiling, node.weight[0].numel(), weights // node.groups)
     return _side_by_side(batches * node.groups * tiles, 4 * weights / far)
+
+
+def matrix_seconds(
+    target: Target, tiling: Tiling, batches: int, steps: int, outputs: int, far: float
+) -> float:
+    """Return the time of a dense convolution on matrix tiles of bfloat16.
+
+    Args:
+        target: Processor.
+        tiling: How the pixels of each batch, and channels, are cut.
+        batches: Of pixels.
+        steps: Of 32 numbers of K.
+        outputs: Numbers that are computed.
+        far: Bytes of weights that arrive in a second.
+    """
+    tiles = batches * tiling.tiles
+    multiplied = tiles * tiling.blocks * (steps * MATRIX_STEPS + TILE_OVERHEAD)
+    copied = tiles * tiling.pixels * steps * COPY_STEPS
+    finished = outputs / target.lanes * FINISH_STEPS
+    weights_bytes = 2 * steps * MATRIX_DEPTH * tiling.blocks * tiling.vectors * target.lanes
+    alone = (multiplied + copied + finished) / target.speeds.steps_per_second
+    return _side_by_side(alone, weights_bytes / far)
 
 
 def winograd_seconds(
@@ -185,13 +219,13 @@ def work_seconds(target: Target, work: float) -> float:
     return work / target.lanes / target.speeds.steps_per_second
 
 
-def far_rate(graph: Graph, target: Target) -> float:
+def far_rate(graph: Graph, target: Target, number_bytes: int = 4) -> float:
     """Return how many bytes of weights arrive in a second, where a network's weights lie.
 
     A call reads all of them; so they come from what holds them all, however small a layer is.
     """
     weights = sum(node.weight.numel() for node in graph if isinstance(node, Convolution))
-    return target.speeds.bytes_per_second(4 * weights)
+    return target.speeds.bytes_per_second(number_bytes * weights)
 
 
 def _side_by_side(one: float, other: float) -> float:

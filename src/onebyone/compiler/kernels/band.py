@@ -19,6 +19,7 @@ from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.lower import plan_dense
 from onebyone.compiler.kernels.depthwise import plan_depthwise
 from onebyone.compiler.kernels.kernel import Kernel, Operation
+from onebyone.compiler.kernels.matrix.lower import plan_matrix
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.memory.arena import aligned
 from onebyone.compiler.memory.buffers import Place, Region
@@ -105,9 +106,9 @@ def lower_band(builder: PlanBuilder, band: Band) -> None:
     )
     window = _row_region(builder, first, BaseWord.BAND_WINDOW) if band.head else None
     row = _row_region(builder, depthwise, BaseWord.BAND_ROW) if band.tail else None
-    stages = _stages(builder, nodes, outer, window, row)
     window_floats = _window_floats(depthwise, band.rows_at_once, window)
-    row_floats = _floats_of(row, 1)
+    kept_floats = window_floats + _floats_of(row, 1)
+    stages = _stages(builder, nodes, outer, window, row, kept_floats)
     bands = -(-depthwise.shape[2] // band.rows_at_once)
     top, _, left, right = (
         (depthwise.padding[0], 0, *window.buffer.border[2:]) if window else (0, 0, 0, 0)
@@ -142,7 +143,7 @@ def lower_band(builder: PlanBuilder, band: Band) -> None:
         target=outer.target,
         sources=(first.inputs[0], *last.inputs[1:]),
         stages=stages,
-        scratch=window_floats + row_floats,
+        scratch=max(stage.scratch for stage in stages),
         macs=sum(node.macs for node in nodes),
         note=f"{bands} bands",
     )
@@ -154,8 +155,12 @@ def _stages(
     outer: Operands,
     window: Region | None,
     row: Region | None,
+    scratch: int,
 ) -> tuple[Operation, ...]:
-    """Return how each runs; values between two of them lie in the window, and in the row."""
+    """Return how each runs; values between two of them lie in the window, and in the row.
+
+    Behind these, from `scratch` on, each may use the thread's scratch memory.
+    """
     residual = outer.residual and _moved(outer.residual, BaseWord.BAND_RESIDUAL)
     values = [
         _moved(outer.source, BaseWord.BAND_SOURCE),
@@ -165,14 +170,24 @@ def _stages(
     ]
     places = pairwise(value for value in values if value)
     return tuple(
-        _stage(builder, node, Operands(source, residual if node is nodes[-1] else None, target))
+        _stage(
+            builder,
+            node,
+            Operands(source, residual if node is nodes[-1] else None, target),
+            scratch,
+        )
         for node, (source, target) in zip(nodes, places, strict=True)
     )
 
 
-def _stage(builder: PlanBuilder, node: Convolution, operands: Operands) -> Operation:
-    plan = plan_depthwise if runs_depthwise(node) else plan_dense
-    kernel, work, note = plan(builder, node, operands)
+def _stage(
+    builder: PlanBuilder, node: Convolution, operands: Operands, scratch: int
+) -> Operation:
+    if builder.choices[node.name].unit == "matrix":
+        kernel, work, note, scratch = plan_matrix(builder, node, operands, scratch)
+    else:
+        plan = plan_depthwise if runs_depthwise(node) else plan_dense
+        kernel, work, note = plan(builder, node, operands)
     return Operation(
         name=node.name,
         path=node.path,
@@ -182,6 +197,7 @@ def _stage(builder: PlanBuilder, node: Convolution, operands: Operands) -> Opera
         chunks=node.shape[2],
         reads=(operands.source.buffer.name,),
         writes=operands.target.buffer.name,
+        scratch=scratch,
         macs=node.macs,
         note=note,
     )

@@ -1,10 +1,11 @@
-"""Which of four ways a convolution runs."""
+"""Which of five ways a convolution runs."""
 
 from onebyone.compiler.choose.bands import runs_depthwise
 from onebyone.compiler.kernels.band import lower_band
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.lower import lower_dense
 from onebyone.compiler.kernels.depthwise import lower_depthwise
+from onebyone.compiler.kernels.matrix.lower import lower_matrix
 from onebyone.compiler.kernels.winograd.lower import lower_winograd
 from onebyone.graph import Convolution
 
@@ -21,5 +22,7 @@ def lower_convolution(builder: PlanBuilder, node: Convolution) -> None:
         lower_depthwise(builder, node)
     elif choices.winograd:
         lower_winograd(builder, node, choices.winograd)
+    elif choices.unit == "matrix":
+        lower_matrix(builder, node)
     else:
         lower_dense(builder, node)
