@@ -68,7 +68,9 @@ def choose(
             return _of_rows(node, target)
         band = bands.get(node.name)
         if runs_on_matrix(node, target, options):
-            together = node.shape[0] if _are_together(node) else 1
+            # Between images with borders there are positions that are no pixels.
+            is_joined = _are_together(node) and node.is_pixelwise
+            together = node.shape[0] if is_joined else 1
             return choose_matrix(node, target, together, band, far)
         return choose_convolution(node, target, ways.get(node.name, (None, "")), band, far=far)
 

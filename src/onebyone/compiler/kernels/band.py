@@ -57,6 +57,8 @@ class BandKernel(Kernel):
         last = code.minimum(code.add(first, rows_at_once), rows)
         if self.has_window:
             _fill_window(code, record, band, first, last)
+        else:
+            record.set_base(BaseWord.BAND_OWNER, record.address)
         with code.loop(first, last, name="row") as row:
             offset = code.mul(row, record.number("row_row"))
             record.set_base(BaseWord.BAND_ROW, code.at(record.pointer("row"), code.sub(0, offset)))

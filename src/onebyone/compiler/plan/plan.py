@@ -7,7 +7,7 @@ code only writes down what the plan says.
 # pyright: reportImportCycles=false
 # `ExecutionPlan.__str__` imports `show` when it is called.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onebyone.compiler.abi import BaseWord
@@ -20,6 +20,7 @@ from onebyone.compiler.kernels.lower import lower
 from onebyone.compiler.memory.arena import SLACK, Lifetime, aligned, place_buffers
 from onebyone.compiler.memory.buffers import Buffer
 from onebyone.compiler.memory.constants import Constants
+from onebyone.compiler.memory.formats import FP32
 from onebyone.compiler.memory.placement import place_values
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
@@ -100,13 +101,18 @@ def plan_execution(
         groups=groups,
         lifetimes=lifetimes,
         arena_offsets=offsets,
-        arena_size=aligned(size) + SLACK,
+        arena_size=aligned(size) + SLACK + _reach(builder.buffers.values()),
         scratch_size=aligned(max((one.scratch for one in builder.operations), default=0)) + SLACK,
         constants=constants,
         inputs=tuple(node.shape for node in graph.inputs),
         outputs=tuple((ref, graph[ref.name].shape) for ref in graph.outputs),
         views=tuple(builder.views),
     )
+
+
+def _reach(buffers: Iterable[Buffer]) -> int:
+    """Return the floats that may be read behind the last value: pixels of a tile that is not full."""
+    return aligned(max((2 * one.pixel_stride for one in buffers if one.format != FP32), default=0))
 
 
 def _form_groups(builder: PlanBuilder) -> tuple[tuple[Operation, ...], ...]:
