@@ -3,7 +3,7 @@
 from math import prod
 
 from onebyone.compiler.choose.choices import Band, Choices
-from onebyone.compiler.choose.chunks import WEIGHTS_SHARE, Way, choose_chunks
+from onebyone.compiler.choose.chunks import LEAST_CHUNKS, WEIGHTS_SHARE, Way, choose_chunks
 from onebyone.compiler.choose.cost import choose_shared, matrix_seconds
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_tiles
 from onebyone.compiler.options import CompileOptions
@@ -17,8 +17,8 @@ multiplied."""
 STEP_NUMBERS = 32
 """Of K, which matrix tiles multiply at once."""
 
-PANEL_SHARE = 0.25
-"""Of a core's private cache: what a chunk's pixels may fill, once they are copied."""
+PIXELS_SHARE = 0.45
+"""Of a core's private cache: what a chunk's pixels may fill, which are read for each block."""
 
 
 def runs_on_matrix(node: Convolution, target: Target, options: CompileOptions) -> bool:
@@ -41,7 +41,15 @@ def choose_matrix(
     weights = node.weight.numel() / 2
     values = prod(node.shape) * (1 + node.weight.shape[1] / channels) / 2
     shared = choose_shared(target, weights, values, far)
-    parts = _parts(target, tiling, batches, steps, seconds=seconds, shared=shared)
+    parts = _parts(
+        target,
+        tiling,
+        batches * tiling.tiles,
+        pixels_bytes=_read_bytes(node),
+        weights_bytes=2 * node.weight.numel(),
+        seconds=seconds,
+        shared=shared,
+    )
     return Choices(
         unit="matrix",
         tile=tiling.size,
@@ -53,18 +61,31 @@ def choose_matrix(
     )
 
 
+def _read_bytes(node: Convolution) -> int:
+    """Return what all pixels fill that are read for each block of channels."""
+    images, _, rows, columns = node.shape
+    depth = node.weight.shape[1]
+    is_copied = node.stride != (1, 1) or depth % STEP_NUMBERS != 0
+    return 2 * images * rows * columns * (node.weight[0].numel() if is_copied else depth)
+
+
 def _parts(
-    target: Target, tiling: Tiling, batches: int, steps: int, *, seconds: float, shared: Way
+    target: Target,
+    tiling: Tiling,
+    tiles: int,
+    *,
+    pixels_bytes: int,
+    weights_bytes: int,
+    seconds: float,
+    shared: Way,
 ) -> Pair:
     """Return parts of pixels and of channels, so that a chunk's pixels stay in the private cache.
 
     If all weights stay there, only pixels are cut. Else each block's weights are read once for all
     pixels; or for each core's, where cores share pixels out.
     """
-    tiles, blocks = batches * tiling.tiles, tiling.blocks
-    panel_bytes = 2 * tiles * tiling.pixels * steps * STEP_NUMBERS
-    weights_bytes = 2 * blocks * tiling.vectors * target.lanes * steps * STEP_NUMBERS
-    fitting = -(-panel_bytes // int(target.level2_bytes * PANEL_SHARE))
+    blocks = tiling.blocks
+    fitting = -(-pixels_bytes // int(target.level2_bytes * PIXELS_SHARE))
     work = seconds * target.speeds.steps_per_second * target.lanes
     wanted = choose_chunks(work, tiles * blocks)
     if weights_bytes <= target.level2_bytes * WEIGHTS_SHARE:
@@ -74,4 +95,6 @@ def _parts(
         pixel_parts = min(tiles, max(target.speeds.cores, fitting))
         return pixel_parts, min(blocks, -(-wanted // pixel_parts))
     block_parts = min(blocks, wanted)
-    return min(tiles, max(fitting, -(-wanted // block_parts))), block_parts
+    # Blocks of other channels read the same pixels, which may have been copied for them.
+    needed = -(-min(wanted, LEAST_CHUNKS) // block_parts)
+    return min(tiles, max(fitting, needed)), block_parts
