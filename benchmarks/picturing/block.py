@@ -58,13 +58,13 @@ class Step:
         group: Its place in the order of running, from 1.
         kinds: What it computes.
         chunks: Pieces for the threads.
-        note: How it is done.
+        notes: How each is done.
     """
 
     group: int
     kinds: tuple[str, ...]
     chunks: int
-    note: str
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ def block_of(subject: Subject, path: str) -> BlockFacts:
             stages = one.stages or (one,)
             if any(stage.name in names for stage in stages):
                 place |= {stage.name: len(steps) for stage in stages}
-                kinds = tuple(stage.what for stage in stages)
-                steps.append(Step(number, kinds, one.chunks, one.note))
+                kinds, notes = zip(*((stage.what, stage.note) for stage in stages), strict=True)
+                steps.append(Step(number, kinds, one.chunks, notes))
     # A layer adds the block's input if that comes from outside, and something else from inside.
     known = {node.name for node in inside}
     layers = tuple(
@@ -180,9 +180,7 @@ def _spread(places: Sequence[int], count: int) -> list[tuple[float, float]]:
     return [(TOP + PITCH * min(found), TOP + PITCH * max(found) + HEIGHT) for found in rows]
 
 
-def _draw_layer(
-    drawing: Drawing, y: float, layer: Layer, node: tuple[float, float]
-) -> None:
+def _draw_layer(drawing: Drawing, y: float, layer: Layer, node: tuple[float, float]) -> None:
     colour = COLOURS[kind_drawn(layer.kind)]
     drawing.box(LAYERS, y, LAYER_WIDTH, HEIGHT, fill=SHADE, edge=RULE, radius=3)
     drawing.box(LAYERS, y, 7, HEIGHT, fill=colour)
@@ -191,9 +189,7 @@ def _draw_layer(
     drawing.text(LAYERS + 16, y + 30, layer.name, size=11.5, colour=SOFT, mono=True)
     shape = f"{channels} x {rows} x {columns}"
     drawing.text(LAYERS + LAYER_WIDTH - 8, y + 30, shape, size=11.5, colour=SOFT, anchor="end")
-    drawing.ribbon(
-        (LAYERS + LAYER_WIDTH, y, y + HEIGHT), (NODES, *_share(y, node)), fill=colour
-    )
+    drawing.ribbon((LAYERS + LAYER_WIDTH, y, y + HEIGHT), (NODES, *_share(y, node)), fill=colour)
 
 
 def _share(y: float, node: tuple[float, float]) -> tuple[float, float]:
@@ -208,9 +204,7 @@ def _draw_node(drawing: Drawing, top: float, end: float, node: Remaining) -> Non
     drawing.text(NODES + 18, top + 42, node.name, size=11.5, colour=SOFT, mono=True)
     for number, words in enumerate(map(_said, node.taken)):
         drawing.text(NODES + 18, top + 64 + 17 * number, words, size=12)
-    drawing.text(
-        NODES + 18, end - 9, f"{node.macs / 1e6:.1f} M multiply-adds", size=12, colour=SOFT
-    )
+    drawing.note(NODES + 18, end - 9, f"{node.macs / 1e6:.1f} M multiply-adds")
 
 
 def _said(kind: str) -> str:
@@ -218,7 +212,7 @@ def _said(kind: str) -> str:
     if kind == "batch norm":
         return "batch norm: in its weights"
     if kind == "add":
-        return "add: where its sums are stored"
+        return "add: as its sums are stored"
     return f"{kind}: as its sums are stored"
 
 
@@ -231,7 +225,10 @@ def _draw_step(drawing: Drawing, top: float, end: float, step: Step) -> None:
     drawing.text(STEPS + 18, top + 24, title, size=14, bold=True)
     drawing.text(STEPS + 18, top + 46, f"group {step.group}", size=12)
     drawing.text(STEPS + 18, top + 63, f"{step.chunks} chunks for the threads", size=12)
-    drawing.text(STEPS + 18, top + 80, step.note, size=12, colour=SOFT)
+    # One's note follows at once; those of several are named.
+    for number, (kind, note) in enumerate(zip(step.kinds, step.notes, strict=True)):
+        words = note if len(step.kinds) == 1 else f"{kind}: {note}"
+        drawing.note(STEPS + 18, top + 80 + 17 * number, words)
 
 
 def _draw_shortcut(drawing: Drawing, block: BlockFacts) -> None:

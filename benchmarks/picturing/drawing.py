@@ -1,11 +1,10 @@
 """Drawings as SVG: boxes, lines and words on white paper, readable on light and dark pages."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
 INK, SOFT, RULE, SHADE, PAPER = "#1d1c1a", "#5b5750", "#d5d0c6", "#f6f3ed", "#ffffff"
-POINTWISE, DEPTHWISE, DENSE = "#1f6fbf", "#e08a1e", "#4a2f80"
+POINTWISE, DEPTHWISE, DENSE, ROWS = "#1f6fbf", "#e08a1e", "#4a2f80", "#7d5ba6"
 NORM, BEND, SUM, HELP, OTHER = "#b9b2a4", "#3f9b63", "#c0397f", "#ffffff", "#7d8894"
 FIRST, SECOND = "#0b6470", "#c96a2b"
 """Colours of two threads."""
@@ -65,12 +64,18 @@ class Drawing:
         mono: bool = False,
     ) -> None:
         """Write a line of words; `y` is the line that letters stand on."""
-        style = _unless("class", "m" if mono else "", "") + _unless("font-weight", 400 + 200 * bold, 400)
+        style = _unless("class", "m" if mono else "", "") + _unless(
+            "font-weight", 400 + 200 * bold, 400
+        )
         self._parts.append(
             f'<text x="{x:.5g}" y="{y:.5g}"{_unless("font-size", size, 13)}'
             f"{_unless('fill', colour, INK)}{_unless('text-anchor', anchor, 'start')}{style}>"
             f"{escape(words, quote=False)}</text>"
         )
+
+    def note(self, x: float, y: float, words: str) -> None:
+        """Write what is said beside, smaller and softer."""
+        self.text(x, y, words, size=12, colour=SOFT)
 
     def upright(self, x: float, y: float, words: str, *, size: float = 12) -> None:
         """Write words from bottom to top, their middle at `y`."""
@@ -105,6 +110,16 @@ class Drawing:
             f'<path d="M{x1:.5g},{top1:.5g} C{middle:.5g},{top1:.5g} {middle:.5g},{top2:.5g} '
             f"{x2:.5g},{top2:.5g} V{bottom2:.5g} C{middle:.5g},{bottom2:.5g} "
             f'{middle:.5g},{bottom1:.5g} {x1:.5g},{bottom1:.5g} Z" fill="{fill}" opacity="0.22"/>'
+        )
+
+    def ribbon_down(
+        self, above: tuple[float, float, float], below: tuple[float, float, float], *, fill: str
+    ) -> None:
+        """Draw a band from one horizontal edge to another; each is `(y, left, right)`."""
+        (y1, left1, right1), (y2, left2, right2) = above, below
+        self._parts.append(
+            f'<path d="M{left1:.5g},{y1:.5g} L{left2:.5g},{y2:.5g} H{right2:.5g} '
+            f'L{right1:.5g},{y1:.5g} Z" fill="{fill}" opacity="0.1"/>'
         )
 
     def svg(self) -> str:

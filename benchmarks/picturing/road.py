@@ -83,7 +83,7 @@ def draw_road(road: Road, name: str) -> str:
         (
             "choose, plan",
             f"{road.operations} operations, {len(road.groups)} groups",
-            "a column is a group; they run in order",
+            "a column is a group, in order",
         ),
         ("emit, compile", "1 function", f"of {road.kernels} kernels over {road.tiles} tiles"),
     )
@@ -91,7 +91,7 @@ def draw_road(road: Road, name: str) -> str:
         y = 64 + number * STATION
         drawing.text(20, y, verb, size=12, colour=SOFT, mono=True)
         drawing.text(20, y + 20, what, size=15, bold=True)
-        drawing.text(20, y + 38, how, size=12, colour=SOFT)
+        drawing.note(20, y + 38, how)
         if number:
             drawing.line((20, y - 24), (WIDTH - 20, y - 24), colour=RULE)
     top = 64 - 10
@@ -136,7 +136,7 @@ def _results(drawing: Drawing, y: float, road: Road) -> None:
         x = LEFT + number * 208
         drawing.box(x, y, 196, 52, fill=SHADE, edge=RULE, radius=4)
         drawing.text(x + 12, y + 22, size, size=16, bold=True)
-        drawing.text(x + 12, y + 41, what, size=12, colour=SOFT)
+        drawing.note(x + 12, y + 41, what)
 
 
 def _legend(drawing: Drawing, y: float) -> None:
