@@ -209,11 +209,7 @@ def _draw_node(drawing: Drawing, top: float, end: float, node: Remaining) -> Non
 
 def _said(kind: str) -> str:
     """Say how a layer is done within another."""
-    if kind == "batch norm":
-        return "batch norm: in its weights"
-    if kind == "add":
-        return "add: as its sums are stored"
-    return f"{kind}: as its sums are stored"
+    return f"{kind}: {'in its weights' if kind == 'batch norm' else 'as its sums are stored'}"
 
 
 def _draw_step(drawing: Drawing, top: float, end: float, step: Step) -> None:

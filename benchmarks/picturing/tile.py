@@ -109,7 +109,7 @@ def inner_loop_of(subject: Subject, name: str) -> InnerLoop:
     kernel, work = subject.tiled(name)
     text = assembly(emit_network(subject.plan, subject.target), subject.target)
     lines = _largest_loop(_function(text, tile_symbol(kernel.tile)))
-    reader = _Reader(kernel.tile.vectors, subject.target.lanes)
+    reader = Reader(kernel.tile.vectors, subject.target.lanes)
     return InnerLoop(
         path=subject.operation(name).path,
         pixels=kernel.tile.pixels,
@@ -151,7 +151,7 @@ _ADD = re.compile(r"vfmadd231ps\s+%([xyz]mm\d+), %([xyz]mm\d+), %([xyz]mm\d+)$")
 
 
 @dataclass(slots=True)
-class _Reader:
+class Reader:
     """Follow what registers hold, from instruction to instruction of one turn.
 
     A turn begins at its first panel row and its first number: what is `step` 0 here.
@@ -282,7 +282,7 @@ def _meaning(loop: InnerLoop, instruction: Instruction) -> str:
 
 
 def _weights(loop: InnerLoop, step: int, vector: int) -> str:
-    return f"w[{_k(step)}, {_lanes(loop, vector)}]"
+    return f"panel[{_k(step)}, {_lanes(loop, vector)}]"
 
 
 def _k(step: int) -> str:
@@ -324,7 +324,7 @@ def _others_said(loop: InnerLoop) -> tuple[str, ...]:
         "before all of K has been added.",
         "",
         f"x: pixels of the tile, {loop.depth} channels",
-        f"w: the panel of weights, {loop.depth} x {loop.vectors * loop.lanes}",
+        f"panel: weights, {loop.depth} x {loop.vectors * loop.lanes}",
         f"k: {loop.unroll} more in each turn",
     )
 
