@@ -321,7 +321,7 @@ def _others_said(loop: InnerLoop) -> tuple[str, ...]:
         f"{len(sums)} registers hold sums all along;",
         f"{len(others)} others take weights and numbers",
         "in turn. Nothing goes to memory",
-        "before all of K has been added.",
+        f"before all {loop.depth} channels are added.",
         "",
         f"x: pixels of the tile, {loop.depth} channels",
         f"panel: weights, {loop.depth} x {loop.vectors * loop.lanes}",
