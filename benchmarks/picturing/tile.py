@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from onebyone.compiler.emit.numbers import PTR
 from onebyone.compiler.jit import assembly
 from onebyone.compiler.kernels.dense.kernel import tile_symbol
 from onebyone.compiler.module import emit_network
@@ -108,7 +109,7 @@ def inner_loop_of(subject: Subject, name: str) -> InnerLoop:
     """
     kernel, work = subject.tiled(name)
     text = assembly(emit_network(subject.plan, subject.target), subject.target)
-    lines = _largest_loop(_function(text, tile_symbol(kernel.tile)))
+    lines = _largest_loop(_function(text, tile_symbol(kernel.tile, [PTR] * 9)))
     reader = Reader(kernel.tile.vectors, subject.target.lanes)
     return InnerLoop(
         path=subject.operation(name).path,

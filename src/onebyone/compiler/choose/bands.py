@@ -14,6 +14,7 @@ from math import prod
 from onebyone.compiler.choose.choices import Band
 from onebyone.compiler.choose.cost import phase_seconds, tile_seconds
 from onebyone.compiler.choose.tiles import choose_row_tiling, choose_tiling
+from onebyone.compiler.choose.units import runs_depthwise
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Node
 
@@ -23,12 +24,6 @@ BANDS = 16
 
 CACHE_SHARE = 4
 """Rows that wait to be read, and weights, may each fill a fourth of the private cache."""
-
-
-def runs_depthwise(node: Convolution) -> bool:
-    """Whether a convolution has the kernel that goes through channels side by side."""
-    is_square = node.stride[0] == node.stride[1] and node.dilation[0] == node.dilation[1]
-    return node.is_channelwise and is_square
 
 
 def reached_rows(node: Convolution) -> int:

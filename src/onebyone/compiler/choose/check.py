@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from math import prod
-from typing import cast
+from typing import cast, get_args
 
 from onebyone.compiler.choose.bands import may_run_together
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.filtering import winograds_for
-from onebyone.compiler.choose.matrices import MATRIX_TILE, runs_on_matrix
+from onebyone.compiler.choose.matrices import MATRIX_TILE
+from onebyone.compiler.choose.units import Unit, unit_of
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.errors import CompileError, did_you_mean, located
@@ -75,9 +76,13 @@ def check_way(one: object, target: Target) -> None:
     for name, word in (("inner", one.inner), ("shared", one.shared)):
         if word not in ("channels", "pixels"):
             raise CompileError(f"`{name}` (={word!r}) must be 'channels' or 'pixels'")
-    if one.unit not in ("vector", "matrix"):
-        raise CompileError(f"`unit` (={one.unit!r}) must be 'vector' or 'matrix'")
-    if one.unit == "vector" and one.tile and (registers := one.tile.pixels * one.tile.vectors) > target.registers:
+    if one.unit not in get_args(Unit):
+        raise CompileError(f"`unit` (={one.unit!r}) must be one of {', '.join(get_args(Unit))}")
+    if (
+        one.unit != "matrix"
+        and one.tile
+        and (registers := one.tile.pixels * one.tile.vectors) > target.registers
+    ):
         raise CompileError(
             f"a `tile` of {registers} registers was chosen, and {target.name} has "
             f"{target.registers}"
@@ -94,8 +99,15 @@ def _check_node(node: Node, target: Target, options: CompileOptions, one: Choice
         raise CompileError(f"`together` (={one.together}) must divide {node.shape[0]} images")
     if isinstance(node, Convolution) and one.tile is None:
         raise CompileError("a convolution needs a `tile`")
+    if one.unit != "vector" and not (
+        isinstance(node, Convolution) and unit_of(node, target, options) == one.unit
+    ):
+        raise CompileError(
+            f"the `unit` {one.unit!r} is not for this node, the target {target.name!r} and "
+            f"`numerics` (={options.numerics!r})"
+        )
     if one.unit == "matrix":
-        _check_matrix(node, target, options, one)
+        _check_matrix(one)
     if one.winograd and not (
         isinstance(node, Convolution)
         and node.is_plain
@@ -105,15 +117,14 @@ def _check_node(node: Node, target: Target, options: CompileOptions, one: Choice
         raise CompileError(f"Winograd {one.winograd} is not for this node and these `numerics`")
 
 
-def _check_matrix(node: Node, target: Target, options: CompileOptions, one: Choices) -> None:
-    if not (isinstance(node, Convolution) and runs_on_matrix(node, target, options)):
+def _check_matrix(one: Choices) -> None:
+    most, tile = MATRIX_TILE, one.tile
+    is_larger = tile and (tile.pixels > most.pixels or tile.vectors > most.vectors)
+    if one.winograd or is_larger:
         raise CompileError(
-            "matrix tiles are for dense convolutions, with `numerics` (='bf16') and a target that "
-            f"has them; {target.name!r} and {options.numerics!r} were given"
+            f"matrix tiles are of at most {most.pixels} pixels and {most.vectors} vectors, and not "
+            f"for Winograd; got {one}"
         )
-    tile = one.tile
-    if one.winograd or (tile and (tile.pixels > MATRIX_TILE.pixels or tile.vectors > 2)):
-        raise CompileError(f"matrix tiles are of at most 32 pixels and 2 vectors; got {one}")
 
 
 def _check_band(graph: Graph, choices: Mapping[str, Choices], name: str) -> None:

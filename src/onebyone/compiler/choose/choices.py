@@ -5,6 +5,7 @@ from typing import Literal
 
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import TileSize
+from onebyone.compiler.choose.units import Unit
 from onebyone.graph import Pair
 
 
@@ -36,7 +37,7 @@ class Choices:
 
     Args:
         winograd: How a convolution saves multiplications; None if it does not.
-        unit: What multiplies: vectors of float32, or matrix tiles of bfloat16.
+        unit: What multiplies: vectors of float32, vectors of pairs of bfloat16, or matrix tiles of it.
         tile: Of a convolution; those at the end of a line may be smaller.
         together: Images of a dense convolution whose pixels are cut into tiles as if they were one.
         parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.
@@ -51,7 +52,7 @@ class Choices:
     """
 
     winograd: Winograd | None = None
-    unit: Literal["vector", "matrix"] = "vector"
+    unit: Unit = "vector"
     tile: TileSize | None = None
     together: int = 1
     parts: Pair = (1, 1)

@@ -2,7 +2,7 @@
 
 from math import prod
 
-from onebyone.compiler.choose.bands import choose_bands, runs_depthwise
+from onebyone.compiler.choose.bands import choose_bands
 from onebyone.compiler.choose.choices import Band, Choices
 from onebyone.compiler.choose.chunks import (
     choose_chunks,
@@ -22,7 +22,7 @@ from onebyone.compiler.choose.cost import (
     work_seconds,
 )
 from onebyone.compiler.choose.filtering import Winograd
-from onebyone.compiler.choose.matrices import choose_matrix, runs_on_matrix
+from onebyone.compiler.choose.matrices import choose_matrix
 from onebyone.compiler.choose.tiles import (
     choose_product_tiling,
     choose_row_tiling,
@@ -31,6 +31,7 @@ from onebyone.compiler.choose.tiles import (
     rank_tilings,
 )
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_evenly
+from onebyone.compiler.choose.units import Unit, depth_of, runs_depthwise, unit_of
 from onebyone.compiler.choose.winograds import choose_winograds
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
@@ -66,13 +67,14 @@ def choose(
     def way_of(node: Node) -> Choices:
         if not isinstance(node, Convolution):
             return _of_rows(node, target)
-        band = bands.get(node.name)
-        if runs_on_matrix(node, target, options):
+        band, unit = bands.get(node.name), unit_of(node, target, options)
+        if unit == "matrix":
             # Between images with borders there are positions that are no pixels.
             is_joined = _are_together(node) and node.is_pixelwise
             together = node.shape[0] if is_joined else 1
             return choose_matrix(node, target, together, band, far)
-        return choose_convolution(node, target, ways.get(node.name, (None, "")), band, far=far)
+        way = ways.get(node.name, (None, ""))
+        return choose_convolution(node, target, way, band, far=far, unit=unit)
 
     found = {node.name: way_of(node) for node in graph}
     shapes = [graph[ref.name].shape for ref in graph.outputs]
@@ -92,8 +94,9 @@ def choose_convolution(
     band: Band | None = None,
     *,
     far: float,
+    unit: Unit = "vector",
 ) -> Choices:
-    """Return how a convolution runs whose algorithm (and why so) and band are known.
+    """Return how a convolution runs whose algorithm (and why so), band and unit are known.
 
     `far` is how many bytes of weights arrive in a second.
     """
@@ -101,7 +104,7 @@ def choose_convolution(
     if runs_depthwise(node):
         return _depthwise(node, target, band)
     if band:
-        return _by_rows(node, target, band, far)
+        return _by_rows(node, target, band, far, unit)
     tiling = (
         choose_product_tiling(
             target,
@@ -113,17 +116,17 @@ def choose_convolution(
         )
         if way
         else choose_tiling(
-            target, _pixels_at_once(node), node.shape[1] // node.groups, node.weight[0].numel()
+            target, _pixels_at_once(node), node.shape[1] // node.groups, depth_of(node, unit)
         )
     )
-    return choose_around(node, target, way, tiling, far=far, why=why)
+    return choose_around(node, target, way, tiling, far=far, why=why, unit=unit)
 
 
 def rank_tiles(
-    node: Convolution, target: Target, way: Winograd | None, *, far: float
+    node: Convolution, target: Target, way: Winograd | None, *, far: float, unit: Unit = "vector"
 ) -> dict[Tiling, float]:
     """Return how a convolution that runs alone can be cut, and the seconds that its tiles take."""
-    channels, depth = node.shape[1] // node.groups, node.weight[0].numel()
+    channels, depth = node.shape[1] // node.groups, depth_of(node, unit)
     if way is None:
         return rank_tilings(target, _pixels_at_once(node), channels, depth)
     shared = winograd_shared(target, node, way, node.shape[0], far)
@@ -133,11 +136,18 @@ def rank_tiles(
 
 
 def choose_around(
-    node: Convolution, target: Target, way: Winograd | None, tiling: Tiling, *, far: float, why: str
+    node: Convolution,
+    target: Target,
+    way: Winograd | None,
+    tiling: Tiling,
+    *,
+    far: float,
+    why: str,
+    unit: Unit = "vector",
 ) -> Choices:
     """Return how a convolution runs alone that is cut so."""
     if way is None:
-        return _direct(node, target, tiling, why, far)
+        return _direct(node, target, tiling, why, far, unit)
     return _winograd(node, target, way, tiling, why, far)
 
 
@@ -155,27 +165,30 @@ def _patches(node: Convolution, way: Winograd) -> int:
     return node.shape[0] * prod(way.patches(*node.shape[2:]))
 
 
-def _direct(node: Convolution, target: Target, tiling: Tiling, why: str, far: float) -> Choices:
+def _direct(
+    node: Convolution, target: Target, tiling: Tiling, why: str, far: float, unit: Unit
+) -> Choices:
     together = node.shape[0] if _are_together(node) else 1
     batches = node.shape[0] // together
-    weights = node.weight.numel()
+    weights = node.shape[1] * depth_of(node, unit)
     values = prod(node.shape) * (1 + node.weight.shape[1] * node.groups / node.shape[1])
     shared = choose_shared(target, weights, values, far)
     parts, inner = parts_of_tiles(
         target,
         batches * tiling.tiles,
         node.groups * tiling.blocks,
-        macs=node.macs,
+        macs=node.macs // 2 if unit == "pairs" else node.macs,
         weights=weights,
         shared=shared,
     )
     return Choices(
+        unit=unit,
         tile=tiling.size,
         together=together,
         parts=parts,
         inner=inner,
         shared="pixels" if inner == "channels" else shared,
-        seconds=direct_seconds(target, node, tiling, batches, far),
+        seconds=direct_seconds(target, node, tiling, batches, far, unit),
         why=why,
     )
 
@@ -208,11 +221,11 @@ def _depthwise(node: Convolution, target: Target, band: Band | None) -> Choices:
     )
 
 
-def _by_rows(node: Convolution, target: Target, band: Band, far: float) -> Choices:
+def _by_rows(node: Convolution, target: Target, band: Band, far: float, unit: Unit) -> Choices:
     images, _, rows, _ = node.shape
-    tiling = choose_row_tiling(target, node)
-    seconds = direct_seconds(target, node, tiling, images * rows, far)
-    return Choices(tile=tiling.size, band=band, seconds=seconds)
+    tiling = choose_row_tiling(target, node, unit)
+    seconds = direct_seconds(target, node, tiling, images * rows, far, unit)
+    return Choices(unit=unit, tile=tiling.size, band=band, seconds=seconds)
 
 
 def _of_rows(node: Node, target: Target) -> Choices:

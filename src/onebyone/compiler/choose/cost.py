@@ -11,6 +11,7 @@ from math import prod
 from onebyone.compiler.choose.chunks import Way, parts_of_patches
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import Tiling
+from onebyone.compiler.choose.units import Unit, depth_of
 from onebyone.compiler.target import Target
 from onebyone.graph import (
     Activation,
@@ -110,14 +111,20 @@ def tile_seconds(target: Target, tiling: Tiling, depth: int, weights: int) -> fl
 
 
 def direct_seconds(
-    target: Target, node: Convolution, tiling: Tiling, batches: int, far: float
+    target: Target,
+    node: Convolution,
+    tiling: Tiling,
+    batches: int,
+    far: float,
+    unit: Unit = "vector",
 ) -> float:
     """Return the time of a dense convolution, of whose `batches` each is cut so.
 
     `far` is how many bytes of weights arrive in a second, from where the network's weights lie.
     """
-    weights = node.weight.numel()
-    tiles = tile_seconds(target, tiling, node.weight[0].numel(), weights // node.groups)
+    depth = depth_of(node, unit)
+    weights = node.shape[1] * depth  # numbers, or pairs in as much room
+    tiles = tile_seconds(target, tiling, depth, weights // node.groups)
     return _side_by_side(batches * node.groups * tiles, 4 * weights / far)
 
 

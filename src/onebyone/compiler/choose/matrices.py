@@ -6,7 +6,6 @@ from onebyone.compiler.choose.choices import Band, Choices
 from onebyone.compiler.choose.chunks import LEAST_CHUNKS, WEIGHTS_SHARE, Way, choose_chunks
 from onebyone.compiler.choose.cost import choose_shared, matrix_seconds
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_tiles
-from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Pair
 
@@ -19,11 +18,6 @@ STEP_NUMBERS = 32
 
 PIXELS_SHARE = 0.45
 """Of a core's private cache: what a chunk's pixels may fill, which are read for each block."""
-
-
-def runs_on_matrix(node: Convolution, target: Target, options: CompileOptions) -> bool:
-    """Whether a convolution runs on matrix tiles; it must have one group."""
-    return options.numerics == "bf16" and target.bf16 == "tiles" and node.groups == 1
 
 
 def choose_matrix(

@@ -6,6 +6,7 @@ from onebyone.compiler.choose.chunks import Way
 from onebyone.compiler.choose.cost import product_seconds, tile_seconds
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_tiles
+from onebyone.compiler.choose.units import Unit, depth_of
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution
 
@@ -49,10 +50,10 @@ def rank_product_tilings(
     }
 
 
-def choose_row_tiling(target: Target, node: Convolution) -> Tiling:
+def choose_row_tiling(target: Target, node: Convolution, unit: Unit = "vector") -> Tiling:
     """Return the tiling of one row of outputs of a convolution."""
     channels, columns = node.shape[1] // node.groups, node.shape[3]
-    return choose_tiling(target, columns, channels, node.weight[0].numel())
+    return choose_tiling(target, columns, channels, depth_of(node, unit))
 
 
 def _tilings(target: Target, pixels: int, channels: int) -> list[Tiling]:

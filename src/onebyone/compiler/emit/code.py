@@ -14,10 +14,12 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.emit.numbers import F32, NUMBER_BYTES, PTR, number_at
+from onebyone.compiler.emit.numbers import BFLOAT, F32, NUMBER_BYTES, PTR, number_at
+from onebyone.compiler.memory.formats import BF16
 from onebyone.compiler.target import Target
 
 I1 = ir.IntType(1)
+I16 = ir.IntType(16)
 I32 = ir.IntType(32)
 I64 = ir.IntType(64)
 VOID = ir.VoidType()
@@ -255,6 +257,16 @@ class Code:
         )
         self.builder.call(function, arguments)
 
+    def load_pair(self, pointer: Any, *, is_odd: bool = False) -> Any:
+        """Load two numbers of bfloat16 as they are, as one word; an odd one beside a zero."""
+        if not is_odd:
+            return self.builder.load(pointer, typ=I32, align=BF16.number_bytes)
+        return self.builder.zext(self.builder.load(pointer, typ=I16, align=BF16.number_bytes), I32)
+
+    def load_pairs(self, pointer: Any) -> Any:
+        """Load a vector of such words."""
+        return self.builder.load(pointer, typ=ir.VectorType(I32, self.lanes), align=4)
+
     def fetch(self, pointer: Any) -> None:
         """Bring a cache line near that will be read later; the address may be any."""
         # Into the private cache, but not into the first one, which is full of what is read now.
@@ -295,6 +307,14 @@ class Code:
         suffix = f"v{self.lanes}f32" if left.type == self.vector_type else "f32"
         function = self.intrinsic(f"llvm.fma.{suffix}", left.type, [left.type] * 3)
         return self.builder.call(function, [left, right, total])
+
+    def multiply_pairs(self, left: Any, right: Any, total: Any) -> Any:
+        """Return `total` and the products of two pairs of bfloat16, for each word of vectors."""
+        kind = ir.VectorType(BFLOAT, 2 * self.lanes)
+        arguments = [total, *(self.builder.bitcast(one, kind) for one in (left, right))]
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.lanes}"
+        function = self.intrinsic(name, total.type, [one.type for one in arguments])
+        return self.builder.call(function, arguments)
 
     def unary(self, name: str, value: Any) -> Any:
         """Call an intrinsic of one number, such as `floor` or `fabs`."""

@@ -11,8 +11,9 @@ from itertools import pairwise
 from typing import Any
 
 from onebyone.compiler.abi import BaseWord
-from onebyone.compiler.choose.bands import kept_rows, reached_rows, runs_depthwise
+from onebyone.compiler.choose.bands import kept_rows, reached_rows
 from onebyone.compiler.choose.choices import Band
+from onebyone.compiler.choose.units import runs_depthwise
 from onebyone.compiler.emit.code import Code
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.builder import PlanBuilder
@@ -182,9 +183,7 @@ def _stages(
     )
 
 
-def _stage(
-    builder: PlanBuilder, node: Convolution, operands: Operands, scratch: int
-) -> Operation:
+def _stage(builder: PlanBuilder, node: Convolution, operands: Operands, scratch: int) -> Operation:
     if builder.choices[node.name].unit == "matrix":
         kernel, work, note, scratch = plan_matrix(builder, node, operands, scratch)
     else:

@@ -1,6 +1,6 @@
 """Which of five ways a convolution runs."""
 
-from onebyone.compiler.choose.bands import runs_depthwise
+from onebyone.compiler.choose.units import runs_depthwise
 from onebyone.compiler.kernels.band import lower_band
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.lower import lower_dense

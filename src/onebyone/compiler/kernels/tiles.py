@@ -31,6 +31,8 @@ class Tile:
         pixels: Output pixels.
         vectors: Vector registers of output channels for each pixel.
         stored_lanes: Lanes of the last vector that are stored; it is no wider than they need.
+        of_pairs: Whether a step of K is a pair of bfloat16, and no number of float32.
+        has_odd: Whether there is half a pair behind the last step.
         unroll: Steps of K that are written out.
         fetched_lines: Cache lines of later weights that are fetched in each of these.
     """
@@ -38,6 +40,8 @@ class Tile:
     pixels: int
     vectors: int
     stored_lanes: int
+    of_pairs: bool
+    has_odd: bool
     unroll: int
     fetched_lines: int
     has_residual: bool
@@ -74,6 +78,8 @@ def tiled(
     fetchers: int,
     has_residual: bool,
     activation: Function | None,
+    of_pairs: bool = False,
+    has_odd: bool = False,
 ) -> dict[str, Any]:
     """Return the fields of a `TiledKernel` for a tiling, and `depth` steps of K.
 
@@ -85,6 +91,8 @@ def tiled(
         pixels=tiling.pixels,
         vectors=tiling.vectors,
         stored_lanes=target.lanes,
+        of_pairs=of_pairs,
+        has_odd=has_odd,
         unroll=unroll,
         fetched_lines=-(-lines // fetchers) if fetchers else 0,
         has_residual=has_residual,

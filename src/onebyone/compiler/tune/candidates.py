@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from onebyone.compiler.choose.bands import runs_depthwise
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.choose import choose, choose_around, rank_tiles
 from onebyone.compiler.choose.cost import far_rate
+from onebyone.compiler.choose.units import runs_depthwise
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph
@@ -23,11 +23,14 @@ def find_candidates(
     graph: Graph, target: Target, options: CompileOptions, most: int
 ) -> Mapping[str, tuple[Choices, ...]]:
     """Return at most so many ways for each convolution that runs alone, the expected best first."""
-    choices, far = choose(graph, target, options), far_rate(graph, target)
+    choices = choose(graph, target, options)
+    far = far_rate(graph, target, options.values.number_bytes)
     found: dict[str, tuple[Choices, ...]] = {}
     for node in graph:
-        if not isinstance(node, Convolution) or runs_depthwise(node) or choices[node.name].band:
+        if not isinstance(node, Convolution) or runs_depthwise(node):
             continue
+        if choices[node.name].band or choices[node.name].unit == "matrix":
+            continue  # there is one way of these
         ways = list(_ways(node, target, choices[node.name], far))
         found[node.name] = tuple(dict.fromkeys(ways))[:most]
     return found
@@ -38,10 +41,12 @@ def _ways(node: Convolution, target: Target, best: Choices, far: float) -> Itera
     if not best.winograd:
         yield replace(best, inner=_other(best.inner))
     yield replace(best, shared=_other(best.shared))
-    ranked = rank_tiles(node, target, best.winograd, far=far)
+    ranked = rank_tiles(node, target, best.winograd, far=far, unit=best.unit)
     close = [tiling for tiling in ranked if ranked[tiling] <= CLOSE * min(ranked.values())]
     for tiling in sorted(close, key=lambda tiling: ranked[tiling]):
-        yield choose_around(node, target, best.winograd, tiling, far=far, why=best.why)
+        yield choose_around(
+            node, target, best.winograd, tiling, far=far, why=best.why, unit=best.unit
+        )
 
 
 def _other(inner: str) -> Literal["channels", "pixels"]:

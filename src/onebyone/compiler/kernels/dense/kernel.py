@@ -150,9 +150,10 @@ def tile_symbol(tile: Tile, kinds: Sequence[ir.Type]) -> str:
     """Name of a tile's function."""
     after = f"{'_residual' if tile.has_residual else ''}_{tile.activation or 'linear'}"
     after = "".join(c if c.isalnum() else "_" for c in after)
+    numbers = f"{'pairs' if tile.of_pairs else ''}{'_odd' if tile.has_odd else ''}"
     shape = f"{tile.pixels}x{tile.vectors}_{tile.stored_lanes}_{tile.unroll}_{tile.fetched_lines}"
     formats = "_".join(map(format_name, (kinds[0], kinds[3], kinds[4])))
-    return f"tile_{shape}_{formats}{after}"
+    return f"tile_{shape}_{formats}{numbers}{after}"
 
 
 def tile_function(code: Code, tile: Tile, arguments: Sequence[Any]) -> ir.Function:
@@ -193,6 +194,28 @@ def _emit_tile(code: Code, tile: Tile) -> None:
     sources = places(source, tables[0])
     initial = [writer.load(code.at(bias, lanes * v)) for v, writer in enumerate(writers)]
 
+    numbers = 2 if tile.of_pairs else 1
+
+    def step(
+        offset: Any, panel: Any, sums: Sequence[Any], further: int = 0, *, is_odd: bool = False
+    ) -> list[Any]:
+        row = [
+            writer.load_pairs(place) if tile.of_pairs else writer.load(place)
+            for v, writer in enumerate(writers)
+            for place in [code.at(panel, v * lanes)]
+        ]
+        added = list(sums)
+        for pixel in range(tile.pixels):
+            place = code.at(code.at(sources[pixel], offset), further)
+            number = (
+                code.load_pair(place, is_odd=is_odd) if tile.of_pairs else code.load_float(place)
+            )
+            for v, writer in enumerate(writers):
+                multiply = writer.multiply_pairs if tile.of_pairs else writer.multiply_add
+                which = pixel * tile.vectors + v
+                added[which] = multiply(writer.broadcast(number), row[v], added[which])
+        return added
+
     def tap(index: Any, carried: list[Any]) -> list[Any]:
         offset, panel, ahead, *sums = carried
         start = code.load_int32(tap_table, index)
@@ -202,23 +225,18 @@ def _emit_tile(code: Code, tile: Tile) -> None:
             for line in range(0, fetched, LINE_FLOATS):
                 code.fetch(code.at(ahead, line))
             for u in range(tile.unroll):
-                row = [
-                    writer.load(code.at(panel, (u * tile.vectors + v) * lanes))
-                    for v, writer in enumerate(writers)
-                ]
-                for pixel in range(tile.pixels):
-                    number = code.load_float(code.at(code.at(sources[pixel], offset), u))
-                    for v, writer in enumerate(writers):
-                        which = pixel * tile.vectors + v
-                        spread = writer.broadcast(number)
-                        sums[which] = writer.multiply_add(spread, row[v], sums[which])
+                row = code.at(panel, u * tile.vectors * lanes)
+                sums = step(offset, row, sums, u * numbers)
             panel = code.at(panel, tile.unroll * tile.vectors * lanes)
             ahead = code.at(ahead, fetched)
-            return [code.add(offset, tile.unroll), panel, ahead, *sums]
+            return [code.add(offset, tile.unroll * numbers), panel, ahead, *sums]
 
         count = code.div(depth, tile.unroll)
         first = [start, panel, ahead, *sums]
-        _, panel, ahead, *sums = code.accumulate(count, first, channels, name="k")
+        end, panel, ahead, *sums = code.accumulate(count, first, channels, name="k")
+        if tile.has_odd:
+            sums = step(end, panel, sums, is_odd=True)
+            panel = code.at(panel, tile.vectors * lanes)
         return [offset, panel, ahead, *sums]
 
     carried = [int64(0), weights, ahead, *(initial * tile.pixels)]

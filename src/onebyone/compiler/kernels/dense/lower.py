@@ -5,10 +5,11 @@ import torch
 from onebyone.compiler.choose.tiling import cut_tiles
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, ConvolutionWork
-from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution
+from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution, pack_pairs
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.kernels.places import batches_of, pixel_table, taps_and_depth
 from onebyone.compiler.kernels.tiles import fetched_floats, tiled
+from onebyone.compiler.memory.formats import BF16
 from onebyone.graph import Convolution
 
 
@@ -41,6 +42,8 @@ def plan_dense(
     pixels = batches.images * batches.rows * columns
     tiling = cut_tiles(builder.target, pixels, channels // node.groups, choices.tile)
     taps, depth = taps_and_depth(node, source)
+    of_pairs = choices.unit == "pairs" and source.buffer.format == BF16 and depth > 1
+    steps = depth // 2 if of_pairs else depth
     # Else weights stay in the private cache, and are there but for the first time.
     is_streamed = choices.inner == "pixels" and not batches.are_rows
     passes = parts[0] if choices.shared == "pixels" else 1
@@ -48,22 +51,29 @@ def plan_dense(
         **tiled(
             tiling,
             builder.target,
-            depth,
+            steps,
             fetchers=max(1, batches.count * tiling.tiles // passes) if is_streamed else 0,
             has_residual=operands.residual is not None,
             activation=node.activation,
+            of_pairs=of_pairs,
+            has_odd=of_pairs and depth % 2 == 1,
         ),
         last_lanes=tiling.last_channels,
     )
     constants = builder.constants
     block, blocks = tiling.vectors * lanes, node.groups * tiling.blocks
-    panel = len(taps) * depth * block
+    panel = len(taps) * (-(-depth // 2) if of_pairs else depth) * block
     weight = node.weight.detach()
     bias = None if node.bias is None else node.bias.detach()
     work = ConvolutionWork(
         source=operands.first_source(node).place,
         weights=constants.add(
-            blocks * panel, lambda: pack_convolution(weight, node.groups, tiling, lanes)
+            blocks * panel,
+            lambda: (
+                pack_pairs(weight, node.groups, len(taps), tiling, lanes)
+                if of_pairs
+                else pack_convolution(weight, node.groups, tiling, lanes)
+            ),
         ),
         bias=constants.add(
             blocks * block, lambda: pack_bias(bias, channels, node.groups, tiling, lanes)
@@ -78,7 +88,7 @@ def plan_dense(
         target_image=batches.step(target),
         residual_image=batches.step(other),
         taps=len(taps),
-        depth=depth,
+        depth=steps,
         panel=panel,
         bias_step=block,
         blocks=blocks,
@@ -92,6 +102,7 @@ def plan_dense(
         block_parts=parts[1],
         blocks_inside=int(choices.inner == "channels"),
         shares_pixels=int(choices.shared == "pixels"),
-        fetched=fetched_floats(kernel.tile, len(taps) * depth),
+        fetched=fetched_floats(kernel.tile, len(taps) * steps),
     )
-    return kernel, work, f"tile {tiling.pixels}x{tiling.vectors * lanes}"
+    note = f"tile {tiling.pixels}x{tiling.vectors * lanes}"
+    return kernel, work, f"{note} of pairs" if of_pairs else note

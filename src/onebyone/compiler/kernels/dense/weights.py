@@ -1,6 +1,7 @@
 """Weights in the order in which tiles read them."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from onebyone.compiler.choose.tiling import Tiling
@@ -26,6 +27,17 @@ def pack_convolution(weight: Tensor, groups: int, tiling: Tiling, lanes: int) ->
     tail[..., : per_group - full] = rows[:, full:].permute(0, 2, 3, 1)
     unused = weight.new_zeros(groups, taps * depth * (block - last))
     return torch.cat([head, tail.reshape(groups, -1), unused], 1)
+
+
+def pack_pairs(weight: Tensor, groups: int, taps: int, tiling: Tiling, lanes: int) -> Tensor:
+    """Return what `pack_convolution` does, of pairs of bfloat16 as words of 32 bits.
+
+    Pairs are of the numbers at one of `taps` positions; a last one alone is beside a zero.
+    """
+    numbers = weight.permute(0, 2, 3, 1).reshape(weight.shape[0], taps, -1)
+    padded = F.pad(numbers, (0, numbers.shape[2] % 2)).to(torch.bfloat16).contiguous()
+    pairs = padded.view(torch.int32).transpose(1, 2).unsqueeze(3).contiguous()
+    return pack_convolution(pairs, groups, tiling, lanes)
 
 
 def pack_bias(

@@ -176,7 +176,7 @@ def by_end(code: Code, is_last: Any | None, body: Callable[[bool], object]) -> N
 
 def _configure(code: Code, kernel: MatrixKernel) -> None:
     """Tell the processor how large the tiles are."""
-    sizes = {number: kernel.rows for number in (*SUMS, *PIXELS)}
+    sizes = dict.fromkeys((*SUMS, *PIXELS), kernel.rows)
     sizes |= dict.fromkeys(WEIGHTS, ROWS)
     widths = [0] * 16
     rows = [0] * 16

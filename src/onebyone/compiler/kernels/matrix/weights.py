@@ -38,6 +38,9 @@ def pack_matrix(weight: Tensor, taps: int, tiling: Tiling) -> Tensor:
         cut = part.unflatten(0, (len(part) // (vectors * COLUMNS), vectors, COLUMNS))
         return cut.permute(0, 3, 1, 4, 2, 5).flatten()
 
-    head, tail = blocks_of(pairs[:full], tiling.vectors), blocks_of(pairs[full:], tiling.last_vectors)
+    head, tail = (
+        blocks_of(pairs[:full], tiling.vectors),
+        blocks_of(pairs[full:], tiling.last_vectors),
+    )
     unused = rows.new_zeros((block - last) * pairs.shape[1] * STEP)
     return torch.cat([head, tail, unused]).view(torch.int32)
