@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llvmlite import ir
 
-from onebyone.compiler.emit.code import I64, PTR, VOID, Code
+from onebyone.compiler.emit.code import I64, VOID, Code
+from onebyone.compiler.emit.numbers import PTR
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.jit import compile_module, load_object
 from onebyone.compiler.kernels.depthwise import DepthwiseKernel

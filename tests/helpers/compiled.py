@@ -28,7 +28,10 @@ RUNNABLE = [
     for target in TARGETS.values()
     if not target.bf16
 ]
-"""A parameter for each target but those for bfloat16, whose float32 is avx512's; those that this processor cannot run are skipped."""
+"""A parameter for each target; those that this processor cannot run are skipped.
+
+Targets for bfloat16 are not among them: their float32 is that of avx512.
+"""
 
 
 class Net:

@@ -233,8 +233,8 @@ def _known(target: object, options: CompileOptions) -> Target:
     if options.numerics == "bf16" and not target.bf16:
         able = ", ".join(one.name for one in TARGETS.values() if one.bf16)
         raise CompileError(
-            f"the target {target.name!r} does not multiply bfloat16, as `numerics` (='bf16') needs; "
-            f"these do: {able}"
+            f"`numerics` (='bf16') needs a target that multiplies bfloat16 ({able}); "
+            f"{target.name!r} does not"
         )
     return target
 

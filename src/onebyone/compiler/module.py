@@ -5,7 +5,8 @@ from typing import Any
 from llvmlite import ir
 
 from onebyone.compiler.abi import INPUT_WORDS, BaseWord
-from onebyone.compiler.emit.code import I64, PTR, Code, int64
+from onebyone.compiler.emit.code import I64, Code, int64
+from onebyone.compiler.emit.numbers import PTR
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.emit.schedule import constant, emit_schedule
 from onebyone.compiler.kernels.kernel import Operation

@@ -2,12 +2,15 @@
 
 import functools
 import platform
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Literal
 
 from onebyone.compiler.machine.speeds import NOMINAL, Speeds
 from onebyone.compiler.processor import may_use_tiles, this_processor
 from onebyone.errors import CompileError, UnknownNameError, did_you_mean
+
+Bf16 = Literal["", "pairs", "tiles"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ class Target:
     registers: int
     spare_registers: int = 0
     tile_pixels: int = 12
-    bf16: Literal["", "pairs", "tiles"] = ""
+    bf16: Bf16 = ""
     has_fma: bool = True
     pause: tuple[str, tuple[int, ...]] = ("llvm.x86.sse2.pause", ())
     futex: int = 202
@@ -71,6 +74,25 @@ def _constant(fact: object) -> str:
 X86 = "x86_64-unknown-linux-gnu"
 HASWELL = frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"})
 SKYLAKE = HASWELL | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+
+def _bf16(
+    name: str, way: Bf16, features: tuple[str, ...] = (), needs: Collection[str] = ()
+) -> Target:
+    return Target(
+        name=name,
+        triple=X86,
+        cpu="cooperlake",
+        features=("-prefer-256-bit", *features),
+        lanes=16,
+        narrowest_lanes=8,
+        registers=32,
+        spare_registers=2,
+        bf16=way,
+        needs=SKYLAKE | {"avx512_bf16"} | set(needs),
+    )
+
+
 TARGETS = {
     target.name: target
     for target in (
@@ -86,24 +108,8 @@ TARGETS = {
             spare_registers=2,
             needs=SKYLAKE,
         ),
-        *(
-            Target(
-                name=name,
-                triple=X86,
-                cpu="cooperlake",
-                features=("-prefer-256-bit", *features),
-                lanes=16,
-                narrowest_lanes=8,
-                registers=32,
-                spare_registers=2,
-                bf16=way,
-                needs=SKYLAKE | {"avx512_bf16"} | needs,
-            )
-            for name, way, features, needs in (
-                ("avx512-bf16", "pairs", (), set[str]()),
-                ("amx", "tiles", ("+amx-tile", "+amx-bf16"), {"amx_tile", "amx_bf16"}),
-            )
-        ),
+        _bf16("avx512-bf16", "pairs"),
+        _bf16("amx", "tiles", features=("+amx-tile", "+amx-bf16"), needs={"amx_tile", "amx_bf16"}),
         Target(
             name="avx2",
             triple=X86,

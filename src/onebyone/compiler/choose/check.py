@@ -78,11 +78,8 @@ def check_way(one: object, target: Target) -> None:
             raise CompileError(f"`{name}` (={word!r}) must be 'channels' or 'pixels'")
     if one.unit not in get_args(Unit):
         raise CompileError(f"`unit` (={one.unit!r}) must be one of {', '.join(get_args(Unit))}")
-    if (
-        one.unit != "matrix"
-        and one.tile
-        and (registers := one.tile.pixels * one.tile.vectors) > target.registers
-    ):
+    registers = one.tile.pixels * one.tile.vectors if one.tile else 0
+    if one.unit != "matrix" and registers > target.registers:
         raise CompileError(
             f"a `tile` of {registers} registers was chosen, and {target.name} has "
             f"{target.registers}"

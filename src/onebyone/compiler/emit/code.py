@@ -14,7 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.emit.numbers import BFLOAT, F32, NUMBER_BYTES, PTR, number_at
+from onebyone.compiler.emit.numbers import BFLOAT, F32, PTR, bytes_at, number_at
 from onebyone.compiler.memory.formats import BF16
 from onebyone.compiler.target import Target
 
@@ -202,14 +202,14 @@ class Code:
     def load_float(self, pointer: Any) -> Any:
         """Load one number."""
         kind = number_at(pointer)
-        number = self.builder.load(pointer, typ=kind, align=NUMBER_BYTES[kind])
+        number = self.builder.load(pointer, typ=kind, align=bytes_at(pointer))
         return self.builder.fpext(number, F32)
 
     def store_float(self, number: Any, pointer: Any) -> None:
         """Store one number."""
         kind = number_at(pointer)
         rounded = self.builder.fptrunc(number, kind)
-        self.builder.store(rounded, pointer, align=NUMBER_BYTES[kind])
+        self.builder.store(rounded, pointer, align=bytes_at(pointer))
 
     def load_int32(self, pointer: Any, index: Any) -> Any:
         """Load one entry of a table of 32-bit numbers, as an index."""
@@ -237,7 +237,7 @@ class Code:
 
     def _load(self, kind: ir.VectorType, pointer: Any, mask: Any) -> Any:
         if mask is None:
-            return self.builder.load(pointer, typ=kind, align=NUMBER_BYTES[kind.element])
+            return self.builder.load(pointer, typ=kind, align=bytes_at(pointer))
         arguments = [pointer, mask, ir.Constant(kind, None)]
         function = self.intrinsic(
             f"llvm.masked.load.{suffix_of(kind)}.p0", kind, [a.type for a in arguments]
@@ -249,7 +249,7 @@ class Code:
         kind = ir.VectorType(number_at(pointer), value.type.count)
         value = self.builder.fptrunc(value, kind)
         if mask is None:
-            self.builder.store(value, pointer, align=NUMBER_BYTES[kind.element])
+            self.builder.store(value, pointer, align=bytes_at(pointer))
             return
         arguments = [value, pointer, mask]
         function = self.intrinsic(
@@ -311,10 +311,10 @@ class Code:
     def multiply_pairs(self, left: Any, right: Any, total: Any) -> Any:
         """Return `total` and the products of two pairs of bfloat16, for each word of vectors."""
         kind = ir.VectorType(BFLOAT, 2 * self.lanes)
-        arguments = [total, *(self.builder.bitcast(one, kind) for one in (left, right))]
         name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.lanes}"
-        function = self.intrinsic(name, total.type, [one.type for one in arguments])
-        return self.builder.call(function, arguments)
+        function = self.intrinsic(name, total.type, [total.type, kind, kind])
+        pairs = [self.builder.bitcast(one, kind) for one in (left, right)]
+        return self.builder.call(function, [total, *pairs])
 
     def unary(self, name: str, value: Any) -> Any:
         """Call an intrinsic of one number, such as `floor` or `fabs`."""

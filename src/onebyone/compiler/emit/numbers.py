@@ -1,5 +1,7 @@
 """Types of numbers in memory, and addresses that know which lie there."""
 
+from typing import Any
+
 from llvmlite import ir
 
 from onebyone.compiler.memory.formats import BF16, FP32, Format
@@ -20,17 +22,21 @@ class NumbersPointer(ir.PointerType):
     Whoever goes on from such an address has one of its type.
     """
 
-    def __init__(self, number: ir.Type, format_name: str) -> None:
-        super().__init__()
-        self.number = number
-        self.format_name = format_name
+    format = FP32
+
+
+class BFloatPointer(NumbersPointer):
+    """An address of bfloat16."""
+
+    format = BF16
 
 
 PTR = ir.PointerType()
 """An address of anything; numbers there are float32."""
 
 BFLOAT = BFloatType()
-_POINTERS = {FP32: PTR, BF16: NumbersPointer(BFLOAT, BF16.name)}
+_POINTERS = {FP32: PTR, BF16: BFloatPointer()}
+_NUMBERS = {FP32: F32, BF16: BFLOAT}
 
 
 def pointer_to(numbers: Format) -> ir.PointerType:
@@ -38,15 +44,16 @@ def pointer_to(numbers: Format) -> ir.PointerType:
     return _POINTERS[numbers]
 
 
-def number_at(pointer: ir.Value) -> ir.Type:
+def format_of(kind: ir.Type) -> Format:
+    """Return the format of the numbers that an address of that type points to."""
+    return kind.format if isinstance(kind, NumbersPointer) else FP32
+
+
+def number_at(pointer: Any) -> ir.Type:
     """Return the type of the numbers at an address."""
-    kind = pointer.type
-    return kind.number if isinstance(kind, NumbersPointer) else F32
+    return _NUMBERS[format_of(pointer.type)]
 
 
-def format_name(kind: ir.Type) -> str:
-    """Return the name of the format of an address's type."""
-    return kind.format_name if isinstance(kind, NumbersPointer) else FP32.name
-
-
-NUMBER_BYTES = {F32: FP32.number_bytes, BFLOAT: BF16.number_bytes}
+def bytes_at(pointer: Any) -> int:
+    """Return how many bytes a number at an address has."""
+    return format_of(pointer.type).number_bytes

@@ -5,7 +5,8 @@ from typing import Any
 from llvmlite import ir
 
 from onebyone.compiler.abi import AWAKE, ContextWord, PoolWord, WorkerWord
-from onebyone.compiler.emit.code import I32, I64, PTR, VOID, Code, int32, int64
+from onebyone.compiler.emit.code import I32, I64, VOID, Code, int32, int64
+from onebyone.compiler.emit.numbers import PTR
 from onebyone.compiler.emit.waiting import (
     call_system,
     exchange,

@@ -10,7 +10,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.emit.code import I32, I64, PTR, Code, int32, int64
+from onebyone.compiler.emit.code import I32, I64, Code, int32, int64
+from onebyone.compiler.emit.numbers import PTR
 
 WAIT, WAKE = 128, 129
 """FUTEX_WAIT and FUTEX_WAKE, both | FUTEX_PRIVATE_FLAG."""

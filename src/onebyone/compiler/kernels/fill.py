@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from llvmlite import ir
 
-from onebyone.compiler.emit.code import F32, Code
+from onebyone.compiler.emit.code import Code
+from onebyone.compiler.emit.numbers import F32
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.memory.buffers import Place, Region

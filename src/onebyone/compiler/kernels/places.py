@@ -27,6 +27,7 @@ class Batches:
 
 
 def batches_of(node: Convolution, choices: Choices) -> Batches:
+    """Return how the outputs of a convolution are cut before they are tiled."""
     images, _, rows, _ = node.shape
     if choices.band:
         return Batches(rows, 1, 1, are_rows=True)

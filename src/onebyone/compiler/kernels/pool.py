@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from onebyone.compiler.emit.code import F32, Code
+from onebyone.compiler.emit.code import Code
+from onebyone.compiler.emit.numbers import F32
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.kernel import Kernel

@@ -7,7 +7,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.emit.code import I64, PTR, VOID, Code, int64
+from onebyone.compiler.emit.code import I64, VOID, Code, int64
+from onebyone.compiler.emit.numbers import PTR
 from onebyone.compiler.emit.waiting import pause
 from onebyone.compiler.jit import Loaded, compile_module, load_object
 from onebyone.compiler.target import Target

@@ -111,7 +111,7 @@ def plan_execution(
 
 
 def _reach(buffers: Iterable[Buffer]) -> int:
-    """Return the floats that may be read behind the last value: pixels of a tile that is not full."""
+    """Return the floats that a tile which is not full may read behind the last value."""
     return aligned(max((2 * one.pixel_stride for one in buffers if one.format != FP32), default=0))
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.emit.code import I32, I64, PTR, Code, int64
+from onebyone.compiler.emit.code import I32, I64, Code, int64
 from onebyone.compiler.emit.functions import apply_function
-from onebyone.compiler.emit.numbers import format_name
+from onebyone.compiler.emit.numbers import PTR, format_of
 from onebyone.compiler.emit.record import Formats, Record, Work
 from onebyone.compiler.kernels.tiles import (
     LINE_FLOATS,
@@ -152,7 +152,7 @@ def tile_symbol(tile: Tile, kinds: Sequence[ir.Type]) -> str:
     after = "".join(c if c.isalnum() else "_" for c in after)
     numbers = f"{'pairs' if tile.of_pairs else ''}{'_odd' if tile.has_odd else ''}"
     shape = f"{tile.pixels}x{tile.vectors}_{tile.stored_lanes}_{tile.unroll}_{tile.fetched_lines}"
-    formats = "_".join(map(format_name, (kinds[0], kinds[3], kinds[4])))
+    formats = "_".join(format_of(kinds[i]).name for i in (0, 3, 4))
     return f"tile_{shape}_{formats}{numbers}{after}"
 
 

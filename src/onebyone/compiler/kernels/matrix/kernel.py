@@ -1,7 +1,7 @@
 """Dense convolutions in bfloat16 on matrix tiles (AMX), 16 pixels x 16 channels each.
 
 A chunk goes through its blocks of channels, and for each through all its pixels: four tiles of sums
-(two of pixels, two of channels) at a time. Sums are float32 and run in the same order in every tile.
+(two of pixels, two of channels) at a time. Sums are float32, in the same order in every tile.
 
 Tiles read the numbers of their pixels from where these lie, if they lie one stride apart; positions
 between two rows of an image may be among them, whose sums nobody wants. Else a chunk first copies
@@ -18,7 +18,7 @@ from llvmlite import ir
 from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.emit.code import VOID, Code, int64
 from onebyone.compiler.emit.functions import apply_function
-from onebyone.compiler.emit.numbers import PTR, format_name
+from onebyone.compiler.emit.numbers import PTR, format_of
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.emit.schedule import constant
 from onebyone.compiler.kernels.kernel import Kernel
@@ -287,7 +287,7 @@ def _first_position(code: Code, kernel: MatrixKernel, record: Record, at: _Block
 def _finish(
     code: Code, kernel: MatrixKernel, record: Record, at: _Block, masks: Sequence[Any]
 ) -> None:
-    """Add bias and residual to the sums of a block, activate them, and bring them to their place."""
+    """Bring the sums of a block to their place, with bias, residual and activation."""
     channel = code.mul(at.block, kernel.vectors * COLUMNS)
     bias = record.pointer("bias")
     biases = [code.load(code.at(bias, channel, v * COLUMNS)) for v in range(len(masks))]
@@ -329,7 +329,7 @@ def _product_function(
     """
     heights, rows, lines = kernel.heights, kernel.rows, kernel.fetched_lines
     kinds = [one.type for one in arguments]
-    name = f"matrix_product_{heights}x{rows}_{vectors}_{lines}_{format_name(kinds[0])}"
+    name = f"matrix_product_{heights}x{rows}_{vectors}_{lines}_{format_of(kinds[0]).name}"
     known = outer.module.globals.get(name)
     if known is not None:
         return known

@@ -12,8 +12,9 @@ from typing import Any
 from llvmlite import ir
 
 from onebyone.compiler.choose.filtering import Winograd
-from onebyone.compiler.emit.code import I64, PTR, Code, int64
+from onebyone.compiler.emit.code import I64, Code, int64
 from onebyone.compiler.emit.functions import apply_function
+from onebyone.compiler.emit.numbers import PTR
 from onebyone.compiler.emit.record import Record, Work
 from onebyone.compiler.kernels.dense.kernel import next_panel, tile_function
 from onebyone.compiler.kernels.rows import pixel_place
