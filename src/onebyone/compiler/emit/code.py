@@ -14,8 +14,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.emit.numbers import BFLOAT, F32, PTR, bytes_at, number_at
-from onebyone.compiler.memory.formats import BF16
+from onebyone.compiler.emit.numbers import BFLOAT, F32, PTR, bytes_at, format_of, number_at
+from onebyone.compiler.memory.formats import BF16, WIDE_BF16
 from onebyone.compiler.target import Target
 
 I1 = ir.IntType(1)
@@ -207,8 +207,7 @@ class Code:
 
     def store_float(self, number: Any, pointer: Any) -> None:
         """Store one number."""
-        kind = number_at(pointer)
-        rounded = self.builder.fptrunc(number, kind)
+        rounded = self._rounded(number, pointer)
         self.builder.store(rounded, pointer, align=bytes_at(pointer))
 
     def load_int32(self, pointer: Any, index: Any) -> Any:
@@ -246,16 +245,27 @@ class Code:
 
     def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
         """Store a vector; only the lanes in `mask`."""
-        kind = ir.VectorType(number_at(pointer), value.type.count)
-        value = self.builder.fptrunc(value, kind)
+        value = self._rounded(value, pointer)
         if mask is None:
             self.builder.store(value, pointer, align=bytes_at(pointer))
             return
         arguments = [value, pointer, mask]
         function = self.intrinsic(
-            f"llvm.masked.store.{suffix_of(kind)}.p0", VOID, [a.type for a in arguments]
+            f"llvm.masked.store.{suffix_of(value.type)}.p0", VOID, [a.type for a in arguments]
         )
         self.builder.call(function, arguments)
+
+    def _rounded(self, value: Any, pointer: Any) -> Any:
+        """Return a number, or a vector of them, as it is stored at an address."""
+
+        def like(number: ir.Type) -> ir.Type:
+            is_vector = isinstance(value.type, ir.VectorType)
+            return ir.VectorType(number, value.type.count) if is_vector else number
+
+        if format_of(pointer.type) == WIDE_BF16:
+            value = self.builder.fptrunc(value, like(BFLOAT))
+            return self.builder.fpext(value, like(F32))
+        return self.builder.fptrunc(value, like(number_at(pointer)))
 
     def load_pair(self, pointer: Any, *, is_odd: bool = False) -> Any:
         """Load two numbers of bfloat16 as they are, as one word; an odd one beside a zero."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.memory.formats import BF16, FP32, Format
+from onebyone.compiler.memory.formats import BF16, FP32, WIDE_BF16, Format
 
 F32 = ir.FloatType()
 
@@ -31,12 +31,18 @@ class BFloatPointer(NumbersPointer):
     format = BF16
 
 
+class WideBFloatPointer(NumbersPointer):
+    """An address of float32 numbers that are bfloat16."""
+
+    format = WIDE_BF16
+
+
 PTR = ir.PointerType()
 """An address of anything; numbers there are float32."""
 
 BFLOAT = BFloatType()
-_POINTERS = {FP32: PTR, BF16: BFloatPointer()}
-_NUMBERS = {FP32: F32, BF16: BFLOAT}
+_POINTERS = {FP32: PTR, BF16: BFloatPointer(), WIDE_BF16: WideBFloatPointer()}
+_NUMBERS = {FP32: F32, BF16: BFLOAT, WIDE_BF16: F32}
 
 
 def pointer_to(numbers: Format) -> ir.PointerType:

@@ -23,8 +23,8 @@ from onebyone.compiler.kernels.kernel import Kernel, Operation
 from onebyone.compiler.kernels.matrix.lower import plan_matrix
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.memory.arena import aligned
-from onebyone.compiler.memory.buffers import Place, Region
-from onebyone.compiler.memory.formats import FP32
+from onebyone.compiler.memory.buffers import Buffer, Place, Region
+from onebyone.compiler.memory.formats import BF16, FP32, WIDE_BF16, Format
 from onebyone.graph import Convolution
 from onebyone.graph.words import kind_of
 
@@ -209,14 +209,21 @@ def _row_region(builder: PlanBuilder, node: Convolution, base: int) -> Region:
     region = builder.region(node.name)
     _, _, left, right = region.buffer.border
     _, channels, height, width = node.shape
+    is_kept = base == BaseWord.BAND_WINDOW
+    numbers = _window_format(region.buffer) if is_kept else region.buffer.format
     buffer = replace(
         region.buffer,
         shape=(1, channels, height, width),
         border=(0, 0, left, right),
         base=base,
-        format=FP32 if base == BaseWord.BAND_WINDOW else region.buffer.format,
+        format=numbers,
     )
     return Region(buffer=buffer, channels=channels)
+
+
+def _window_format(buffer: Buffer) -> Format:
+    """Return the format of rows that are kept: depthwise convolutions read each number often."""
+    return WIDE_BF16 if buffer.format == BF16 else buffer.format
 
 
 def _window_floats(depthwise: Convolution, rows_at_once: int, window: Region | None) -> int:
