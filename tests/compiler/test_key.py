@@ -67,6 +67,7 @@ OTHER_FACTS = {
     "registers": 64,
     "spare_registers": 3,
     "tile_pixels": 13,
+    "bf16": "pairs",
     "has_fma": False,
     "pause": ("another", (2,)),
     "gettid": 1,
