@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/agreement.py [--crops N] NAME...
 
 Names are networks of the zoo whose ImageNet weights are installed (`efficientnet_lite0` with the
-extra `demo`, `efficientnet_lite1` and `efficientnet_lite2` with `test`). Crops have 20 to 100 % of a
-photo's area, any place, and are mirrored half of the time; the same ones in every run. Beside the
+extra `demo`, `efficientnet_lite1` and `efficientnet_lite2` with `test`). Crops have 20 to 100 % of
+a photo's area, any place, and are mirrored half of the time; the same ones in every run. Beside the
 agreement stands that of crops whose class is clear (its probability is 0.1 above the next one's),
 and how far the scores are from float32's (relative root mean square).
 """
