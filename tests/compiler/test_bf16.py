@@ -29,20 +29,9 @@ from onebyone.graph.interpret import interpret
 from onebyone.models import create_model
 from tests.compiler.every_kind import EveryKind
 from tests.compiler.test_convolution import convolutions
-from tests.helpers.compiled import Net
+from tests.helpers.compiled import RUNNABLE_BF16, Net
 
 BF16 = CompileOptions(numerics="bf16")
-RUNNABLE = [
-    pytest.param(
-        target,
-        id=target.name,
-        marks=pytest.mark.skipif(
-            not can_run(target), reason=f"this processor cannot run {target.name}"
-        ),
-    )
-    for target in TARGETS.values()
-    if target.bf16
-]
 needs_bf16 = pytest.mark.skipif(
     not any(target.bf16 and can_run(target) for target in TARGETS.values()),
     reason="this processor does not multiply bfloat16",
@@ -77,7 +66,7 @@ def check_exact(graph, inputs, target):
         torch.testing.assert_close(got.bfloat16().double(), wanted, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("target", RUNNABLE)
+@pytest.mark.parametrize("target", RUNNABLE_BF16)
 @settings(max_examples=25)
 @given(st.data())
 def test_convolutions_of_whole_numbers_are_exact(target, data):
@@ -94,7 +83,7 @@ def test_convolutions_of_whole_numbers_are_exact(target, data):
     check_exact(net.graph(*outputs), net.values(), target)
 
 
-@pytest.mark.parametrize("target", RUNNABLE)
+@pytest.mark.parametrize("target", RUNNABLE_BF16)
 @settings(max_examples=12)
 @given(st.data())
 def test_chains_are_exact(target, data):
@@ -117,7 +106,7 @@ def test_chains_are_exact(target, data):
     check_exact(net.graph(*outputs), net.values(), target)
 
 
-@pytest.mark.parametrize("target", RUNNABLE)
+@pytest.mark.parametrize("target", RUNNABLE_BF16)
 def test_what_is_no_number_stays_at_its_pixels(target):
     """Neither pixels that are skipped nor what fills up 32 numbers let one through."""
     net, outputs = WholeNet(), []
@@ -133,7 +122,7 @@ def test_what_is_no_number_stays_at_its_pixels(target):
     check_exact(net.graph(*outputs), values, target)
 
 
-@pytest.mark.parametrize("target", RUNNABLE)
+@pytest.mark.parametrize("target", RUNNABLE_BF16)
 def test_bands_give_the_bits_of_one_by_one(target):
     network = nn.Sequential(
         nn.Conv2d(16, 96, 1), nn.ReLU6(), nn.Conv2d(96, 96, 3, 2, 1, groups=96), nn.ReLU6(),
@@ -153,7 +142,7 @@ def test_bands_give_the_bits_of_one_by_one(target):
     assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("target", RUNNABLE)
+@pytest.mark.parametrize("target", RUNNABLE_BF16)
 def test_every_kind_is_as_near_as_bfloat16_allows(target):
     network = EveryKind().eval()
     x = torch.randn(2, 3, 17, 15)
@@ -174,6 +163,30 @@ def test_bits_are_the_same_for_any_batch_and_threads(name):
     with torch.no_grad():
         expected = network.double()(x.double())
     assert 1e-4 < relative_rms(together, expected) < 0.05
+
+
+@needs_bf16
+def test_tuning_changes_no_bit():
+    network = nn.Sequential(
+        nn.Conv2d(3, 48, 3, 2), nn.ReLU(), nn.Conv2d(48, 96, 1), nn.Conv2d(96, 96, 3, groups=4)
+    ).eval()
+    x = torch.randn(1, 3, 40, 40)
+    tuned = compile_model(network, x, numerics="bf16", tune="measure", keep=False)
+    assert torch.equal(tuned(x), compile_model(network, x, numerics="bf16", keep=False)(x))
+
+
+@needs_bf16
+@pytest.mark.parametrize("columns", [17, 19, 33, 65])
+def test_bands_whose_last_tile_is_not_full(columns):
+    """Such a tile reads behind the row, in the thread's own memory."""
+    network = nn.Sequential(
+        nn.Conv2d(32, 640, 3, padding=1, groups=32), nn.Conv2d(640, 640, 3, padding=1, groups=640),
+        nn.Conv2d(640, 24, 1),
+    ).eval()  # fmt: skip
+    x = torch.randn(1, 32, 9, columns)
+    got = compile_model(network, x, numerics="bf16", threads=2, keep=False)(x)
+    with torch.no_grad():
+        assert relative_rms(got, network.double()(x.double())) < 0.02
 
 
 @needs_bf16

@@ -17,21 +17,24 @@ from onebyone.graph.graph import Constant, Ref
 from onebyone.graph.interpret import interpret
 from onebyone.graph.verify import infer_shape, verify
 
-RUNNABLE = [
-    pytest.param(
-        target,
-        id=target.name,
-        marks=pytest.mark.skipif(
-            not can_run(target), reason=f"this processor cannot run {target.name}"
-        ),
-    )
-    for target in TARGETS.values()
-    if not target.bf16
-]
-"""A parameter for each target; those that this processor cannot run are skipped.
 
-Targets for bfloat16 are not among them: their float32 is that of avx512.
-"""
+def _parameters(targets):
+    """A parameter for each target; those that this processor cannot run are skipped."""
+    return [
+        pytest.param(
+            target,
+            id=target.name,
+            marks=pytest.mark.skipif(
+                not can_run(target), reason=f"this processor cannot run {target.name}"
+            ),
+        )
+        for target in targets
+    ]
+
+
+RUNNABLE = _parameters(target for target in TARGETS.values() if not target.bf16)
+RUNNABLE_BF16 = _parameters(target for target in TARGETS.values() if target.bf16)
+"""The float32 of these is that of avx512."""
 
 
 class Net:

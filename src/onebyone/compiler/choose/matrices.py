@@ -4,7 +4,7 @@ from math import prod
 
 from onebyone.compiler.choose.choices import Band, Choices
 from onebyone.compiler.choose.chunks import LEAST_CHUNKS, WEIGHTS_SHARE, Way, choose_chunks
-from onebyone.compiler.choose.cost import choose_shared, matrix_seconds
+from onebyone.compiler.choose.cost import MATRIX_DEPTH, choose_shared, matrix_seconds
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_tiles
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Pair
@@ -12,9 +12,6 @@ from onebyone.graph import Convolution, Pair
 MATRIX_TILE = TileSize(32, 2)
 """Two matrix tiles of 16 pixels, and two of 16 channels: as many sums as leave room for what is
 multiplied."""
-
-STEP_NUMBERS = 32
-"""Of K, which matrix tiles multiply at once."""
 
 PIXELS_SHARE = 0.45
 """Of a core's private cache: what a chunk's pixels may fill, which are read for each block."""
@@ -28,7 +25,7 @@ def choose_matrix(
     batches = images * rows if band else images // together
     pixels = columns if band else together * rows * columns
     tiling = cut_tiles(target, pixels, channels, MATRIX_TILE)
-    steps = -(-node.weight[0].numel() // STEP_NUMBERS)
+    steps = -(-node.weight[0].numel() // MATRIX_DEPTH)
     seconds = matrix_seconds(target, tiling, batches, steps, prod(node.shape), far)
     if band:
         return Choices(unit="matrix", tile=tiling.size, band=band, seconds=seconds)
@@ -59,7 +56,7 @@ def _read_bytes(node: Convolution) -> int:
     """Return what all pixels fill that are read for each block of channels."""
     images, _, rows, columns = node.shape
     depth = node.weight.shape[1]
-    is_copied = node.stride != (1, 1) or depth % STEP_NUMBERS != 0
+    is_copied = node.stride != (1, 1) or depth % MATRIX_DEPTH != 0
     return 2 * images * rows * columns * (node.weight[0].numel() if is_copied else depth)
 
 

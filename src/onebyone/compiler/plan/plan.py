@@ -112,7 +112,7 @@ def plan_execution(
 
 def _reach(buffers: Iterable[Buffer]) -> int:
     """Return the floats that a tile which is not full may read behind the last value."""
-    return aligned(max((2 * one.pixel_stride for one in buffers if one.format != FP32), default=0))
+    return aligned(max((one.pixel_stride for one in buffers if one.format != FP32), default=0))
 
 
 def _form_groups(builder: PlanBuilder) -> tuple[tuple[Operation, ...], ...]:

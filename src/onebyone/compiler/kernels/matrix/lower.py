@@ -20,6 +20,9 @@ from onebyone.graph import Convolution
 MOST_POSITIONS = 1.4
 """For each pixel; where there were more, pixels are copied."""
 
+MOST_MISSING = 2
+"""Positions that a tile reads and does not have: its two halves are as high, and one less there."""
+
 
 def lower_matrix(builder: PlanBuilder, node: Convolution) -> None:
     """Add the operation that multiplies matrix tiles."""
@@ -120,7 +123,9 @@ def plan_matrix(
         shares_pixels=int(choices.shared == "pixels"),
         fetched=kernel.fetched_lines * LINE_FLOATS * steps,
     )
-    end = aligned(scratch + sums_floats + panel_floats)
+    # Rows of a band lie in the same memory, and a tile that is not full reads behind them.
+    behind = MOST_MISSING * positions.step // BF16.per_float if batches.are_rows else 0
+    end = aligned(scratch + sums_floats + panel_floats + behind)
     return kernel, work, f"matrix tiles {tiling.pixels}x{block}", end
 
 
@@ -160,6 +165,12 @@ def _positions(node: Convolution, source: Region, batches: Batches, depth: int) 
     positions = table // step
     are_in_step = bool((positions * step == table).all())
     is_full = depth % STEP == 0 and source.buffer.format == BF16
-    if is_full and are_in_step and int(positions.max()) < MOST_POSITIONS * len(table):
+    # What is read behind the last pixel is counted in pixels side by side.
+    if (
+        is_full
+        and are_in_step
+        and node.stride[1] == 1
+        and int(positions.max()) < MOST_POSITIONS * len(table)
+    ):
         return Positions(step, positions, are_copied=False)
     return Positions(step, torch.arange(len(table)), are_copied=True)

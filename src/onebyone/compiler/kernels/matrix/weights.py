@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from onebyone.compiler.choose.cost import MATRIX_DEPTH
 from onebyone.compiler.choose.tiling import Tiling
 
-STEP = 32
+STEP = MATRIX_DEPTH
 """Numbers of K that a matrix tile multiplies at once: 16 pairs."""
 
 COLUMNS = 16
