@@ -46,7 +46,7 @@ class Road:
 def road_of(subject: Subject) -> Road:
     """Go the whole road and count."""
     plan, target = subject.plan, subject.target
-    module = emit_network(plan, target)
+    module = emit_network([plan], target)
     stages = [stage for one in plan.operations for stage in (one, *one.stages)]
     return Road(
         layers=tuple(map(kind_of, subject.captured)),

@@ -108,7 +108,7 @@ def inner_loop_of(subject: Subject, name: str) -> InnerLoop:
         ValueError: If an instruction of the loop does something else than is said here.
     """
     kernel, work = subject.tiled(name)
-    text = assembly(emit_network(subject.plan, subject.target), subject.target)
+    text = assembly(emit_network([subject.plan], subject.target), subject.target)
     lines = _largest_loop(_function(text, tile_symbol(kernel.tile, [PTR] * 9)))
     reader = Reader(kernel.tile.vectors, subject.target.lanes)
     return InnerLoop(

@@ -14,7 +14,7 @@ from onebyone.compiler.choose.cost import far_rate
 from onebyone.compiler.kernels.band import BandKernel
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
-from onebyone.compiler.runtime.native import NativeFunction
+from onebyone.compiler.runtime.native import Memory, NativeFunction
 from onebyone.compiler.target import TARGETS, host_target
 from onebyone.graph import Concat, Convolution, Function, capture
 from onebyone.graph.interpret import interpret
@@ -196,14 +196,16 @@ def test_each_convolution_of_a_chain_runs_once(data):
 def test_chains_give_the_bits_and_numbers_that_they_give_one_by_one(data):
     net, graph, target = draw_chain(data, host_target())
     assume(any(one.band for one in choose(graph, target).values()))
-    built = build(graph, target, None)
+    built = build([graph], target, None)
     inputs = net.values()
-    got = NativeFunction(built.binary, 2)(inputs)
+    got = NativeFunction(Memory(built.binary, 2))(inputs)
     check_values(got, interpret(graph, inputs, dtype=torch.float64), terms=count_terms(graph))
     expected = run_alone(graph, inputs, target)
     assert all(map(torch.equal, got, expected))
     for threads in (1, 3):
-        assert all(map(torch.equal, NativeFunction(built.binary, threads)(inputs), expected))
+        assert all(
+            map(torch.equal, NativeFunction(Memory(built.binary, threads))(inputs), expected)
+        )
 
 
 def bottleneck(net, x, *, stride=1, residual=None):

@@ -21,7 +21,7 @@ from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.processor import Processor
 from onebyone.compiler.rewrites import rewrite_graph
-from onebyone.compiler.runtime.native import NativeFunction
+from onebyone.compiler.runtime.native import Memory, NativeFunction
 from onebyone.compiler.target import TARGETS, can_run, host_target
 from onebyone.errors import CompileError
 from onebyone.graph import Convolution, Function, capture
@@ -56,7 +56,7 @@ CLAMP = Function("clamp", (-3.0, 3.0))
 
 
 def run(graph, inputs, target, threads=2):
-    return NativeFunction(build(graph, target, None, BF16).binary, threads)(inputs)
+    return NativeFunction(Memory(build([graph], target, None, BF16).binary, threads))(inputs)
 
 
 def check_exact(graph, inputs, target):
@@ -136,7 +136,7 @@ def test_bands_give_the_bits_of_one_by_one(target):
     alone = plan_execution(graph, replace(target, level2_bytes=1024), BF16).choices
     assert not any(choices.band for choices in alone.values())
     one, other = (
-        NativeFunction(build(graph, target, None, BF16, chosen).binary, 2)([x])[0]
+        NativeFunction(Memory(build([graph], target, None, BF16, chosen).binary, 2))([x])[0]
         for chosen in (bands, alone)
     )
     assert torch.equal(one, other)

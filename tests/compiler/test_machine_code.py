@@ -51,7 +51,7 @@ def graph():
 def test_code_calls_nothing_but_the_system(graph, target):
     plan = plan_execution(graph, target)
     check_is_every_kind(graph, plan)
-    code = compile_module(emit_network(plan, target), target)
+    code = compile_module(emit_network([plan], target), target)
     assert {"syscall", "clock_gettime"} <= undefined_symbols(code) <= SYSTEM
     assert undefined_symbols(compile_module(emit_threads(target), target)) == THREADS
 
@@ -69,7 +69,7 @@ def test_undefined_symbols_sees_a_function_of_the_mathematical_library():
 def test_a_product_and_its_sum_are_one_instruction_of_full_width(name):
     target = TARGETS[name]
     graph = capture(nn.Conv2d(32, 32, 1).eval(), (torch.randn(1, 32, 4, 4),)).graph
-    text = assembly(emit_network(plan_execution(graph, target), target), target)
+    text = assembly(emit_network([plan_execution(graph, target)], target), target)
     assert len(re.findall(FUSED[name], text)) >= target.registers // 2
     assert not re.findall(r"\b(v?mulps|fmul\s+v)", text)
 
@@ -77,7 +77,7 @@ def test_a_product_and_its_sum_are_one_instruction_of_full_width(name):
 def test_half_a_vector_of_channels_is_half_a_register():
     target = TARGETS["avx512"]
     graph = capture(nn.Conv2d(32, 24, 1).eval(), (torch.randn(1, 32, 4, 4),)).graph
-    text = assembly(emit_network(plan_execution(graph, target), target), target)
+    text = assembly(emit_network([plan_execution(graph, target)], target), target)
     (tile,) = re.findall(
         r"^tile_\w+_8_8_0_fp32_fp32_fp32_linear:\n(.*?)\n\tretq", text, re.DOTALL | re.MULTILINE
     )

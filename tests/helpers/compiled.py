@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from onebyone.compiler.build import build
 from onebyone.compiler.choose.choices import Choices
-from onebyone.compiler.runtime.native import NativeFunction
+from onebyone.compiler.runtime.native import Memory, NativeFunction
 from onebyone.compiler.target import TARGETS, Target, can_run, host_target
 from onebyone.graph import Convolution, Graph, Input, LayerNorm, Node, Pool, Softmax, capture
 from onebyone.graph.graph import Constant, Ref
@@ -105,8 +105,8 @@ def run_graph(
     chosen: Mapping[str, Choices] | None = None,
 ) -> list[Tensor]:
     """The outputs of a graph as native code, built anew, some nodes run as is said."""
-    built = build(graph, target or host_target(), None, chosen=chosen)
-    return NativeFunction(built.binary, threads)(inputs)
+    built = build([graph], target or host_target(), None, chosen=chosen)
+    return NativeFunction(Memory(built.binary, threads))(inputs)
 
 
 def check_compiled(

@@ -72,7 +72,7 @@ def build_program(graph: Graph, folder: Path) -> Program:
     target = TARGETS["neon"]
     plan = plan_execution(graph, target)
     for name, module in (
-        ("kernels", emit_network(plan, target)),
+        ("kernels", emit_network([plan], target)),
         ("threads", threads.emit_threads(target)),
     ):
         code = compile_module(module, target, position_independent=True)

@@ -1,7 +1,8 @@
 """The native interface: the words that machine code and its callers share, and names of functions.
 
 Whoever calls machine code goes by this file: the runtime, and programs without Python. A word has
-64 bits. A context describes one compiled network, a pool its threads, a worker one of these.
+64 bits. A network has a program for each number of images that it is called with. A context
+describes one of them with its memory, a pool its threads, a worker one of these.
 """
 
 from enum import IntEnum
@@ -14,12 +15,13 @@ THREAD_SYMBOLS = ("work", "invoke", "spin")
 
 
 class ContextWord(IntEnum):
-    """Words of a context: two functions, two tables, two numbers, timings or 0, the call's number.
+    """Words of a context: two functions, two tables, two numbers, timings or 0, and two numbers.
 
-    The counters' table has, for each group, `counter_words` words at a cache line of its own.
+    The counters' table has, for each group, `counter_words` words at a cache line of its own. The
+    last two words are the call's number, and which of the network's programs it calls.
     """
 
-    RUN, PREPARE, BASES, COUNTERS, THREADS, SPINS, PROFILE, CALL = range(8)
+    RUN, PREPARE, BASES, COUNTERS, THREADS, SPINS, PROFILE, CALL, PROGRAM = range(9)
 
 
 class BaseWord(IntEnum):

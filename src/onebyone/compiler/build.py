@@ -1,5 +1,6 @@
 """From a graph without opaque nodes to a function that can be called, or from the cache."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from onebyone.compiler.cache import read_entry, write_entry
 from onebyone.compiler.fork import whole
 from onebyone.compiler.jit import compile_module, load_object
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
-from onebyone.compiler.runtime.native import Binary
+from onebyone.compiler.runtime.native import Binary, Program
 from onebyone.compiler.target import Target
 from onebyone.errors import CompileError
 from onebyone.graph import Graph, View
@@ -29,14 +30,14 @@ MOST_INPUTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Machine code in this process, and what it does."""
+    """Machine code in this process, and what each of its programs does."""
 
     binary: Binary
-    account: Account
+    accounts: tuple[Account, ...]
 
 
 def build(
-    graph: Graph,
+    graphs: Sequence[Graph],
     target: Target,
     key: str | None,
     options: CompileOptions = DEFAULT_OPTIONS,
@@ -44,7 +45,9 @@ def build(
 ) -> Built:
     """Plan, write and compile a graph; keep it under `key` unless that is None.
 
-    Some nodes may have been `chosen` to run in another way than the cost model says.
+    There may be several `graphs`, which differ in the number of images only: they become programs
+    of one network. Some nodes of the first may have been `chosen` to run in another way than the
+    cost model says.
 
     Raises:
         CompileError: If memory or LLVM gives out.
@@ -55,18 +58,20 @@ def build(
         from onebyone.compiler.module import emit_network
         from onebyone.compiler.plan.plan import plan_execution
 
-    plan = plan_execution(graph, target, options, chosen)
-    account = Account.of(graph, plan)
-    description = _describe(account, plan)
-    module = emit_network(plan, target)
+    first = plan_execution(graphs[0], target, options, chosen)
+    others = [plan_execution(graph, target, options, like=first) for graph in graphs[1:]]
+    plans = [first, *others]
+    accounts = [Account.of(graph, plan) for graph, plan in zip(graphs, plans, strict=True)]
+    description = _describe(accounts, plans)
+    module = emit_network(plans, target)
     # LLVM leaves Python's lock free, so weights are packed and written while it is busy.
     with ThreadPoolExecutor(max_workers=1) as beside:
         code = beside.submit(compile_module, module, target)
-        constants = plan.constants.block()
+        constants = first.constants.block()
         if key is not None:
             summary = {
-                "layers": len(account.layers),
-                "inputs": description["inputs"][:MOST_INPUTS],
+                "layers": len(accounts[0].layers),
+                "inputs": description["programs"][0]["inputs"][:MOST_INPUTS],
                 "target": target.name,
                 "numerics": options.numerics,
             }
@@ -83,28 +88,38 @@ def find_built(key: str) -> Built | None:
         return None  # as good as damaged
 
 
-def _describe(account: Account, plan: "ExecutionPlan") -> dict[str, Any]:
+def _describe(accounts: "Sequence[Account]", plans: "Sequence[ExecutionPlan]") -> dict[str, Any]:
     return {
-        "account": account.as_json(),
-        "groups": len(plan.groups),
-        "arena_size": plan.arena_size,
-        "scratch_size": plan.scratch_size,
-        "inputs": [list(shape) for shape in plan.inputs],
-        "outputs": [[list(shape), ref.view.value] for ref, shape in plan.outputs],
+        "scratch_size": max(plan.scratch_size for plan in plans),
+        "programs": [
+            {
+                "account": account.as_json(),
+                "groups": len(plan.groups),
+                "arena_size": plan.arena_size,
+                "inputs": [list(shape) for shape in plan.inputs],
+                "outputs": [[list(shape), ref.view.value] for ref, shape in plan.outputs],
+            }
+            for account, plan in zip(accounts, plans, strict=True)
+        ],
     }
 
 
 def _load(description: dict[str, Any], code: bytes, constants: torch.Tensor) -> Built:
-    account = Account.of_json(description["account"])
-    loaded = load_object(code, NETWORK_SYMBOLS)
+    accounts = tuple(Account.of_json(facts["account"]) for facts in description["programs"])
     binary = Binary(
-        loaded=loaded,
-        groups=description["groups"],
-        operations=len(account.layers),
-        arena_size=description["arena_size"],
+        loaded=load_object(code, NETWORK_SYMBOLS),
         scratch_size=description["scratch_size"],
         constants=constants,
-        inputs=tuple(tuple(shape) for shape in description["inputs"]),
-        outputs=tuple((tuple(shape), View(view)) for shape, view in description["outputs"]),
+        programs=tuple(map(_read_program, accounts, description["programs"])),
     )
-    return Built(binary, account)
+    return Built(binary, accounts)
+
+
+def _read_program(account: Account, facts: dict[str, Any]) -> Program:
+    return Program(
+        groups=facts["groups"],
+        operations=len(account.layers),
+        arena_size=facts["arena_size"],
+        inputs=tuple(tuple(shape) for shape in facts["inputs"]),
+        outputs=tuple((tuple(shape), View(view)) for shape, view in facts["outputs"]),
+    )

@@ -18,7 +18,7 @@ from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.model import CompiledModel, NativeStep, Step
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
-from onebyone.compiler.runtime.native import NativeFunction
+from onebyone.compiler.runtime.native import Memory, NativeFunction
 from onebyone.compiler.split import Part, split_graph
 from onebyone.compiler.target import TARGETS, Target, can_run, host_target
 from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError
@@ -129,8 +129,8 @@ def compile_captured(
                 steps.append(part)
                 continue
             built = _find_or_build(part.graph, target, options, chosen, keep=keep)
-            function = NativeFunction(built.binary, options.thread_count)
-            steps.append(NativeStep(function, part.takes, part.gives, built.account))
+            function = NativeFunction(Memory(built.binary, options.thread_count))
+            steps.append(NativeStep(function, part.takes, part.gives, built.accounts[0]))
     if chosen:
         accounts = [step.account for step in steps if isinstance(step, NativeStep)]
         check_names(chosen, (name for account in accounts for name in account.names))
@@ -210,7 +210,7 @@ def _find_or_build(
         else None
     )
     found = find_built(key) if key else None
-    return found or build(rewrite_graph(graph), target, key, options, chosen)
+    return found or build([rewrite_graph(graph)], target, key, options, chosen)
 
 
 @contextmanager

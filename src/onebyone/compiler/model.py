@@ -149,7 +149,7 @@ class CompiledModel:
     @property
     def memory_bytes(self) -> int:
         """Memory that native code runs in: packed weights and tables, and room for activations."""
-        return sum(step.function.memory_bytes for step in self._native)
+        return sum(step.function.memory.bytes for step in self._native)
 
     def fates(self) -> LayerFates:
         """Return what became of each layer: with whom it was fused, or why not; print it."""

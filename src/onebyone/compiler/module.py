@@ -1,5 +1,6 @@
 """From an execution plan to LLVM IR: kernels, their work records, and the schedule over them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -15,24 +16,35 @@ from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.compiler.target import Target
 
 
-def emit_network(plan: ExecutionPlan, target: Target) -> ir.Module:
-    """Write the module of a network: `run(context, thread)` and `prepare(context)`."""
+def emit_network(plans: Sequence[ExecutionPlan], target: Target) -> ir.Module:
+    """Write the module of a network: `run(context, thread)` and `prepare(context)`.
+
+    It has a program for each plan; they are of one network, and share their constants.
+    """
     module = ir.Module("network")
     module.triple = target.triple
-    groups = [
+    programs = [_program(module, target, plan, f"work_{i}") for i, plan in enumerate(plans)]
+    first = plans[0]
+    words = BaseWord.FIRST_TENSOR + INPUT_WORDS * len(first.inputs) + len(first.outputs)
+    scratch_size = max(plan.scratch_size for plan in plans)
+    emit_schedule(module, target, programs, base_words=words, scratch_size=scratch_size)
+    return module
+
+
+def _program(
+    module: ir.Module, target: Target, plan: ExecutionPlan, name: str
+) -> list[list[tuple[ir.Function, ir.GlobalVariable, int]]]:
+    return [
         [
             (
                 _kernel_function(module, target, operation),
-                _record(module, target, plan, operation, f"work_{number}_{place}"),
+                _record(module, target, plan, operation, f"{name}_{number}_{place}"),
                 operation.chunks,
             )
             for place, operation in enumerate(group)
         ]
         for number, group in enumerate(plan.groups)
     ]
-    words = BaseWord.FIRST_TENSOR + INPUT_WORDS * len(plan.inputs) + len(plan.outputs)
-    emit_schedule(module, target, groups, base_words=words, scratch_size=plan.scratch_size)
-    return module
 
 
 def _kernel_function(module: ir.Module, target: Target, operation: Operation) -> ir.Function:

@@ -1,5 +1,6 @@
 """How each node of a graph runs: algorithms, then bands, then tiles and chunks."""
 
+from collections.abc import Mapping
 from math import prod
 
 from onebyone.compiler.choose.bands import choose_bands
@@ -48,7 +49,10 @@ LARGEST_DEPTHWISE_TILE = 8
 
 
 def choose(
-    graph: Graph, target: Target, options: CompileOptions = DEFAULT_OPTIONS
+    graph: Graph,
+    target: Target,
+    options: CompileOptions = DEFAULT_OPTIONS,
+    like: Mapping[str, Choices] | None = None,
 ) -> dict[str, Choices]:
     """Return how each node of a graph without opaque nodes runs, and how its outputs go out.
 
@@ -56,6 +60,8 @@ def choose(
         graph: What is to run.
         target: Processor.
         options: Of these, what results promise.
+        like: How the nodes of a graph run that differs in the number of images: weights are read in
+            the same order here, so that both have the same ones in memory.
 
     Returns:
         Choices by the names of nodes, and of outputs: `output 0` and so on.
@@ -74,7 +80,9 @@ def choose(
             together = node.shape[0] if is_joined else 1
             return choose_matrix(node, target, together, band, far)
         way = ways.get(node.name, (None, ""))
-        return choose_convolution(node, target, way, band, far=far, unit=unit)
+        other = like.get(node.name) if like else None
+        vectors = other.tile.vectors if other and other.tile else None
+        return choose_convolution(node, target, way, band, far=far, unit=unit, vectors=vectors)
 
     found = {node.name: way_of(node) for node in graph}
     shapes = [graph[ref.name].shape for ref in graph.outputs]
@@ -95,16 +103,18 @@ def choose_convolution(
     *,
     far: float,
     unit: Unit = "vector",
+    vectors: int | None = None,
 ) -> Choices:
     """Return how a convolution runs whose algorithm (and why so), band and unit are known.
 
-    `far` is how many bytes of weights arrive in a second.
+    `far` is how many bytes of weights arrive in a second; tiles have so many `vectors` of channels
+    if that is set.
     """
     way, why = algorithm
     if runs_depthwise(node):
         return _depthwise(node, target, band)
     if band:
-        return _by_rows(node, target, band, far, unit)
+        return _by_rows(node, target, band, far, unit, vectors)
     tiling = (
         choose_product_tiling(
             target,
@@ -113,10 +123,15 @@ def choose_convolution(
             node.shape[1],
             node.weight.shape[1],
             winograd_shared(target, node, way, node.shape[0], far),
+            vectors,
         )
         if way
         else choose_tiling(
-            target, _pixels_at_once(node), node.shape[1] // node.groups, depth_of(node, unit)
+            target,
+            _pixels_at_once(node),
+            node.shape[1] // node.groups,
+            depth_of(node, unit),
+            vectors,
         )
     )
     return choose_around(node, target, way, tiling, far=far, why=why, unit=unit)
@@ -221,9 +236,11 @@ def _depthwise(node: Convolution, target: Target, band: Band | None) -> Choices:
     )
 
 
-def _by_rows(node: Convolution, target: Target, band: Band, far: float, unit: Unit) -> Choices:
+def _by_rows(
+    node: Convolution, target: Target, band: Band, far: float, unit: Unit, vectors: int | None
+) -> Choices:
     images, _, rows, _ = node.shape
-    tiling = choose_row_tiling(target, node, unit)
+    tiling = choose_row_tiling(target, node, unit, vectors)
     seconds = direct_seconds(target, node, tiling, images * rows, far, unit)
     return Choices(unit=unit, tile=tiling.size, band=band, seconds=seconds)
 

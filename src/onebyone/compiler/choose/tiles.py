@@ -1,6 +1,7 @@
 """Which tile a convolution is cut into."""
 
 import functools
+from collections.abc import Mapping
 
 from onebyone.compiler.choose.chunks import Way
 from onebyone.compiler.choose.cost import product_seconds, tile_seconds
@@ -12,19 +13,30 @@ from onebyone.graph import Convolution
 
 
 @functools.lru_cache(maxsize=4096)
-def choose_tiling(target: Target, pixels: int, channels: int, depth: int) -> Tiling:
-    """Return the tiling that takes the least time."""
-    ranked = rank_tilings(target, pixels, channels, depth)
-    return min(ranked, key=lambda tiling: ranked[tiling])
+def choose_tiling(
+    target: Target, pixels: int, channels: int, depth: int, vectors: int | None = None
+) -> Tiling:
+    """Return the tiling that takes the least time, of those of so many `vectors` if that is set."""
+    return _fastest(rank_tilings(target, pixels, channels, depth), vectors)
 
 
 @functools.lru_cache(maxsize=4096)
 def choose_product_tiling(
-    target: Target, way: Winograd, patches: int, channels: int, depth: int, shared: Way
+    target: Target,
+    way: Winograd,
+    patches: int,
+    channels: int,
+    depth: int,
+    shared: Way,
+    vectors: int | None = None,
 ) -> Tiling:
-    """Return the tiling of Winograd's products that takes the least time."""
-    ranked = rank_product_tilings(target, way, patches, channels, depth, shared)
-    return min(ranked, key=lambda tiling: ranked[tiling])
+    """Return the tiling of Winograd's products that takes the least time, as `choose_tiling`."""
+    return _fastest(rank_product_tilings(target, way, patches, channels, depth, shared), vectors)
+
+
+def _fastest(ranked: Mapping[Tiling, float], vectors: int | None) -> Tiling:
+    fitting = [tiling for tiling in ranked if vectors in (None, tiling.vectors)]
+    return min(fitting, key=lambda tiling: ranked[tiling])
 
 
 def rank_tilings(target: Target, pixels: int, channels: int, depth: int) -> dict[Tiling, float]:
@@ -50,10 +62,12 @@ def rank_product_tilings(
     }
 
 
-def choose_row_tiling(target: Target, node: Convolution, unit: Unit = "vector") -> Tiling:
-    """Return the tiling of one row of outputs of a convolution."""
+def choose_row_tiling(
+    target: Target, node: Convolution, unit: Unit = "vector", vectors: int | None = None
+) -> Tiling:
+    """Return the tiling of one row of outputs of a convolution, as `choose_tiling`."""
     channels, columns = node.shape[1] // node.groups, node.shape[3]
-    return choose_tiling(target, columns, channels, depth_of(node, unit))
+    return choose_tiling(target, columns, channels, depth_of(node, unit), vectors)
 
 
 def _tilings(target: Target, pixels: int, channels: int) -> list[Tiling]:

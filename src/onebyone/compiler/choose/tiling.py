@@ -40,6 +40,11 @@ class Tiling:
         """Return the size of the larger tiles."""
         return TileSize(self.pixels, self.vectors)
 
+    @property
+    def channels(self) -> tuple[int, int, int, int]:
+        """Return how channels are cut, whatever the pixels: what the order of weights depends on."""
+        return self.vectors, self.blocks, self.last_vectors, self.last_channels
+
 
 def cut_evenly(total: int, largest: int) -> tuple[int, int, int]:
     """Cut `total` into as few parts of at most `largest` as possible, which differ by at most one.

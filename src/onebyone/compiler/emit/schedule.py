@@ -1,6 +1,6 @@
 """The function that runs a whole network, on as many threads as there are.
 
-The program is a list of groups; a group holds operations that do not depend on each other. All
+A network has a program for each number of images. A program is a list of groups; a group holds operations that do not depend on each other. All
 threads go through all groups. In a group, each takes chunks from its own share, then from the
 shares of others; it goes on when all chunks of the group are done, whoever did them. So a thread
 that comes late, or that the system has taken off its core, holds up nothing but the chunk that it
@@ -28,7 +28,7 @@ CHUNK_MASK = 0xFFFFFFFF
 def emit_schedule(
     module: ir.Module,
     target: Any,
-    groups: Sequence[Sequence[tuple[ir.Function, ir.GlobalVariable, int]]],
+    programs: Sequence[Sequence[Sequence[tuple[ir.Function, ir.GlobalVariable, int]]]],
     *,
     base_words: int,
     scratch_size: int,
@@ -38,13 +38,14 @@ def emit_schedule(
     Args:
         module: Where to; it has the kernels already.
         target: Processor.
-        groups: For each group its operations: kernel, work record, number of chunks.
+        programs: For each its groups, for each group its operations: kernel, work record, number of
+            chunks.
         base_words: Entries of the table of base addresses.
         scratch_size: Floats of each thread's own memory.
     """
-    table = _group_table(module, groups)
-    _emit_prepare(module, target, table, len(groups))
-    _emit_run(module, target, table, len(groups), base_words, scratch_size)
+    table = _program_table(module, programs)
+    _emit_prepare(module, target, table)
+    _emit_run(module, target, table, base_words, scratch_size)
 
 
 OPERATION = ir.LiteralStructType([I64, PTR, PTR, I64])
@@ -53,8 +54,23 @@ OPERATION = ir.LiteralStructType([I64, PTR, PTR, I64])
 GROUP = ir.LiteralStructType([I64, PTR])
 """Chunks of the group, its operations."""
 
+PROGRAM = ir.LiteralStructType([I64, PTR])
+"""Groups of the program, their table."""
 
-def _group_table(module: ir.Module, groups: Sequence[Sequence[Any]]) -> ir.GlobalVariable:
+
+def _program_table(
+    module: ir.Module, programs: Sequence[Sequence[Sequence[Any]]]
+) -> ir.GlobalVariable:
+    rows = [
+        PROGRAM([int64(len(groups)), _group_table(module, groups, f"program_{index}")])
+        for index, groups in enumerate(programs)
+    ]
+    return constant(module, "programs", ir.ArrayType(PROGRAM, len(rows)), rows)
+
+
+def _group_table(
+    module: ir.Module, groups: Sequence[Sequence[Any]], name: str
+) -> ir.GlobalVariable:
     rows, number = [], 0
     for index, group in enumerate(groups):
         entries, chunks = [], 0
@@ -63,10 +79,10 @@ def _group_table(module: ir.Module, groups: Sequence[Sequence[Any]]) -> ir.Globa
             entries.append(OPERATION([int64(chunks), kernel, record, int64(number)]))
             number += 1
         operations = constant(
-            module, f"group_{index}", ir.ArrayType(OPERATION, len(entries)), entries
+            module, f"{name}_group_{index}", ir.ArrayType(OPERATION, len(entries)), entries
         )
         rows.append(GROUP([int64(chunks), operations]))
-    return constant(module, "groups", ir.ArrayType(GROUP, len(rows)), rows)
+    return constant(module, name, ir.ArrayType(GROUP, len(rows)), rows)
 
 
 def constant(module: ir.Module, name: str, kind: ir.Type, value: Any) -> ir.GlobalVariable:
@@ -87,12 +103,23 @@ def _counter_stride(code: Code, threads: Any) -> Any:
     return code.mul(code.div(code.add(threads, 8), 8), 8)
 
 
+def _program(code: Code, table: Any, context: Any) -> tuple[Any, Any]:
+    """Return how many groups the context's program has, and their table."""
+    index = _load(code, context, ContextWord.PROGRAM)
+
+    def field(number: int, kind: ir.Type) -> Any:
+        address = code.builder.gep(table, [index, int32(number)], source_etype=PROGRAM)
+        return code.builder.load(address, typ=kind, align=8)
+
+    return field(0, I64), field(1, PTR)
+
+
 def _group_field(code: Code, table: Any, group: Any, index: int, kind: ir.Type) -> Any:
     address = code.builder.gep(table, [group, int32(index)], source_etype=GROUP)
     return code.builder.load(address, typ=kind, align=8)
 
 
-def _emit_prepare(module: ir.Module, target: Any, table: Any, groups: int) -> None:
+def _emit_prepare(module: ir.Module, target: Any, programs: Any) -> None:
     """Set all counters for the next call, then publish its number."""
     code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, [PTR]), "prepare"))
     b = code.builder
@@ -103,6 +130,7 @@ def _emit_prepare(module: ir.Module, target: Any, table: Any, groups: int) -> No
     )
     call = b.and_(code.add(_load(code, context, ContextWord.CALL), 1), int64(CHUNK_MASK))
     stride = _counter_stride(code, threads)
+    groups, table = _program(code, programs, context)
     with code.loop(0, groups, name="group") as group:
         own = code.word(counters, code.mul(group, stride))
         exchange(code, own, int32(0))
@@ -116,7 +144,7 @@ def _emit_prepare(module: ir.Module, target: Any, table: Any, groups: int) -> No
 
 
 def _emit_run(
-    module: ir.Module, target: Any, table: Any, groups: int, base_words: int, scratch_size: int
+    module: ir.Module, target: Any, programs: Any, base_words: int, scratch_size: int
 ) -> None:
     run_chunk = _emit_run_chunk(module, target)
     function = ir.Function(module, ir.FunctionType(VOID, [PTR, I64]), "run")
@@ -133,6 +161,7 @@ def _emit_run(
         code, _load(code, context, ContextWord.BASES, PTR), thread, base_words, scratch_size
     )
     stride = _counter_stride(code, threads)
+    groups, table = _program(code, programs, context)
     leave = b.append_basic_block("leave")
 
     def is_over(claim: Any) -> Any:

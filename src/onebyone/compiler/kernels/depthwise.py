@@ -115,8 +115,12 @@ def plan_depthwise(
     add = builder.constants.add
     work = DepthwiseWork(
         source=operands.first_source(node),
-        weights=add(node.weight.numel(), lambda: node.weight.view(channels, -1).t()),
-        bias=add(channels, lambda: bias),
+        weights=add(
+            node.weight.numel(),
+            lambda: node.weight.view(channels, -1).t(),
+            *("depthwise", node.weight),
+        ),
+        bias=add(channels, lambda: bias, "channels", node.bias, channels),
         target=target.strided(),
         residual=other.strided(),
         source_step=source.buffer.row_stride * node.dilation[0],

@@ -145,7 +145,8 @@ def lower_constant(builder: PlanBuilder, node: Constant) -> None:
     image = F.pad(node.value, (left, right, top, bottom)).permute(0, 2, 3, 1)
     place = builder.constants.shared(image)
     # The value's buffer goes by the node's name; the constants know it by theirs.
-    builder.constants.offsets[buffer.name] = builder.constants.offsets[place.buffer]
+    offset = builder.constants.offsets[place.buffer]
+    assert builder.constants.offsets.setdefault(buffer.name, offset) == offset, node.name
     builder.writers[node.name] = []
 
 

@@ -28,9 +28,25 @@ class Constants:
     size: int = 0
     _packs: dict[str, tuple[int, Callable[[], Tensor]]] = field(default_factory=dict, repr=False)
     _known: dict[bytes, str] = field(default_factory=dict, repr=False)
+    _packed: dict[tuple[object, ...], tuple[Place, tuple[object, ...]]] = field(
+        default_factory=dict, repr=False
+    )
+    """By facts; they are kept, so that no other tensor gets the same `id`."""
 
-    def add(self, size: int, pack: Callable[[], Tensor]) -> Place:
-        """Make room for a tensor of `size` numbers, which `pack` will return; return its place."""
+    def add(self, size: int, pack: Callable[[], Tensor], *facts: object) -> Place:
+        """Make room for a tensor of `size` numbers, which `pack` will return; return its place.
+
+        If there are `facts`, the numbers follow from them alone: who comes with the same ones gets
+        the same place. Of tensors only the very same one is the same.
+        """
+        if not facts:
+            return self._place(size, pack)
+        key = (size, *(id(fact) if isinstance(fact, Tensor) else fact for fact in facts))
+        if key not in self._packed:
+            self._packed[key] = self._place(size, pack), facts
+        return self._packed[key][0]
+
+    def _place(self, size: int, pack: Callable[[], Tensor]) -> Place:
         name = f"packed {len(self._packs)}"  # no node has a name like this
         self._packs[name] = size, pack
         self.offsets[name] = self.size
@@ -49,7 +65,7 @@ class Constants:
         numbers = numbers.contiguous()
         key = hashlib.sha256(numbers.numpy().tobytes() + str(numbers.dtype).encode()).digest()
         if key not in self._known:
-            self._known[key] = self.add(numbers.numel(), lambda: numbers).buffer
+            self._known[key] = self._place(numbers.numel(), lambda: numbers).buffer
         return Place(self._known[key], BaseWord.CONSTANTS)
 
     def block(self) -> Tensor:

@@ -72,6 +72,7 @@ def plan_execution(
     target: Target,
     options: CompileOptions = DEFAULT_OPTIONS,
     chosen: Mapping[str, Choices] | None = None,
+    like: ExecutionPlan | None = None,
 ) -> ExecutionPlan:
     """Decide how a graph without opaque nodes runs on a processor.
 
@@ -80,16 +81,19 @@ def plan_execution(
         target: Processor.
         options: Of these, what results promise.
         chosen: How some nodes are to run, by name, in place of what the cost model says.
+        like: The plan of a graph that differs in the number of images only. Both then have the same
+            constants in memory, for weights are read in the same order.
 
     Raises:
         CompileError: If a node cannot run as is chosen.
     """
-    choices = choose(graph, target, options)
+    choices = choose(graph, target, options, like.choices if like else None)
     # Other names are those of other parts of the network.
     chosen = {name: one for name, one in (chosen or {}).items() if name in choices}
     choices |= chosen
     check_choices(graph, target, options, choices, chosen)
-    constants, values = Constants(), place_values(graph, choices, options.values)
+    constants = like.constants if like else Constants()
+    values = place_values(graph, choices, options.values)
     builder = PlanBuilder(graph, target, values, choices, constants)
     lower(builder)
     groups = _form_groups(builder)

@@ -16,44 +16,87 @@ from onebyone.graph import Shape, View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What machine code does for images of one shape.
+
+    Args:
+        groups: How many groups it has.
+        operations: How many operations those have in all.
+        arena_size: Floats of working memory.
+        inputs: Shapes that it takes.
+        outputs: Shapes that it gives, and how each is shown.
+    """
+
+    groups: int
+    operations: int
+    arena_size: int
+    inputs: tuple[Shape, ...]
+    outputs: tuple[tuple[Shape, View], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Binary:
     """A network that has been compiled, as it lies in the cache.
 
     Args:
         loaded: Machine code: the function `run`, and `prepare`, which resets its counters.
-        groups: How many groups its program has.
-        operations: How many operations those have in all.
-        arena_size: Floats of working memory.
         scratch_size: Floats of each thread's own memory.
         constants: Packed weights and tables.
-        inputs: Shapes that it takes.
-        outputs: Shapes that it gives, and how each is shown.
+        programs: What it does for each shape of images.
     """
 
     loaded: Loaded
-    groups: int
-    operations: int
-    arena_size: int
     scratch_size: int
     constants: Tensor
-    inputs: tuple[Shape, ...]
-    outputs: tuple[tuple[Shape, View], ...]
+    programs: tuple[Program, ...]
 
 
-class NativeFunction:
-    """Call a binary with tensors of the shapes it was compiled for, float32 on the CPU."""
+class Memory:
+    """What calls of a binary work in, one after the other, whichever of its programs they are of.
+
+    Attributes:
+        binary: What is called.
+        threads: Threads that run it.
+    """
 
     def __init__(self, binary: Binary, threads: int) -> None:
         self.binary = binary
         self.threads = threads
-        self._arena = _empty(binary.arena_size)
+        self._arena = _empty(max(program.arena_size for program in binary.programs))
         self._scratch = _empty(threads * binary.scratch_size)
-        tensors = INPUT_WORDS * len(binary.inputs) + len(binary.outputs)
+
+    def addresses(self) -> dict[BaseWord, int]:
+        """Return where the parts of the memory begin."""
+        return {
+            BaseWord.ARENA: self._arena.data_ptr(),
+            BaseWord.SCRATCH: self._scratch.data_ptr(),
+            BaseWord.CONSTANTS: self.binary.constants.data_ptr(),
+        }
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the constants, of the arena, and of all threads' own."""
+        working = self._arena.numel() + self._scratch.numel()
+        return 4 * (self.binary.constants.numel() + working)
+
+
+class NativeFunction:
+    """Call a program with tensors of the shapes it was compiled for, float32 on the CPU.
+
+    Args:
+        memory: Of the binary; functions of its other programs may work in the same.
+        number: Of the program.
+    """
+
+    def __init__(self, memory: Memory, number: int = 0) -> None:
+        binary, threads = memory.binary, memory.threads
+        self.memory = memory
+        self.program = binary.programs[number]
+        tensors = INPUT_WORDS * len(self.program.inputs) + len(self.program.outputs)
         self._bases = (ctypes.c_int64 * (BaseWord.FIRST_TENSOR + tensors))()
-        self._bases[BaseWord.ARENA] = self._arena.data_ptr()
-        self._bases[BaseWord.SCRATCH] = self._scratch.data_ptr()
-        self._bases[BaseWord.CONSTANTS] = binary.constants.data_ptr()
-        self._counters = _counters(binary.groups * counter_words(threads) + 8)
+        for base, address in memory.addresses().items():
+            self._bases[base] = address
+        self._counters = _counters(self.program.groups * counter_words(threads) + 8)
         words = {
             ContextWord.RUN: binary.loaded.addresses["run"],
             ContextWord.PREPARE: binary.loaded.addresses["prepare"],
@@ -62,19 +105,14 @@ class NativeFunction:
             ContextWord.COUNTERS: -(-self._counters.data_ptr() // 64) * 64,
             ContextWord.THREADS: threads,
             ContextWord.SPINS: spin_count(),
+            ContextWord.PROGRAM: number,
         }
         self._context = (ctypes.c_int64 * len(ContextWord))()
         for word, value in words.items():
             self._context[word] = value
         self._address = ctypes.addressof(self._context)
-        memory = (self._context, self._bases, self._arena, self._scratch, self._counters, binary)
-        weakref.finalize(self, _retire, threads, self._address, memory)
-
-    @property
-    def memory_bytes(self) -> int:
-        """Memory of the constants, of the arena, and of all threads' own."""
-        working = self._arena.numel() + self._scratch.numel()
-        return 4 * (self.binary.constants.numel() + working)
+        kept = (self._context, self._bases, self._counters, memory)
+        weakref.finalize(self, _retire, threads, self._address, kept)
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Run once and return new tensors."""
@@ -86,12 +124,12 @@ class NativeFunction:
         They are the first start, the last end, and the time that the thread was busy; 0 for a
         thread that had no part in an operation.
         """
-        timings = _counters(self.binary.operations, self.threads, TIMING_WORDS)
+        timings = _counters(self.program.operations, self.memory.threads, TIMING_WORDS)
         return self._run(inputs, timings), timings
 
     def _run(self, inputs: Sequence[Tensor], timings: Tensor | None) -> list[Tensor]:
-        outputs = [_empty(*shape) for shape, _ in self.binary.outputs]
-        pool = pool_of(self.threads)
+        outputs = [_empty(*shape) for shape, _ in self.program.outputs]
+        pool = pool_of(self.memory.threads)
         with pool.lock:
             position = BaseWord.FIRST_TENSOR
             for tensor in inputs:
@@ -106,7 +144,7 @@ class NativeFunction:
                 position += 1
             self._context[ContextWord.PROFILE] = 0 if timings is None else timings.data_ptr()
             pool.run(self._address)
-        views = (view for _, view in self.binary.outputs)
+        views = (view for _, view in self.program.outputs)
         return [show(tensor, view) for tensor, view in zip(outputs, views, strict=True)]
 
 

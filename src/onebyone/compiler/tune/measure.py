@@ -8,7 +8,7 @@ import torch
 
 from onebyone.compiler.build import Built
 from onebyone.compiler.profile import read_timings
-from onebyone.compiler.runtime.native import NativeFunction
+from onebyone.compiler.runtime.native import Memory, NativeFunction
 
 ROUNDS = 15
 """Turns that each variant has; a turn is a call that does not count, and one that does."""
@@ -19,7 +19,7 @@ Times = dict[str, list[float]]
 
 def measure_variants(variants: Sequence[Built], threads: int) -> list[Times]:
     """Return how long each node takes in each variant."""
-    functions = [NativeFunction(one.binary, threads) for one in variants]
+    functions = [NativeFunction(Memory(one.binary, threads)) for one in variants]
     inputs = _inputs(variants[0])
     times: list[Times] = [{} for _ in variants]
     for number in range(ROUNDS):
@@ -33,7 +33,7 @@ def measure_variants(variants: Sequence[Built], threads: int) -> list[Times]:
 
 def compare_whole(untuned: Built, tuned: Built, threads: int) -> float:
     """Return the time of one network over that of another, median of turns."""
-    functions = [NativeFunction(one.binary, threads) for one in (untuned, tuned)]
+    functions = [NativeFunction(Memory(one.binary, threads)) for one in (untuned, tuned)]
     inputs = _inputs(untuned)
     seconds: list[list[float]] = [[], []]
     for number in range(2 * ROUNDS):
@@ -47,7 +47,7 @@ def compare_whole(untuned: Built, tuned: Built, threads: int) -> float:
 
 def _inputs(built: Built) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return [torch.rand(shape, generator=generator) for shape in built.binary.inputs]
+    return [torch.rand(shape, generator=generator) for shape in built.binary.programs[0].inputs]
 
 
 def _turns(count: int, number: int) -> list[int]:
@@ -59,7 +59,7 @@ def _turns(count: int, number: int) -> list[int]:
 def _by_node(built: Built, timings: torch.Tensor) -> dict[str, float]:
     """Add up what is done for a node: "conv1 transform" helps to compute "conv1"."""
     seconds: dict[str, float] = {}
-    for one in read_timings(built.account.layers, timings):
+    for one in read_timings(built.accounts[0].layers, timings):
         name = one.layer.name.partition(" ")[0]
         seconds[name] = seconds.get(name, 0.0) + one.seconds
     return seconds

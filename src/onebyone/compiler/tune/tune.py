@@ -162,7 +162,7 @@ class _Part:
         )
 
     def _build(self, chosen: Mapping[str, Choices]) -> Built:
-        return build(self._graph, self._target, None, self._options, chosen)
+        return build([self._graph], self._target, None, self._options, chosen)
 
     def _finding(self, key: str) -> Finding:
         """Return the fastest of the ways that have been measured so far."""

@@ -65,6 +65,7 @@ def plan_dense(
     panel = len(taps) * (-(-depth // 2) if of_pairs else depth) * block
     weight = node.weight.detach()
     bias = None if node.bias is None else node.bias.detach()
+    facts = (*tiling.channels, lanes)
     work = ConvolutionWork(
         source=operands.first_source(node).place,
         weights=constants.add(
@@ -74,9 +75,12 @@ def plan_dense(
                 if of_pairs
                 else pack_convolution(weight, node.groups, tiling, lanes)
             ),
+            *("pairs" if of_pairs else "dense", node.weight, node.groups, len(taps), *facts),
         ),
         bias=constants.add(
-            blocks * block, lambda: pack_bias(bias, channels, node.groups, tiling, lanes)
+            blocks * block,
+            lambda: pack_bias(bias, channels, node.groups, tiling, lanes),
+            *("bias", node.bias, channels, node.groups, *facts),
         ),
         target=target.place(),
         residual=other.place(),

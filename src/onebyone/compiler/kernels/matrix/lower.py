@@ -90,9 +90,12 @@ def plan_matrix(
         weights=constants.add(
             tiling.blocks * steps * tiling.vectors * TILE_FLOATS,
             lambda: pack_matrix(weight, len(taps), tiling),
+            *("matrix", node.weight, len(taps), *tiling.channels),
         ),
         bias=constants.add(
-            tiling.blocks * block, lambda: pack_bias(bias, node.shape[1], 1, tiling, COLUMNS)
+            tiling.blocks * block,
+            lambda: pack_bias(bias, node.shape[1], 1, tiling, COLUMNS),
+            *("bias", node.bias, node.shape[1], 1, *tiling.channels, COLUMNS),
         ),
         target=target.place(),
         residual=other.place(),

@@ -58,10 +58,14 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
     )
     work = ProductWork(
         source=Place(transformed.name, transformed.base),
-        weights=add(products * tiling.blocks * panel, pack_weight),
+        weights=add(
+            products * tiling.blocks * panel,
+            pack_weight,
+            *("winograd", way, node.weight, *tiling.channels, lanes),
+        ),
         zeros=builder.constants.shared(torch.zeros(block)),
         scratch=Place("sums", BaseWord.SCRATCH),
-        bias=add(channels, lambda: bias),
+        bias=add(channels, lambda: bias, "channels", node.bias, channels),
         target=target.strided(),
         residual=other.strided(),
         tap_table=table(torch.zeros(1)),
