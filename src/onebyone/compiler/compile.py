@@ -8,10 +8,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from onebyone.compiler.batched import BatchedModel, check_batch
 from onebyone.compiler.build import Built, build, find_built
 from onebyone.compiler.choose.check import check_names
 from onebyone.compiler.choose.choices import Choices
-from onebyone.compiler.example import check_model, compile_arguments
+from onebyone.compiler.example import check_model, compile_arguments, examples_of
 from onebyone.compiler.fallback import Fallback, refuse_fallbacks
 from onebyone.compiler.key import graph_key
 from onebyone.compiler.machine.calibrate import calibrated_target
@@ -23,6 +24,7 @@ from onebyone.compiler.split import Part, split_graph
 from onebyone.compiler.target import TARGETS, Target, can_run, host_target
 from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError
 from onebyone.graph import Captured, Graph, Opaque, capture
+from onebyone.graph.images import first_difference, why_joined, with_images
 
 if TYPE_CHECKING:
     from onebyone.compiler.plan.plan import ExecutionPlan
@@ -38,8 +40,9 @@ def compile_model(
     target: Target | None = None,
     chosen: Mapping[str, Choices] | None = None,
     keep: bool = True,
+    batch: Any = None,
     **options: Any,
-) -> CompiledModel:
+) -> CompiledModel | BatchedModel:
     """Compile a network as `compile_network` does, without a word on what runs in PyTorch.
 
     Args:
@@ -49,14 +52,26 @@ def compile_model(
         target: Processor to compile for, if not the best that this one can run.
         chosen: How some nodes are to run, by name, in place of what the cost model says.
         keep: Whether the machine code is looked for on disk, and kept there for the next time.
+        batch: Numbers of images, as for `compile_network`.
         options: Those of `CompileOptions`.
     """
     asked = CompileOptions(**options)
+    sizes = None if batch is None else check_batch(batch)
     machine = _known(target or calibrated_target(asked.numerics), asked)
     model = check_model(model)
     args, named = compile_arguments(example, kwargs)
-    captured = capture(model, args, named)
-    return compile_captured(captured, target=machine, options=asked, chosen=chosen, keep=keep)
+    if sizes is None:
+        captured = capture(model, args, named)
+        return compile_captured(captured, target=machine, options=asked, chosen=chosen, keep=keep)
+    several = {images: capture(model, *examples_of(args, named, images)) for images in sizes}
+    return compile_batches(
+        several,
+        target=machine,
+        options=asked,
+        chosen=chosen,
+        keep=keep,
+        is_any=batch == "any",
+    )
 
 
 def plan_model(
@@ -137,6 +152,56 @@ def compile_captured(
     return CompiledModel(captured, steps, target=target, options=options)
 
 
+def compile_batches(
+    several: Mapping[int, Captured],
+    *,
+    target: Target,
+    options: CompileOptions = DEFAULT_OPTIONS,
+    chosen: Mapping[str, Choices] | None = None,
+    keep: bool = True,
+    is_any: bool,
+) -> BatchedModel:
+    """Compile a network that was captured with several numbers of images.
+
+    Args:
+        several: What was captured, by the number of images.
+        target: As for `compile_captured`.
+        options: As there.
+        chosen: As there, for the largest number of images.
+        keep: As there.
+        is_any: Whether further numbers of images are computed in pieces.
+
+    Raises:
+        CompileError: As there, or if the network cannot be shown to compute each image by itself.
+        ModelError: As there.
+        ShapeError: As there.
+    """
+    largest = max(several)
+    _check_apart(several)
+    whole = several[largest].graph
+    _check_sizes(whole)
+    _check_numbers(whole)
+    _check_target(target)
+    parts = split_graph(whole)
+    if options.tune != "estimate":
+        chosen = {**tune_parts(parts, target, options).chosen, **(chosen or {})}
+    sizes = sorted(several, reverse=True)
+    with _telling_of_memory():
+        steps: dict[int, list[Step]] = {images: [] for images in sizes}
+        for part in parts:
+            assert not isinstance(part, Opaque)
+            built = _find_or_build(part.graph, target, options, chosen, keep=keep, sizes=sizes)
+            memory = Memory(built.binary, options.thread_count)
+            for number, images in enumerate(sizes):
+                function, account = NativeFunction(memory, number), built.accounts[number]
+                steps[images].append(NativeStep(function, part.takes, part.gives, account))
+    models = {
+        images: CompiledModel(several[images], steps[images], target=target, options=options)
+        for images in sizes
+    }
+    return BatchedModel(models, is_any=is_any)
+
+
 def tune_model(
     model: Callable[..., Any],
     example: Any,
@@ -202,15 +267,41 @@ def _find_or_build(
     chosen: Mapping[str, Choices] | None,
     *,
     keep: bool,
+    sizes: Sequence[int] = (),
 ) -> Built:
-    """Return a part of a network as native code: from the cache, or built and kept there."""
-    key = (
-        graph_key(graph, target.key, options.numerics, repr(sorted((chosen or {}).items())))
-        if keep
-        else None
-    )
+    """Return a part of a network as native code: from the cache, or built and kept there.
+
+    It has a program for each of the numbers of images in `sizes`, of which it was captured with the
+    first; or one.
+    """
+    facts = [target.key, options.numerics, repr(sorted((chosen or {}).items()))]
+    facts += [f"for {images} images" for images in sizes]
+    key = graph_key(graph, *facts) if keep else None
     found = find_built(key) if key else None
-    return found or build([rewrite_graph(graph)], target, key, options, chosen)
+    if found:
+        return found
+    whole = rewrite_graph(graph)
+    graphs = [with_images(whole, sizes[0], images) for images in sizes] or [whole]
+    return build(graphs, target, key, options, chosen)
+
+
+def _check_apart(several: Mapping[int, Captured]) -> None:
+    """Check that a network does the same with each number of images, and with each image."""
+    largest = max(several)
+    whole = several[largest]
+    reason = why_joined(whole.graph, largest)
+    for images, captured in several.items():
+        expected = with_images(whole.graph, largest, images)
+        other = first_difference(expected, captured.graph)
+        if other is not None and not reason:
+            reason = f"{other.place}: it does something else with {images} images"
+        if captured.out_leaves != whole.out_leaves and not reason:
+            reason = f"it returns something else with {images} images"
+    if reason:
+        raise CompileError(
+            f"the network cannot be compiled for several numbers of images ({reason}); leave out "
+            "`batch`, and compile it for each number"
+        )
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Our own door: `onebyone.compile`."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
+from onebyone.compiler.batched import BatchedModel
 from onebyone.compiler.compile import compile_model
 from onebyone.compiler.fallback import warn_of_fallbacks
 from onebyone.compiler.model import CompiledModel
@@ -17,7 +18,8 @@ def compile_network(
     numerics: str = "fp32",
     tune: str = "estimate",
     strict: bool = False,
-) -> CompiledModel:
+    batch: Literal["any"] | tuple[int, ...] | None = None,
+) -> CompiledModel | BatchedModel:
     """Compile a network for this machine's CPU; the network itself stays as it is.
 
     Args:
@@ -40,6 +42,10 @@ def compile_network(
             within a few per cent of what can be found. "measure" times the likely ways of each
             layer within the network, in up to half a minute, and keeps what it finds for this
             machine; "patient" takes up to ten minutes. See `onebyone tune`.
+        batch: How many images it may be called with, where that is not the example's number: "any",
+            or several numbers, as (1, 8, 32). All share one copy of the weights and one working
+            memory, and nothing is compiled later. With "any" there is code for 1 to 8 images, and
+            more are computed in pieces of 8.
         strict: Raise an error if an operator has no native code, instead of running it in PyTorch.
 
     Returns:
@@ -52,9 +58,9 @@ def compile_network(
     Raises:
         ModelError: If `model` is no network, if it is in training mode, or if what it does depends
             on the numbers in its input.
-        CompileError: If the machine code cannot be made, or if `strict` and an operator has none.
-            The network still runs in PyTorch.
-        ShapeError: If `threads`, `strict`, or the example cannot be.
+        CompileError: If the machine code cannot be made, if `strict` and an operator has none, or
+            if there is a `batch` and the network cannot be shown to compute each image by itself. The network still runs in PyTorch.
+        ShapeError: If `threads`, `strict`, `batch`, or the example cannot be.
         UnknownNameError: If `numerics` or `tune` is none of the words above.
 
     Side effects:
@@ -70,7 +76,14 @@ def compile_network(
         True
     """
     compiled = compile_model(
-        model, example, kwargs, threads=threads, numerics=numerics, tune=tune, strict=strict
+        model,
+        example,
+        kwargs,
+        batch=batch,
+        threads=threads,
+        numerics=numerics,
+        tune=tune,
+        strict=strict,
     )
     warn_of_fallbacks(compiled.fallbacks)
     return compiled

@@ -1,11 +1,13 @@
 """What a user hands over to be compiled: a network, and an example of its arguments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
+from onebyone.compiler.batched import BatchedModel
 from onebyone.compiler.model import CompiledModel
 from onebyone.errors import CompileError, ModelError
 from onebyone.graph.example import WANTED_MODEL, check_network, example_arguments
@@ -17,7 +19,7 @@ def check_model(model: object) -> Callable[..., Any]:
     Raises:
         ModelError: If it is neither, or compiled already.
     """
-    if isinstance(model, CompiledModel):
+    if isinstance(model, CompiledModel | BatchedModel):
         raise ModelError(f"{WANTED_MODEL}; got one that is compiled already, {model!r}")
     return check_network(model)
 
@@ -37,3 +39,19 @@ def compile_arguments(
             "network before it is entered"
         )
     return arguments
+
+
+def examples_of(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], images: int
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments with so many images, where they have as many as the first tensor has."""
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    before = tensors[0].shape[:1]
+
+    def with_images(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor) and leaf.ndim and leaf.shape[:1] == before:
+            # No numbers count, so one image stands for all.
+            return leaf[:1].expand(images, *leaf.shape[1:]).contiguous()
+        return leaf
+
+    return tree_map(with_images, args), tree_map(with_images, dict(kwargs))

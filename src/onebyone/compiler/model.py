@@ -55,6 +55,7 @@ class CompiledModel:
         options: What was asked of the compiler.
         threads: Threads that it runs on.
         fallbacks: Operators that run in PyTorch; empty if all is native.
+        captured: The network as it was captured.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class CompiledModel:
         self.target = target
         self.options = options
         self.threads = options.thread_count
-        self._captured = captured
+        self.captured = captured
         self._inputs = tuple(node.name for node in captured.graph.inputs)
         self._outputs = captured.graph.outputs
         opaque = with_own_tensors([step for step in steps if isinstance(step, Opaque)])
@@ -91,15 +92,23 @@ class CompiledModel:
             ShapeError: If an argument is not like the example's, or if one shares memory with
                 another that the network writes into.
         """
-        tensors = self._captured.flatten(args, kwargs)
+        outputs = self.call_flat(self.captured.flatten(args, kwargs))
+        return self.captured.unflatten(outputs)
+
+    def call_flat(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Run the network on its flattened arguments, and return the flattened results.
+
+        Raises:
+            ShapeError: As of a call.
+        """
         plain = self._check(tensors)
         with torch.no_grad():
-            if plain and self._captured.written:
-                self._captured.check_apart(tensors)
+            if plain and self.captured.written:
+                self.captured.check_apart(tensors)
             outputs = self._run(tensors) if plain else call_network(self._number, tensors)
-            if self._captured.written:
-                self._captured.write_back(tensors, outputs)
-            return self._captured.unflatten(outputs)
+            if self.captured.written:
+                self.captured.write_back(tensors, outputs)
+            return outputs
 
     def run(self, tensors: list[Tensor]) -> list[Tensor]:
         """Run on the flattened arguments, all plain tensors, and return the flattened results."""
@@ -118,7 +127,7 @@ class CompiledModel:
         return self._results
 
     def _run_on_zeros(self) -> list[Tensor]:
-        wanted = [leaf for leaf in self._captured.in_leaves if isinstance(leaf, Value)]
+        wanted = [leaf for leaf in self.captured.in_leaves if isinstance(leaf, Value)]
         return self.run([torch.zeros(v.shape, dtype=v.dtype, device="cpu") for v in wanted])
 
     def profile(self, *args: Any, rounds: int = 10, **kwargs: Any) -> Profile:
@@ -129,7 +138,7 @@ class CompiledModel:
         Raises:
             ShapeError: If an argument is not like the example's, or `rounds` is below 1.
         """
-        tensors = self._captured.flatten(args, kwargs)
+        tensors = self.captured.flatten(args, kwargs)
         if not self._check(tensors):
             raise ShapeError(
                 "only plain tensors can be timed: no fake or lazily negated ones, and no mode that "
@@ -153,7 +162,7 @@ class CompiledModel:
 
     def fates(self) -> LayerFates:
         """Return what became of each layer: with whom it was fused, or why not; print it."""
-        return tell_fates(self._captured.graph, [step.account for step in self._native])
+        return tell_fates(self.captured.graph, [step.account for step in self._native])
 
     def __repr__(self) -> str:
         """Show what it is, where it runs and what was asked for."""
