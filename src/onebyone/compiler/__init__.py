@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from onebyone.lazy import offer
 
 if TYPE_CHECKING:
+    from onebyone.compiler.batched import BatchedModel
     from onebyone.compiler.compile import compile_captured, compile_model, plan_model, tune_model
     from onebyone.compiler.door import compile_network
     from onebyone.compiler.fallback import Fallback, describe_fallbacks
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TARGETS",
+    "BatchedModel",
     "CompileOptions",
     "CompiledModel",
     "Fallback",
@@ -39,6 +41,7 @@ __all__ = [
 __getattr__, __dir__ = offer(
     __name__,
     {
+        "onebyone.compiler.batched": "BatchedModel",
         "onebyone.compiler.compile": "compile_captured compile_model plan_model tune_model",
         "onebyone.compiler.door": "compile_network",
         "onebyone.compiler.fallback": "Fallback describe_fallbacks",

@@ -3,14 +3,15 @@
 PyTorch finds the function below by an entry point of the package, without an import of ours.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor, fx
 
-from onebyone.compiler.compile import compile_captured
+from onebyone.compiler.batched import ANY, BatchedModel
+from onebyone.compiler.compile import compile_batches, compile_captured, why_apart
 from onebyone.compiler.fallback import describe_fallbacks
 from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.model import CompiledModel
@@ -54,6 +55,53 @@ def onebyone(
     return Specialized(graph_module, _weights(graph_module), chosen)
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Name the arguments of a graph that change with the number of images.
+
+    Args:
+        tensors: Those whose first size it is.
+        counts: Those that are the number itself.
+    """
+
+    tensors: frozenset[int]
+    counts: frozenset[int]
+
+    @classmethod
+    def of(cls, graph_module: fx.GraphModule) -> Self | None:
+        """Return what PyTorch says of it, or None if only one number is to come, or it is unclear.
+
+        It stands as a symbol in the examples of a graph that is for any number.
+        """
+        nodes = [node for node in graph_module.graph.nodes if node.op == "placeholder"]
+        given = [node.meta.get("example_value") for node in nodes]
+        tensors = [one for one in given if isinstance(one, Tensor)]
+        symbol = next((str(one.shape[0]) for one in tensors if _has_symbol(one.shape[:1])), None)
+        elsewhere = {str(size) for one in tensors for size in one.shape[1:]}
+        if symbol is None or not symbol.isidentifier() or symbol in elsewhere:
+            return None
+        changing = {i: one for i, one in enumerate(given) if isinstance(one, Tensor) and one.ndim}
+        return cls(
+            frozenset(i for i, one in changing.items() if str(one.shape[0]) == symbol),
+            frozenset(i for i, one in enumerate(given) if str(one) == symbol),
+        )
+
+    def arguments(self, given: Sequence[Any], images: int) -> tuple[Any, ...]:
+        """Return arguments with so many images; their numbers are of no account."""
+        return tuple(
+            images
+            if place in self.counts
+            else leaf[:1].expand(images, *leaf.shape[1:]).contiguous()
+            if place in self.tensors
+            else leaf
+            for place, leaf in enumerate(given)
+        )
+
+
+def _has_symbol(sizes: Sequence[Any]) -> bool:
+    return any(isinstance(size, torch.SymInt) for size in sizes)
+
+
 def _weights(graph_module: fx.GraphModule) -> frozenset[int]:
     """Return which arguments are the network's own tensors; PyTorch has marked them."""
     placeholders = [node for node in graph_module.graph.nodes if node.op == "placeholder"]
@@ -67,8 +115,9 @@ def _weights(graph_module: fx.GraphModule) -> frozenset[int]:
 class Specialized:
     """Run a graph on native code made for the shapes that come, when they come first.
 
-    Weights are part of the code. If one has been changed since, the code is made anew. What PyTorch
-    has to run is told once, or an error with the option `strict`.
+    If PyTorch has seen the number of images change, the code is for any number. Weights are part of
+    the code. If one has been changed since, the code is made anew. What PyTorch has to run is told
+    once, or an error with the option `strict`.
     """
 
     def __init__(
@@ -77,12 +126,13 @@ class Specialized:
         self._graph_module = graph_module
         self._places = tuple(sorted(weights))
         self._options = options
-        self._compiled: dict[Any, CompiledModel | None] = {}
+        self._batch = Batch.of(graph_module)
+        self._compiled: dict[Any, CompiledModel | BatchedModel | None] = {}
         self._weights: tuple[Weight, ...] | None = None
         self._told: set[str] = set()
 
     @property
-    def compiled(self) -> tuple[CompiledModel, ...]:
+    def compiled(self) -> tuple[CompiledModel | BatchedModel, ...]:
         """What has been compiled so far."""
         return tuple(model for model in self._compiled.values() if model is not None)
 
@@ -99,8 +149,7 @@ class Specialized:
         if not self._know_weights([arguments[place] for place in self._places]):
             self._tell("a weight is no dense tensor on the CPU")
             return self._graph_module(*arguments)
-        constants = frozenset(self._places)
-        key = tuple(_facts(leaf) for i, leaf in enumerate(arguments) if i not in constants)
+        key = self._key(arguments)
         if key not in self._compiled:
             if len(self._compiled) >= MOST_SHAPES:
                 self._tell(f"there is native code for {MOST_SHAPES} sets of arguments already")
@@ -118,7 +167,16 @@ class Specialized:
             self._weights = tuple(map(Weight.of, weights)) if plain else None
         return self._weights is not None
 
-    def _compile(self, arguments: tuple[Any, ...]) -> CompiledModel | None:
+    def _key(self, arguments: tuple[Any, ...]) -> Any:
+        """Return what code is made for."""
+        batch, constants = self._batch, frozenset(self._places)
+        facts = {i: _facts(leaf) for i, leaf in enumerate(arguments) if i not in constants}
+        if batch is not None:
+            facts |= dict.fromkeys(batch.counts, "any")
+            facts |= {i: ("any", *facts[i][1:]) for i in batch.tensors}
+        return tuple(facts.values())
+
+    def _compile(self, arguments: tuple[Any, ...]) -> CompiledModel | BatchedModel | None:
         tensors = [index for index, leaf in enumerate(arguments) if isinstance(leaf, Tensor)]
         constants = [
             place
@@ -126,9 +184,11 @@ class Specialized:
             if index in self._places or arguments[index].ndim == 0
         ]
         try:
-            captured = capture(self._graph_module, arguments, constants=constants)
-            target = calibrated_target(self._options.numerics)
-            model = compile_captured(captured, target=target, options=self._options)
+            model = self._for_any(arguments, constants)
+            if model is None:
+                captured = capture(self._graph_module, arguments, constants=constants)
+                target = calibrated_target(self._options.numerics)
+                model = compile_captured(captured, target=target, options=self._options)
         except OneByOneError as error:
             if self._options.strict:
                 raise
@@ -137,6 +197,24 @@ class Specialized:
         if model.fallbacks:
             self._warn(describe_fallbacks(model.fallbacks))
         return model
+
+    def _for_any(
+        self, arguments: tuple[Any, ...], constants: Collection[int]
+    ) -> BatchedModel | None:
+        """Return code for any number of images, or None if it has to be made for each."""
+        if self._batch is None:
+            return None
+        several = {
+            images: capture(
+                self._graph_module, self._batch.arguments(arguments, images), constants=constants
+            )
+            for images in ANY
+        }
+        if why_apart(several):
+            self._batch = None
+            return None
+        target = calibrated_target(self._options.numerics)
+        return compile_batches(several, target=target, options=self._options, is_any=True)
 
     def _tell(self, reason: str) -> None:
         """Tell that PyTorch runs the graph."""

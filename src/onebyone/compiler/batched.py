@@ -10,9 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from onebyone.compiler.fates import LayerFates
 from onebyone.compiler.model import CompiledModel
-from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.profile import Profile
-from onebyone.compiler.target import Target
 from onebyone.errors import ShapeError
 from onebyone.graph import Captured
 from onebyone.graph.calls import Value
@@ -33,15 +31,14 @@ def check_batch(batch: object) -> tuple[int, ...]:
     """
     if isinstance(batch, str) and batch == "any":
         return ANY
-    is_whole = isinstance(batch, tuple | list) and all(
-        type(images) is int and images > 0 for images in batch
-    )
-    if not is_whole or not 0 < len(batch) <= MOST_BATCHES or len({*batch}) < len(batch):
+    given = list(batch) if isinstance(batch, tuple | list) else []
+    sizes = sorted({images for images in given if type(images) is int and images > 0})
+    if not sizes or len(sizes) < len(given) or len(sizes) > MOST_BATCHES:
         raise ShapeError(
             f'`batch` (={batch!r}) must be "any", or up to {MOST_BATCHES} different numbers of '
             "images, as (1, 8, 32), or None for the example's"
         )
-    return tuple(sorted(batch))
+    return tuple(sizes)
 
 
 class BatchedModel:
@@ -65,9 +62,9 @@ class BatchedModel:
         self._largest = max(models)
         self._whole = models[self._largest]
         self._place, self._counts = _places(self.models)
-        self.target: Target = self._whole.target
-        self.options: CompileOptions = self._whole.options
-        self.threads: int = self._whole.threads
+        self.target = self._whole.target
+        self.options = self._whole.options
+        self.threads = self._whole.threads
         self.fallbacks = self._whole.fallbacks
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -110,7 +107,7 @@ class BatchedModel:
         return f"BatchedModel({images} of images, {inside}"
 
     def _images(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
-        """Return how many images the arguments have, or what there is code for if they have none."""
+        """Return how many images there are; of arguments that are wrong, what there is code for."""
         leaves = tree_leaves((args, dict(kwargs))) if kwargs or self._place >= len(args) else args
         leaf = leaves[self._place] if self._place < len(leaves) else None
         if not isinstance(leaf, Tensor):

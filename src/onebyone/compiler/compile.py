@@ -40,9 +40,8 @@ def compile_model(
     target: Target | None = None,
     chosen: Mapping[str, Choices] | None = None,
     keep: bool = True,
-    batch: Any = None,
     **options: Any,
-) -> CompiledModel | BatchedModel:
+) -> CompiledModel:
     """Compile a network as `compile_network` does, without a word on what runs in PyTorch.
 
     Args:
@@ -52,26 +51,42 @@ def compile_model(
         target: Processor to compile for, if not the best that this one can run.
         chosen: How some nodes are to run, by name, in place of what the cost model says.
         keep: Whether the machine code is looked for on disk, and kept there for the next time.
-        batch: Numbers of images, as for `compile_network`.
         options: Those of `CompileOptions`.
     """
     asked = CompileOptions(**options)
-    sizes = None if batch is None else check_batch(batch)
     machine = _known(target or calibrated_target(asked.numerics), asked)
     model = check_model(model)
     args, named = compile_arguments(example, kwargs)
-    if sizes is None:
-        captured = capture(model, args, named)
-        return compile_captured(captured, target=machine, options=asked, chosen=chosen, keep=keep)
+    captured = capture(model, args, named)
+    return compile_captured(captured, target=machine, options=asked, chosen=chosen, keep=keep)
+
+
+def compile_for_batch(
+    model: Callable[..., Any],
+    example: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    batch: object,
+    target: Target | None = None,
+    **options: Any,
+) -> BatchedModel:
+    """Compile a network for several numbers of images, as `compile_network` does with a `batch`.
+
+    Args:
+        model: As there.
+        example: As there.
+        kwargs: As there.
+        batch: As there.
+        target: As for `compile_model`.
+        options: Those of `CompileOptions`.
+    """
+    asked = CompileOptions(**options)
+    sizes = check_batch(batch)
+    machine = _known(target or calibrated_target(asked.numerics), asked)
+    model = check_model(model)
+    args, named = compile_arguments(example, kwargs)
     several = {images: capture(model, *examples_of(args, named, images)) for images in sizes}
-    return compile_batches(
-        several,
-        target=machine,
-        options=asked,
-        chosen=chosen,
-        keep=keep,
-        is_any=batch == "any",
-    )
+    return compile_batches(several, target=machine, options=asked, is_any=batch == "any")
 
 
 def plan_model(
@@ -157,8 +172,6 @@ def compile_batches(
     *,
     target: Target,
     options: CompileOptions = DEFAULT_OPTIONS,
-    chosen: Mapping[str, Choices] | None = None,
-    keep: bool = True,
     is_any: bool,
 ) -> BatchedModel:
     """Compile a network that was captured with several numbers of images.
@@ -167,8 +180,6 @@ def compile_batches(
         several: What was captured, by the number of images.
         target: As for `compile_captured`.
         options: As there.
-        chosen: As there, for the largest number of images.
-        keep: As there.
         is_any: Whether further numbers of images are computed in pieces.
 
     Raises:
@@ -177,20 +188,24 @@ def compile_batches(
         ShapeError: As there.
     """
     largest = max(several)
-    _check_apart(several)
+    if reason := why_apart(several):
+        raise CompileError(
+            f"the network cannot be compiled for several numbers of images ({reason}); leave out "
+            "`batch`, and compile it for each number"
+        )
     whole = several[largest].graph
     _check_sizes(whole)
     _check_numbers(whole)
     _check_target(target)
     parts = split_graph(whole)
-    if options.tune != "estimate":
-        chosen = {**tune_parts(parts, target, options).chosen, **(chosen or {})}
+    # Layers are tuned for the largest number of images; for others, weights lie as for these.
+    chosen = {} if options.tune == "estimate" else tune_parts(parts, target, options).chosen
     sizes = sorted(several, reverse=True)
     with _telling_of_memory():
         steps: dict[int, list[Step]] = {images: [] for images in sizes}
         for part in parts:
             assert not isinstance(part, Opaque)
-            built = _find_or_build(part.graph, target, options, chosen, keep=keep, sizes=sizes)
+            built = _find_or_build(part.graph, target, options, chosen, keep=True, sizes=sizes)
             memory = Memory(built.binary, options.thread_count)
             for number, images in enumerate(sizes):
                 function, account = NativeFunction(memory, number), built.accounts[number]
@@ -285,23 +300,24 @@ def _find_or_build(
     return build(graphs, target, key, options, chosen)
 
 
-def _check_apart(several: Mapping[int, Captured]) -> None:
-    """Check that a network does the same with each number of images, and with each image."""
+def why_apart(several: Mapping[int, Captured]) -> str:
+    """Return why a network needs code of its own for each number of images, or nothing.
+
+    It needs none if it does the same with each number, and computes each image by itself.
+    """
     largest = max(several)
     whole = several[largest]
     reason = why_joined(whole.graph, largest)
+    if reason:
+        return reason
     for images, captured in several.items():
         expected = with_images(whole.graph, largest, images)
         other = first_difference(expected, captured.graph)
-        if other is not None and not reason:
-            reason = f"{other.place}: it does something else with {images} images"
-        if captured.out_leaves != whole.out_leaves and not reason:
-            reason = f"it returns something else with {images} images"
-    if reason:
-        raise CompileError(
-            f"the network cannot be compiled for several numbers of images ({reason}); leave out "
-            "`batch`, and compile it for each number"
-        )
+        if other is not None:
+            return f"{other.place}: it does something else with {images} images"
+        if captured.out_leaves != whole.out_leaves:
+            return f"it returns something else with {images} images"
+    return ""
 
 
 @contextmanager

@@ -1,12 +1,40 @@
 """Our own door: `onebyone.compile`."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from onebyone.compiler.batched import BatchedModel
-from onebyone.compiler.compile import compile_model
+from onebyone.compiler.compile import compile_for_batch, compile_model
 from onebyone.compiler.fallback import warn_of_fallbacks
 from onebyone.compiler.model import CompiledModel
+
+
+@overload
+def compile_network(
+    model: Callable[..., Any],
+    example: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    threads: int | None = None,
+    numerics: str = "fp32",
+    tune: str = "estimate",
+    strict: bool = False,
+    batch: None = None,
+) -> CompiledModel: ...
+
+
+@overload
+def compile_network(
+    model: Callable[..., Any],
+    example: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    threads: int | None = None,
+    numerics: str = "fp32",
+    tune: str = "estimate",
+    strict: bool = False,
+    batch: Literal["any"] | tuple[int, ...],
+) -> BatchedModel: ...
 
 
 def compile_network(
@@ -59,7 +87,8 @@ def compile_network(
         ModelError: If `model` is no network, if it is in training mode, or if what it does depends
             on the numbers in its input.
         CompileError: If the machine code cannot be made, if `strict` and an operator has none, or
-            if there is a `batch` and the network cannot be shown to compute each image by itself. The network still runs in PyTorch.
+            if there is a `batch` and the network cannot be shown to compute each image by itself.
+            The network still runs in PyTorch.
         ShapeError: If `threads`, `strict`, `batch`, or the example cannot be.
         UnknownNameError: If `numerics` or `tune` is none of the words above.
 
@@ -75,15 +104,14 @@ def compile_network(
         >>> torch.allclose(fast(x), model(x), atol=1e-5)
         True
     """
-    compiled = compile_model(
-        model,
-        example,
-        kwargs,
-        batch=batch,
-        threads=threads,
-        numerics=numerics,
-        tune=tune,
-        strict=strict,
-    )
+    options: dict[str, Any] = {
+        "threads": threads,
+        "numerics": numerics,
+        "tune": tune,
+        "strict": strict,
+    }
+    if batch is not None:
+        return compile_for_batch(model, example, kwargs, batch=batch, **options)
+    compiled = compile_model(model, example, kwargs, **options)
     warn_of_fallbacks(compiled.fallbacks)
     return compiled

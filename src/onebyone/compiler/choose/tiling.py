@@ -42,7 +42,7 @@ class Tiling:
 
     @property
     def channels(self) -> tuple[int, int, int, int]:
-        """Return how channels are cut, whatever the pixels: what the order of weights depends on."""
+        """Return how channels are cut, whatever the pixels: the order of weights rests on it."""
         return self.vectors, self.blocks, self.last_vectors, self.last_channels
 
 

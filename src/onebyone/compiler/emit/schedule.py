@@ -1,10 +1,10 @@
 """The function that runs a whole network, on as many threads as there are.
 
 A network has a program for each number of images. A program is a list of groups; a group holds
-threads go through all groups. In a group, each takes chunks from its own share, then from the
-shares of others; it goes on when all chunks of the group are done, whoever did them. So a thread
-that comes late, or that the system has taken off its core, holds up nothing but the chunk that it
-is in.
+operations that do not depend on each other. All threads go through all groups. In a group, each
+takes chunks from its own share, then from the shares of others; it goes on when all chunks of the
+group are done, whoever did them. So a thread that comes late, or that the system has taken off its
+core, holds up nothing but the chunk that it is in.
 
 What a call consists of lies in a `Context`, and progress in counters: for each group one word of
 chunks done (with its sleepers) and for each thread's share one word that joins the number of the
