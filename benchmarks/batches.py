@@ -34,7 +34,7 @@ def compare(name: str, rounds: int) -> None:
     took = time.perf_counter() - start
     eight = onebyone.compile(model, torch.empty(8, 3, size, size))
     share = whole.memory_bytes / eight.memory_bytes
-    print(f"{name}: compiled in {took:.1f} s; {share:.3f} of the memory of 8 images alone")
+    print(f"{name}: compiled in {took:.1f} s; {share:.3f} of the memory of 8 images alone")  # noqa: T201
     for images in BATCHES:
         x = torch.rand(images, 3, size, size)
         one = onebyone.compile(model, x)
@@ -45,7 +45,7 @@ def compare(name: str, rounds: int) -> None:
             times = {id(network): seconds_of(network, x) for network in pair}
             ratios.append(times[id(whole)] / times[id(one)])
         low, *_, high = statistics.quantiles(ratios, n=10)
-        print(f"| {name} | {images} | {statistics.median(ratios):.3f} ({low:.3f}..{high:.3f}) |")
+        print(f"| {name} | {images} | {statistics.median(ratios):.3f} ({low:.3f}..{high:.3f}) |")  # noqa: T201
         del one
 
 

@@ -8,6 +8,7 @@ from onebyone.lazy import offer
 if TYPE_CHECKING:
     from onebyone import models, nn
     from onebyone.compiler import compile_network as compile  # noqa: A004
+    from onebyone.compiler import load_compiled
     from onebyone.errors import FallbackWarning, OneByOneError
     from onebyone.explainer import explain_network as explain
     from onebyone.exporting import export
@@ -30,6 +31,7 @@ __all__ = [
     "explain",
     "export",
     "load",
+    "load_compiled",
     "load_model",
     "models",
     "nn",
@@ -46,7 +48,7 @@ __getattr__, __dir__ = offer(
     __name__,
     {
         "onebyone": "models nn",
-        "onebyone.compiler": "compile_network=compile",
+        "onebyone.compiler": "compile_network=compile load_compiled",
         "onebyone.errors": "FallbackWarning OneByOneError",
         "onebyone.explainer": "explain_network=explain",
         "onebyone.exporting": "export",

@@ -94,7 +94,7 @@ def test_weights_and_working_memory_are_there_once(name):
 
 
 def _functions(fast: BatchedModel):
-    return [step.function for model in fast.models.values() for step in model._native]
+    return [step.function for model in fast.models.values() for step in model.native_steps]
 
 
 def test_twenty_numbers_of_images_are_one_compilation(monkeypatch):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from onebyone.compiler.model import CompiledModel
     from onebyone.compiler.options import CompileOptions
     from onebyone.compiler.profile import Profile
+    from onebyone.compiler.saved import load_compiled
     from onebyone.compiler.target import TARGETS, Target, find_target, host_target
     from onebyone.compiler.threads import usable_cores
 
@@ -32,6 +33,7 @@ __all__ = [
     "describe_fallbacks",
     "find_target",
     "host_target",
+    "load_compiled",
     "plan_model",
     "tune_model",
     "usable_cores",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = offer(
         "onebyone.compiler.model": "CompiledModel",
         "onebyone.compiler.options": "CompileOptions",
         "onebyone.compiler.profile": "Profile",
+        "onebyone.compiler.saved": "load_compiled",
         "onebyone.compiler.target": "TARGETS Target find_target host_target",
         "onebyone.compiler.threads": "usable_cores",
     },

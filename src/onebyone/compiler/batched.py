@@ -1,7 +1,11 @@
 """A network compiled for several numbers of images: one copy of the weights, one working memory."""
 
+# pyright: reportImportCycles=false
+# `save` imports the file's format when it is called.
+
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from onebyone.compiler.fates import LayerFates
-from onebyone.compiler.model import CompiledModel
+from onebyone.compiler.model import CompiledModel, Saved
 from onebyone.compiler.profile import Profile
 from onebyone.errors import ShapeError
 from onebyone.graph import Captured
@@ -54,6 +58,7 @@ class BatchedModel:
         options: What was asked of the compiler.
         threads: Threads that it runs on.
         fallbacks: Operators that run in PyTorch; there are none.
+        saved: The file that it was saved to or loaded from, if any.
     """
 
     def __init__(self, models: Mapping[int, CompiledModel], *, is_any: bool) -> None:
@@ -66,6 +71,7 @@ class BatchedModel:
         self.options = self._whole.options
         self.threads = self._whole.threads
         self.fallbacks = self._whole.fallbacks
+        self.saved: Saved | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the network.
@@ -99,6 +105,26 @@ class BatchedModel:
     def fates(self) -> LayerFates:
         """Return what became of each layer: with whom it was fused, or why not; print it."""
         return self._whole.fates()
+
+    def save(self, path: str | Path) -> None:
+        """Write it to a file that `load_compiled` reads, as a `CompiledModel` is saved.
+
+        Raises:
+            CompileError: If the file cannot be written.
+        """
+        from onebyone.compiler.saved import save
+
+        self.saved = save(self.models, Path(path), is_any=self.is_any)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the name of the file that it was saved to or loaded from, and its digest.
+
+        Raises:
+            CompileError: If there is none.
+        """
+        from onebyone.compiler.saved import by_name
+
+        return by_name(self.saved)
 
     def __repr__(self) -> str:
         """Show what it is, where it runs and what was asked for."""

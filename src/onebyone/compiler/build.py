@@ -76,41 +76,65 @@ def build(
                 "numerics": options.numerics,
             }
             write_entry(key, description, constants, code.result, summary=summary)
-    return _load(description, code.result(), constants)
+    return load_built(description, code.result(), constants)
 
 
 def find_built(key: str) -> Built | None:
     """Return what is kept under that key, or None."""
     entry = read_entry(key)
     try:
-        return None if entry is None else _load(*entry)
+        return None if entry is None else load_built(*entry)
     except (CompileError, KeyError, TypeError, ValueError):
         return None  # as good as damaged
 
 
 def _describe(accounts: "Sequence[Account]", plans: "Sequence[ExecutionPlan]") -> dict[str, Any]:
+    programs = [
+        Program(
+            groups=len(plan.groups),
+            operations=len(plan.operations),
+            arena_size=plan.arena_size,
+            inputs=plan.inputs,
+            outputs=tuple((shape, ref.view) for ref, shape in plan.outputs),
+        )
+        for plan in plans
+    ]
+    return describe(accounts, programs, max(plan.scratch_size for plan in plans))
+
+
+def describe(
+    accounts: "Sequence[Account]", programs: "Sequence[Program]", scratch_size: int
+) -> dict[str, Any]:
+    """Return what `load_built` reads, beside machine code and constants, as `json` can write it."""
     return {
-        "scratch_size": max(plan.scratch_size for plan in plans),
+        "scratch_size": scratch_size,
         "programs": [
             {
                 "account": account.as_json(),
-                "groups": len(plan.groups),
-                "arena_size": plan.arena_size,
-                "inputs": [list(shape) for shape in plan.inputs],
-                "outputs": [[list(shape), ref.view.value] for ref, shape in plan.outputs],
+                "groups": program.groups,
+                "arena_size": program.arena_size,
+                "inputs": [list(shape) for shape in program.inputs],
+                "outputs": [[list(shape), view.value] for shape, view in program.outputs],
             }
-            for account, plan in zip(accounts, plans, strict=True)
+            for account, program in zip(accounts, programs, strict=True)
         ],
     }
 
 
-def _load(description: dict[str, Any], code: bytes, constants: torch.Tensor) -> Built:
+def load_built(description: dict[str, Any], code: bytes, constants: torch.Tensor) -> Built:
+    """Load what was described.
+
+    Raises:
+        CompileError: If the machine code cannot be loaded.
+        KeyError, TypeError, ValueError: If it is no such description.
+    """
     accounts = tuple(Account.of_json(facts["account"]) for facts in description["programs"])
     binary = Binary(
         loaded=load_object(code, NETWORK_SYMBOLS),
         scratch_size=description["scratch_size"],
         constants=constants,
         programs=tuple(map(_read_program, accounts, description["programs"])),
+        code=code,
     )
     return Built(binary, accounts)
 

@@ -40,7 +40,7 @@ def read_entry(key: str) -> tuple[dict[str, Any], bytes, Tensor] | None:
     """
     try:
         with open_folder() as folder, folder.open(key) as file:
-            entry = _read_entry(key, file)
+            entry = read_parts(key, file)
             with suppress(OSError):  # a folder that is only read keeps its times
                 os.utime(file.fileno())
             return entry
@@ -51,8 +51,8 @@ def read_entry(key: str) -> tuple[dict[str, Any], bytes, Tensor] | None:
     return None
 
 
-def _read_entry(key: str, file: BinaryIO) -> tuple[dict[str, Any], bytes, Tensor]:
-    """Return the parts of an entry.
+def read_parts(key: str, file: BinaryIO) -> tuple[dict[str, Any], bytes, Tensor]:
+    """Return the parts of an entry, as `write_parts` wrote them under that key.
 
     Raises:
         OSError: If it cannot be read.
@@ -125,41 +125,54 @@ def write_entry(
             the constants are written, or not at all if they cannot be.
         summary: What the entry is, in a few words for people.
     """
-    text = json.dumps(description).encode()
-    text = text.ljust(-(-len(text) // PAGE) * PAGE)
-    numbers = _bytes_of(constants)
-    constants_start = PAGE + len(text)
     try:
         make_folder()
         with open_folder() as folder:
             with folder.writing(key) as file:
-                file.seek(PAGE)
-                file.write(text)
-                file.write(numbers)
-                slices = (numbers[first : first + SLICE] for first in range(0, len(numbers), SLICE))
-                digest = _digest_of_slices(map(zlib.crc32, slices))
-                code = finish_code()
-                file.write(code)
-                head = {
-                    "key": key,
-                    "constants_start": constants_start,
-                    "code_start": constants_start + len(numbers),
-                    "code_bytes": len(code),
-                    "digests": {
-                        "description": _digest(text),
-                        "constants": digest,
-                        "code": _digest(code),
-                    },
-                    "summary": summary,
-                }
-                file.seek(0)
-                file.write(pack_head(head))
+                write_parts(file, key, description, constants, finish_code, summary=summary)
             folder.sweep()
             folder.bound(keep=key)
     except CacheError as error:
         _warn(str(error))
     except OSError:
         return
+
+
+def write_parts(
+    file: BinaryIO,
+    key: str,
+    description: Mapping[str, Any],
+    constants: Tensor,
+    finish_code: Callable[[], bytes],
+    *,
+    summary: Mapping[str, Any],
+) -> None:
+    """Write the parts of an entry to an empty file; the arguments are those of `write_entry`."""
+    text = json.dumps(description).encode()
+    text = text.ljust(-(-len(text) // PAGE) * PAGE)
+    numbers = _bytes_of(constants)
+    constants_start = PAGE + len(text)
+    file.seek(PAGE)
+    file.write(text)
+    file.write(numbers)
+    slices = (numbers[first : first + SLICE] for first in range(0, len(numbers), SLICE))
+    digest = _digest_of_slices(map(zlib.crc32, slices))
+    code = finish_code()
+    file.write(code)
+    head = {
+        "key": key,
+        "constants_start": constants_start,
+        "code_start": constants_start + len(numbers),
+        "code_bytes": len(code),
+        "digests": {
+            "description": _digest(text),
+            "constants": digest,
+            "code": _digest(code),
+        },
+        "summary": summary,
+    }
+    file.seek(0)
+    file.write(pack_head(head))
 
 
 def _digest_of_slices(checksums: Iterable[int]) -> str:

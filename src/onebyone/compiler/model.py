@@ -1,8 +1,12 @@
 """A compiled network: called like the model that it was made from."""
 
+# pyright: reportImportCycles=false
+# `save` imports the file's format when it is called.
+
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,6 +46,14 @@ class NativeStep:
 Step = NativeStep | Opaque
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A file with a compiled network: where it lies, and the digest of what it says at its head."""
+
+    path: Path
+    digest: str
+
+
 class CompiledModel:
     """Run a network as native code, with the operators that the compiler does not know in PyTorch.
 
@@ -56,6 +68,8 @@ class CompiledModel:
         threads: Threads that it runs on.
         fallbacks: Operators that run in PyTorch; empty if all is native.
         captured: The network as it was captured.
+        native_steps: Its parts that are native code.
+        saved: The file that it was saved to or loaded from, if any.
     """
 
     def __init__(
@@ -65,9 +79,12 @@ class CompiledModel:
         *,
         target: Target,
         options: CompileOptions,
+        fates: LayerFates | None = None,
     ) -> None:
+        self._fates = fates
         self._results: tuple[ResultFacts, ...] | None = None
         self._number = register_network(self)
+        self.saved: Saved | None = None
         self.target = target
         self.options = options
         self.threads = options.thread_count
@@ -79,8 +96,8 @@ class CompiledModel:
         self._steps = tuple(next(own) if isinstance(step, Opaque) else step for step in steps)
         self._constants = frozenset(_storage(one) for node in opaque for one in tensors_of(node))
         self.fallbacks = tuple(map(Fallback.of, opaque))
-        self._native = tuple(step for step in self._steps if isinstance(step, NativeStep))
-        given = {name for step in self._native for name in step.gives}
+        self.native_steps = tuple(step for step in self._steps if isinstance(step, NativeStep))
+        given = {name for step in self.native_steps for name in step.gives}
         names = [ref.name for ref in self._outputs]
         # What native code gives is new, once.
         self._are_new = not opaque and len({*names} & given) == len(names)
@@ -158,11 +175,34 @@ class CompiledModel:
     @property
     def memory_bytes(self) -> int:
         """Memory that native code runs in: packed weights and tables, and room for activations."""
-        return sum(step.function.memory.bytes for step in self._native)
+        return sum(step.function.memory.bytes for step in self.native_steps)
 
     def fates(self) -> LayerFates:
         """Return what became of each layer: with whom it was fused, or why not; print it."""
-        return tell_fates(self.captured.graph, [step.account for step in self._native])
+        if self._fates is None:
+            accounts = [step.account for step in self.native_steps]
+            self._fates = tell_fates(self.captured.graph, accounts)
+        return self._fates
+
+    def save(self, path: str | Path) -> None:
+        """Write the compiled network to a file that `load_compiled` reads, without the network.
+
+        Raises:
+            CompileError: If operators run in PyTorch, or the file cannot be written.
+        """
+        from onebyone.compiler.saved import save
+
+        self.saved = save({1: self}, Path(path), is_any=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the name of the file that it was saved to or loaded from, and its digest.
+
+        Raises:
+            CompileError: If there is none.
+        """
+        from onebyone.compiler.saved import by_name
+
+        return by_name(self.saved)
 
     def __repr__(self) -> str:
         """Show what it is, where it runs and what was asked for."""

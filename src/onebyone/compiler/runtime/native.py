@@ -3,7 +3,7 @@
 import ctypes
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -43,12 +43,14 @@ class Binary:
         scratch_size: Floats of each thread's own memory.
         constants: Packed weights and tables.
         programs: What it does for each shape of images.
+        code: The machine code as a file has it.
     """
 
     loaded: Loaded
     scratch_size: int
     constants: Tensor
     programs: tuple[Program, ...]
+    code: bytes = field(repr=False)
 
 
 class Memory:
