@@ -120,10 +120,10 @@ def test_a_network_that_pytorch_has_to_run_is_compiled_for_each_number(monkeypat
         def forward(self, x):
             return torch.cumsum(x, 0) + 1
 
-    found = []
+    graphs = []
     begin = door.Specialized.__init__
     monkeypatch.setattr(
-        door.Specialized, "__init__", lambda self, *a: begin(self, *a) or found.append(self)
+        door.Specialized, "__init__", lambda self, *a: begin(self, *a) or graphs.append(self)
     )
     torch.compiler.reset()
     fast = torch.compile(Sums().eval(), backend="onebyone", dynamic=True)
@@ -133,7 +133,7 @@ def test_a_network_that_pytorch_has_to_run_is_compiled_for_each_number(monkeypat
             results = [fast(x) for x in tensors]
         for x, found in zip(tensors, results, strict=True):
             torch.testing.assert_close(found, Sums()(x))
-    assert len(found[0].compiled) == 3
+    assert len(graphs[0].compiled) == 3
     torch.compiler.reset()
 
 

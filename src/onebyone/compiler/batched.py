@@ -114,7 +114,7 @@ class BatchedModel:
         """
         from onebyone.compiler.saved import save
 
-        self.saved = save(self.models, Path(path), is_any=self.is_any)
+        self.saved = save(self.models, Path(path), "any" if self.is_any else "these")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the name of the file that it was saved to or loaded from, and its digest.

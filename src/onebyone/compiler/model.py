@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -44,6 +44,10 @@ class NativeStep:
 
 
 Step = NativeStep | Opaque
+
+
+Batch = Literal["one", "these", "any"]
+"""Numbers of images that a network takes: that of its example, several ones, or any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +196,7 @@ class CompiledModel:
         """
         from onebyone.compiler.saved import save
 
-        self.saved = save({1: self}, Path(path), is_any=False)
+        self.saved = save({1: self}, Path(path), "one")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the name of the file that it was saved to or loaded from, and its digest.

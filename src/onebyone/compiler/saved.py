@@ -23,7 +23,7 @@ from onebyone.compiler.build import describe, load_built
 from onebyone.compiler.cache import read_parts, write_parts
 from onebyone.compiler.fallback import describe_fallbacks
 from onebyone.compiler.fates import LayerFate, LayerFates
-from onebyone.compiler.model import CompiledModel, NativeStep, Saved
+from onebyone.compiler.model import Batch, CompiledModel, NativeStep, Saved
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.runtime.native import Memory, NativeFunction
 from onebyone.compiler.target import can_run, find_target, host_target
@@ -40,7 +40,7 @@ PLAIN = (bool, int, float, str, type(None))
 """What may stand among arguments and results beside tensors."""
 
 
-def save(models: Mapping[int, CompiledModel], path: Path, *, is_any: bool) -> Saved:
+def save(models: Mapping[int, CompiledModel], path: Path, batch: Batch) -> Saved:
     """Write a network for one or several numbers of images to a file.
 
     Raises:
@@ -63,8 +63,7 @@ def save(models: Mapping[int, CompiledModel], path: Path, *, is_any: bool) -> Sa
         "target": whole.target.name,
         "options": asdict(whole.options),
         "sizes": sizes,
-        "is_any": is_any,
-        "is_batched": is_any or len(sizes) > 1,
+        "batch": batch,
         "takes": list(step.takes),
         "gives": list(step.gives),
         "captured": [_captured_as_json(models[images].captured) for images in sizes],
@@ -170,10 +169,10 @@ def _model_of(
         )
         for number, images in enumerate(description["sizes"])
     }
-    if description["is_batched"]:
-        return BatchedModel(models, is_any=description["is_any"])
-    (model,) = models.values()
-    return model
+    if description["batch"] == "one":
+        (model,) = models.values()
+        return model
+    return BatchedModel(models, is_any=description["batch"] == "any")
 
 
 def _only_step(model: CompiledModel) -> NativeStep:
