@@ -4,6 +4,8 @@ Small whole numbers are bfloat16, and their sums exact, whatever the order; so w
 them is known to the bit.
 """
 
+import ctypes
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -16,11 +18,13 @@ import onebyone
 from onebyone.bench.accuracy import relative_rms
 from onebyone.compiler import compile_model
 from onebyone.compiler import target as targets
+from onebyone.compiler.abi import ContextWord
 from onebyone.compiler.build import build
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.processor import Processor
 from onebyone.compiler.rewrites import rewrite_graph
+from onebyone.compiler.runtime import native
 from onebyone.compiler.runtime.native import Memory, NativeFunction
 from onebyone.compiler.target import TARGETS, can_run, host_target
 from onebyone.errors import CompileError
@@ -225,3 +229,45 @@ def test_matrix_tiles_are_asked_for(monkeypatch):
     for may, name in ((True, "amx"), (False, "avx512-bf16")):
         monkeypatch.setattr(targets, "may_use_tiles", lambda may=may: may)
         assert host_target.__wrapped__("bf16").name == name
+
+
+class Alone:
+    """Stand in for a pool whose only thread that comes is one of its workers."""
+
+    def __init__(self, thread):
+        self.lock, self.thread = nullcontext(), thread
+
+    def run(self, address):
+        context = (ctypes.c_int64 * len(ContextWord)).from_address(address)
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(context[ContextWord.PREPARE])(address)
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+        kind(context[ContextWord.RUN])(address, self.thread)
+
+
+@pytest.mark.parametrize("target", RUNNABLE_BF16)
+@pytest.mark.parametrize("thread", [0, 1, 2])
+def test_what_a_chunk_keeps_is_gone_when_another_operation_has_had_the_memory(
+    monkeypatch, target, thread
+):
+    """Who shares out the work of others goes from one operation to the next, and back."""
+    net = WholeNet()
+    x = net.input(1, 48, 28, 28)
+    # Copied pixels serve all blocks of channels; those of the other one, which has but one chunk
+    # for them, lie in the same place.
+    names = [
+        net.convolution(x, 256, stride=(2, 2)),
+        net.convolution(x, 96, (3, 3), stride=(2, 2), padding=(1, 1, 1, 1)),
+    ]
+    graph, inputs = net.graph(*names), net.values()
+    choices = plan_execution(graph, target, BF16).choices
+    parts = dict(zip(names, [(1, 8), (3, 1)], strict=True))
+    chosen = {
+        name: replace(choices[name], parts=parts[name], inner="pixels", shared="pixels")
+        for name in names
+    }
+    built = build([graph], target, None, BF16, chosen)
+    (expected, other) = NativeFunction(Memory(built.binary, 1))(inputs)
+    monkeypatch.setattr(native, "pool_of", lambda threads: Alone(thread))
+    got = NativeFunction(Memory(built.binary, 3))(inputs)
+    assert torch.equal(got[0], expected)
+    assert torch.equal(got[1], other)

@@ -254,6 +254,7 @@ def _emit_run_chunk(module: ir.Module, target: Any) -> ir.Function:
     kernel_type = ir.FunctionType(VOID, [PTR, PTR, I64])
     kernel, record, number = field(1, kernel_type.as_pointer()), field(2, PTR), field(3, I64)
     arguments = [record, bases, code.sub(chunk, before)]
+    _disown(code, bases, record)
     timings = _load(code, context, ContextWord.PROFILE, PTR)
     is_timed = b.icmp_unsigned("!=", b.ptrtoint(timings, I64), int64(0))
     with b.if_else(is_timed) as (timed, untimed):
@@ -269,6 +270,14 @@ def _emit_run_chunk(module: ir.Module, target: Any) -> ir.Function:
             b.call(kernel, arguments)
     b.ret_void()
     return code.function
+
+
+def _disown(code: Code, bases: Any, record: Any) -> None:
+    """Forget what an operation has left in the thread's own memory, if another one comes."""
+    b = code.builder
+    owner = _load(code, bases, BaseWord.BAND_OWNER)
+    kept = b.select(b.icmp_signed("==", owner, b.ptrtoint(record, I64)), owner, int64(0))
+    b.store(kept, code.word(bases, BaseWord.BAND_OWNER), align=8)
 
 
 def _nanoseconds(code: Code) -> Any:
