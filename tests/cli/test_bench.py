@@ -165,7 +165,7 @@ def test_more_images_than_fit_into_memory(run, engines, batch):
         ),
         (
             ["bench", NIN, "--numerics", "fp16"],
-            "Invalid value for '--numerics': Input should be 'fp32' or 'bf16'.",
+            "Invalid value for '--numerics': Value error, 'fp16' is not one of 'fp32', 'bf16'.",
         ),
         (
             ["bench", NIN, "--against", "eager,inducter"],
