@@ -32,8 +32,9 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from onebyone.bench import Burst, describe_machine, measure_interleaved, spread
-from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms
+from onebyone.bench.accuracy import float64_output, relative_rms
 from onebyone.bench.engine import Runner
+from onebyone.bench.numerics import FP32, LARGEST_ERRORS
 from onebyone.bench.onnx_export import OnnxExport
 from onebyone.bench.peers import onnxruntime
 from onebyone.compiler import CompiledModel, compile_model, host_target, usable_cores
@@ -111,7 +112,7 @@ def time_layer(shape: Shape, *, threads: int, rounds: int) -> Seconds:
     expected = float64_output(conv, example)
     for name, run in runners.items():
         error = relative_rms(run(example), expected)
-        if error > LARGEST_ERROR:
+        if error > LARGEST_ERRORS[FP32]:
             raise SystemExit(f"{name} is wrong by {error:.1e} at {shape}")
     calls = {name: partial(run, example) for name, run in runners.items()}
     timed = measure_interleaved(calls, rounds=rounds, burst=BURST)

@@ -1,5 +1,6 @@
 """Engines that do what the tests want, found by name in processes of their own."""
 
+import copy
 import os
 import signal
 import threading
@@ -14,10 +15,12 @@ READY_CALLS = 1 + 3
 """What a process makes of itself: the call that is checked, and those that warm up."""
 
 
-def find(name):
+def find(name, numerics="fp32"):
     """An engine that is exact but for what its name says; its remark is its process."""
     build = BUILDS[name] if name in BUILDS else partial(exact, seconds=SECONDS[name])
-    return Engine(name, build, lambda runner: f"pid {os.getpid()}")
+    if numerics == "bf16":
+        build = partial(halved, build)
+    return Engine(name, build, lambda runner: f"pid {os.getpid()}", numerics)
 
 
 def exact(model, example, threads, *, seconds=0.001):
@@ -30,6 +33,13 @@ def exact(model, example, threads, *, seconds=0.001):
             return model(images)
 
     return run
+
+
+def halved(build, model, example, threads):
+    """In half the time, with a bfloat16's digits."""
+    build = partial(build, seconds=build.keywords["seconds"] / 2)
+    run = build(copy.deepcopy(model).bfloat16(), example, threads)
+    return lambda images: run(images.bfloat16()).float()
 
 
 def wrong(model, example, threads):

@@ -26,7 +26,7 @@ class Workshop:
     def __init__(self):
         self.clock = Clock()
 
-    def engine(self, name, cost, change=lambda output: output):
+    def engine(self, name, cost, change=lambda output: output, numerics="fp32"):
         def build(model, example, threads):
             assert threads == torch.get_num_threads() == 1
 
@@ -37,13 +37,13 @@ class Workshop:
 
             return run
 
-        return Engine(name, build)
+        return Engine(name, build, numerics=numerics)
 
-    def failing(self, name, error):
+    def failing(self, name, error, numerics="fp32"):
         def build(model, example, threads):
             raise error
 
-        return Engine(name, build)
+        return Engine(name, build, numerics=numerics)
 
     def compare(self, subject, engines, **settings):
         settings = {"batch": 1, "threads": 1, "rounds": 3} | settings
@@ -179,6 +179,68 @@ def test_a_wrong_peer_has_a_time_a_loud_mark_and_no_ratio(shop, subject):
     assert "WRONG OUTPUT 2.0e-03" in lines["wrong"]
     assert "2.00" not in lines["wrong"]
     assert "WRONG" not in lines["near"]
+
+
+@pytest.fixture
+def halves(shop):
+    """Ours and a peer, in float32 and in bfloat16, and another that has float32 alone."""
+    return [
+        shop.engine(OURS, 0.020),
+        shop.engine(OURS, 0.010, lambda output: output * 1.02, "bf16"),
+        shop.engine("peer", 0.030),
+        shop.engine("peer", 0.015, lambda output: output * 1.03, "bf16"),
+        shop.engine("other", 0.040),
+    ]
+
+
+def test_numerics_have_rows_of_their_own_and_ratios_are_to_ours_in_bfloat16(shop, subject, halves):
+    comparison = shop.compare(subject, halves, numerics="bf16")
+    assert comparison.ratios == pytest.approx(
+        {OURS: 2.0, "peer": 3.0, "peer bf16": 1.5, "other": 4.0}
+    )
+    lines = printed(comparison).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "time / ours bf16" in lines[1]
+    assert [" ".join(line.split()) for line in lines[2:7]] == [
+        f"{OURS} bf16 10.00 10.00..10.00 2.0e-02",
+        "peer bf16 15.00 15.00..15.00 1.50 3.0e-02",
+        f"{OURS} 20.00 20.00..20.00 2.00 {comparison.engines[OURS].relative_rms:.1e}",
+        f"peer 30.00 30.00..30.00 3.00 {comparison.engines['peer'].relative_rms:.1e}",
+        f"other 40.00 40.00..40.00 4.00 {comparison.engines['other'].relative_rms:.1e}",
+    ]
+
+
+def test_the_json_names_numerics_that_are_not_float32(shop, subject, halves):
+    content = shop.compare(subject, halves, numerics="bf16").to_json()
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert content["numerics"] == "bf16"
+    named = {name: result.get("numerics") for name, result in content["engines"].items()}
+    assert named == {
+        OURS: None,
+        f"{OURS} bf16": "bf16",
+        "peer": None,
+        "peer bf16": "bf16",
+        "other": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("numerics", "error", "is_right"),
+    [("fp32", 9e-4, True), ("fp32", 1.1e-3, False), ("bf16", 0.09, True), ("bf16", 0.11, False)],
+)
+def test_each_of_the_numerics_has_its_limit(shop, subject, numerics, error, is_right):
+    rough = shop.engine("rough", 0.02, lambda output: output * (1 + error), numerics)
+    comparison = shop.compare(subject, [shop.engine(OURS, 0.01), rough])
+    assert comparison.engines[rough.label].relative_rms == pytest.approx(error, rel=1e-2)
+    assert list(comparison.ratios) == [rough.label] * is_right
+    assert ("WRONG OUTPUT" in printed(comparison)) is not is_right
+
+
+def test_without_ours_in_bfloat16_float32_is_not_its_stand_in(shop, subject, halves):
+    halves[1] = shop.failing(OURS, CompileError("cannot compile `pool1`"), "bf16")
+    comparison = shop.compare(subject, halves, numerics="bf16")
+    assert comparison.absent == {f"{OURS} bf16": "cannot compile `pool1`"}
+    assert comparison.ratios == {}
 
 
 def test_if_ours_is_wrong_there_are_no_ratios(shop, subject):

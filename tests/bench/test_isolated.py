@@ -71,7 +71,8 @@ def subject(model):
 @pytest.fixture(scope="module")
 def comparison(subject):
     """What becomes of all kinds of engines; it takes ten seconds, and several tests look at it."""
-    return compare_isolated(subject, PEERS, batch=1, threads=1, rounds=2, turn=QUICK, find=find)
+    engines = [find(name) for name in (OURS, *PEERS)]
+    return compare_isolated(subject, engines, batch=1, threads=1, rounds=2, turn=QUICK, find=find)
 
 
 def pids(comparison):
@@ -150,13 +151,39 @@ def test_the_json_is_as_promised(comparison, model):
 
 
 def test_if_ours_is_gone_there_are_no_ratios():
-    assert _ratios({"peer": result(0.01)}, {"peer": [0.01]}) == {}
-    assert _ratios({OURS: result(0.01, 1.0), "peer": result(0.01)}, {}) == {}
+    assert _ratios({"peer": result(0.01)}, {"peer": [0.01]}, OURS) == {}
+    assert _ratios({OURS: result(0.01, 1.0), "peer": result(0.01)}, {}, OURS) == {}
 
 
 def result(seconds, error=1e-6):
     spread = Spread(seconds, seconds, seconds)
     return IsolatedResult(loop=spread, burst=spread, relative_rms=error)
+
+
+def test_numerics_reach_the_processes_and_ratios_are_to_ours_in_bfloat16(subject):
+    engines = [find(OURS), find(OURS, "bf16"), find("peer"), find("peer", "bf16")]
+    comparison = compare_isolated(
+        subject, engines, batch=1, threads=1, rounds=2, numerics="bf16", turn=QUICK, find=find
+    )
+    labels = [OURS, f"{OURS} bf16", "peer", "peer bf16"]
+    assert list(comparison.engines) == labels
+    assert len(set(pids(comparison))) == len(labels)
+    for name, result in comparison.engines.items():
+        in_bfloat16 = name.endswith(" bf16")
+        assert result.numerics == ("bf16" if in_bfloat16 else "fp32")
+        assert (1e-3 < result.relative_rms < 1e-2) is in_bfloat16
+        assert result.is_right
+    for ratios in (comparison.loop_ratios, comparison.burst_ratios):
+        assert set(ratios) == set(labels) - {f"{OURS} bf16"}
+        assert 1.0 < ratios[OURS].median < ratios["peer"].median
+    content = comparison.to_json()
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert content["numerics"] == content["engines"]["peer bf16"]["numerics"] == "bf16"
+    assert "numerics" not in content["engines"]["peer"]
+    text = printed(comparison)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "loop / ours bf16" in text
+    assert "burst / ours bf16" in text
 
 
 def test_the_table_is_sorted_by_the_loop_and_narrow():

@@ -18,6 +18,7 @@ from onebyone.bench import (
     check_peers,
     compare,
     engines,
+    find_engine,
     find_engines,
     peers,
 )
@@ -27,6 +28,8 @@ from onebyone.bench.folding import fold_network
 from onebyone.bench.onnx_export import OnnxExport
 from onebyone.bench.peers import eager, executorch, inductor, ncnn
 from onebyone.bench.subject import draw_weights
+from onebyone.compiler import TARGETS
+from onebyone.compiler.target import can_run
 from onebyone.errors import EngineError, MissingPackageError, ModelError, UnknownNameError
 from onebyone.exporting.quiet import silent
 
@@ -90,6 +93,65 @@ def test_adapters_compute_what_the_network_does(subject, name, batch):
     for key, value in before.items():
         assert torch.equal(after[key], value), key
         assert after[key].stride() == value.stride(), key
+
+
+def skip_without(engine):
+    for package in NEEDS.get(engine.name, ()):
+        if find_spec(package) is None:
+            pytest.skip(f"{engine.name} needs {package}")
+    if engine.name in ("onebyone", "openvino") and not any(
+        target.bf16 and can_run(target) for target in TARGETS.values()
+    ):
+        pytest.skip("this processor does not multiply bfloat16")
+
+
+@pytest.mark.parametrize("name", ["onebyone", "eager", "openvino"])
+def test_engines_in_bfloat16_have_its_digits_and_no_more(subject, name):
+    """The error says that it is bfloat16, and not float32 under another name."""
+    engine = find_engine(name, "bf16")
+    skip_without(engine)
+    before = copy.deepcopy(subject.network.state_dict())
+    for batch in (1, 3):
+        images = subject.images(batch)
+        run = engine.build(subject.network, images, 1)
+        for given in (images, torch.randn(images.shape)):
+            output, expected = run(given), float64_output(subject.network, given)
+            assert output.dtype == torch.float32
+            assert 1e-4 < relative_rms(output, expected) < 2e-2
+    assert all(torch.equal(subject.network.state_dict()[key], before[key]) for key in before)
+
+
+def test_inductor_in_bfloat16_leaves_the_float32_program_alone(subject):
+    """Both wait for their turns in one process, where compiling would be taken for computing."""
+    images = subject.images(1)
+    single, half = (
+        engine.build(subject.network, images, 1) for engine in inductor.engines(OnnxExport())
+    )
+    torch.compiler.set_stance("fail_on_recompile")
+    try:
+        outputs = [single(images), half(images)]
+    finally:
+        torch.compiler.set_stance("default")
+    errors = [relative_rms(one, float64_output(subject.network, images)) for one in outputs]
+    assert errors[0] < 1e-6
+    assert 1e-4 < errors[1] < 2e-2
+
+
+def test_who_computes_in_bfloat16():
+    every = find_engines(PEERS, "bf16")
+    assert [engine.label for engine in every if engine.numerics == "fp32"] == ["onebyone", *PEERS]
+    assert [engine.label for engine in every if engine.numerics == "bf16"] == [
+        "onebyone bf16",
+        "eager bf16",
+        "inductor bf16",
+        "openvino bf16",
+    ]
+    line = "^the engine 'ncnn' has no numerics 'bf16'; it has 'fp32'$"
+    with pytest.raises(UnknownNameError, match=line):
+        find_engine("ncnn", "bf16")
+    line = r"^`numerics` \(='fp16'\) must be 'fp32' or 'bf16'$"
+    with pytest.raises(UnknownNameError, match=line):
+        find_engines([], "fp16")
 
 
 def test_folding_leaves_no_batch_norm(subject):
@@ -253,7 +315,7 @@ def test_a_missing_package_is_named_with_its_extra(subject, monkeypatch, name, m
         if module.startswith(f"{missing}."):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, missing, None)
-    engine = engines._peer(name).engine(lambda model, example: b"")
+    engine = engines._peer(name).engines(lambda model, example: b"")[0]
     with pytest.raises((ModuleNotFoundError, MissingPackageError)) as caught:
         engine.build(subject.network, subject.images(1), 1)
     assert why_absent(caught.value).startswith(line)
@@ -315,8 +377,8 @@ def build(model, example, threads):
     raise ModuleNotFoundError(name="a_package.part")
 
 
-def engine(export):
-    return Engine("planted", build)
+def engines(export):
+    return (Engine("planted", build),)
 """
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from onebyone.bench import Engine, IsolatedComparison, IsolatedResult, RatioSpread, Spread
+from onebyone.compiler import host_target
 from tests.cli import test_cli
 
 run = test_cli.run
@@ -29,7 +30,7 @@ def engines(monkeypatch):
     known = {"eager": Engine("eager", wrong), "openvino": Engine("openvino", missing)}
     monkeypatch.setattr(
         "onebyone.bench.find_engines",
-        lambda names: [Engine("onebyone", exact), *(known[name] for name in names)],
+        lambda names, numerics: [Engine("onebyone", exact), *(known[name] for name in names)],
     )
 
 
@@ -71,10 +72,10 @@ def isolated(monkeypatch):
     """Stand in for the processes, and note what is asked of them."""
     asked = []
 
-    def compare(subject, peers, **settings):
+    def compare(subject, engines, **settings):
         print("noise of a comparison")  # noqa: T201
         settings.pop("watch")
-        asked.append((subject.name, peers, settings))
+        asked.append((subject.name, [engine.label for engine in engines], settings))
         spread = Spread(0.001, 0.001, 0.002)
         result = IsolatedResult(loop=spread, burst=spread, relative_rms=1e-6)
         return IsolatedComparison(
@@ -97,9 +98,10 @@ def test_isolated_as_json(run, isolated):
         *("--rounds", 2, "--threads", 1, "--batch", 3),
     )
     assert (status, err) == (0, "noise of a comparison\n")
-    settings = {"batch": 3, "threads": 1, "rounds": 2}
-    assert isolated == [(NIN, ["eager", "openvino"], settings)]
+    settings = {"batch": 3, "threads": 1, "rounds": 2, "numerics": "fp32"}
+    assert isolated == [(NIN, ["onebyone", "eager", "openvino"], settings)]
     [result] = json.loads(out)["results"]
+    assert "numerics" not in result
     assert result["isolated"] is True
     assert result["burst_ratios"] == {"eager": {"median": 2.0, "p10": 1.9, "p90": 2.1}}
 
@@ -112,6 +114,26 @@ def test_isolated_as_a_table(run, isolated):
     times = ["1.00", "1.00", "(0.90..1.10)", "1.00", "2.00", "(1.90..2.10)", "1.0e-06"]
     assert lines["eager"] == ["eager", *times]
     assert " ".join(lines["openvino:"]).endswith("no result. its process was killed by SIGSEGV")
+
+
+def test_numerics_are_asked_for(run, isolated, monkeypatch):
+    monkeypatch.setattr("onebyone.cli.bench.host_target", lambda numerics: None)
+    options = ("--against", "openvino,onnxruntime", "--isolate", "--json", "--numerics", "bf16")
+    status, out, _ = run("bench", NIN, *options)
+    [(_, labels, settings)] = isolated
+    assert labels == ["onebyone", "onebyone bf16", "openvino", "openvino bf16", "onnxruntime"]
+    assert settings["numerics"] == "bf16"
+    assert (status, json.loads(out)["results"][0]["numerics"]) == (0, "bf16")
+
+
+def test_a_processor_without_bfloat16_is_told_so_before_anything_is_loaded(run, monkeypatch):
+    monkeypatch.setattr("onebyone.compiler.target.can_run", lambda target: not target.bf16)
+    monkeypatch.setattr("onebyone.cli.bench.host_target", host_target.__wrapped__)
+    monkeypatch.setattr("onebyone.bench.load_subject", lambda model: pytest.fail("was loaded"))
+    status, out, err = run("bench", NIN, "--numerics", "bf16")
+    assert (status, out) == (2, "")
+    assert err.startswith("onebyone: `numerics` (='bf16') needs a processor that multiplies bfloat")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("option", ["--batch", "--threads", "--rounds"])
@@ -140,6 +162,10 @@ def test_more_images_than_fit_into_memory(run, engines, batch):
         (
             ["bench", NIN, "--threads", "100000000"],
             "Invalid value for '--threads': Input should be less than or equal to 1024.",
+        ),
+        (
+            ["bench", NIN, "--numerics", "fp16"],
+            "Invalid value for '--numerics': Value error, 'fp16' is not one of 'fp32', 'bf16'.",
         ),
         (
             ["bench", NIN, "--against", "eager,inducter"],

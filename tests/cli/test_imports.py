@@ -75,6 +75,7 @@ ALLOWED = {
     "predict resnet50 PHOTO --out no.csv": (NOTHING, 2),
     "bench resnet52": (NOTHING, 2),
     "bench resnet50 --threads 0": (NOTHING, 2),
+    "bench resnet50 --numerics fp16": (NOTHING, 2),
     "models": ({"torch", "huggingface_hub"}, 0),
     "predict efficientnet_lite0 PHOTO --engine torch": ({"torch"}, 0),
     "predict efficientnet_lite0 PHOTO": ({"torch", "llvmlite"}, 0),

@@ -5,19 +5,13 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from onebyone.bench.numerics import FP32, LARGEST_ERRORS
 from onebyone.errors import ModelError, ShapeError, located_summary
 
-LARGEST_ERROR = 1e-3
-"""Relative RMS beyond which an output is wrong.
 
-float32 engines differ by 1e-7 to 1e-5, with Winograd's convolutions at the upper end; bfloat16
-gives about 1e-2.
-"""
-
-
-def is_right(error: float) -> bool:
-    """Return whether an output with this relative RMS is float32's."""
-    return error <= LARGEST_ERROR
+def is_right(error: float, numerics: str = FP32) -> bool:
+    """Return whether an output with this relative RMS is as good as the numerics can be."""
+    return error <= LARGEST_ERRORS[numerics]
 
 
 def run_network(network: nn.Module, images: Tensor) -> Tensor:

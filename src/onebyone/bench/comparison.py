@@ -20,6 +20,7 @@ from onebyone.bench.measure import (
     unwatched,
     wait_until_idle,
 )
+from onebyone.bench.numerics import FP32, label, without_fp32
 from onebyone.bench.subject import Subject
 from onebyone.bench.threads import on_threads
 from onebyone.errors import located
@@ -34,17 +35,19 @@ class EngineResult:
         p10_seconds: What a tenth of its rounds stayed below.
         p90_seconds: What a tenth of its rounds went beyond.
         relative_rms: Root mean square of its output's error, over that of the output in float64.
+        numerics: What it computes with.
     """
 
     median_seconds: float
     p10_seconds: float
     p90_seconds: float
     relative_rms: float
+    numerics: str = FP32
 
     @property
     def is_right(self) -> bool:
-        """Whether the output is float32's; an engine that did another work has no ratio."""
-        return is_right(self.relative_rms)
+        """Whether the output is its numerics'; an engine that did another work has no ratio."""
+        return is_right(self.relative_rms, self.numerics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +58,11 @@ class Comparison:
         model: What the user calls the network.
         batch: Images a call.
         threads: Threads that each engine had.
-        engines: The results, by engine.
-        ratios: Each peer's time over ours, for the peers whose output is right, if ours is.
+        engines: The results, by the engine's label.
+        ratios: Each engine's time over ours, for those whose output is right, if ours is.
         absent: Why an engine has no result.
         remarks: What one must know of an engine's result, such as parts that it left to PyTorch.
+        numerics: What ours computes with where ratios are to it.
     """
 
     model: str
@@ -68,10 +72,11 @@ class Comparison:
     ratios: dict[str, float]
     absent: dict[str, str]
     remarks: dict[str, str]
+    numerics: str = FP32
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
-        return {"isolated": False} | asdict(self)
+        """Return it as a JSON object, which names numerics where they are not float32."""
+        return {"isolated": False} | asdict(self, dict_factory=without_fp32)
 
 
 def compare(
@@ -81,6 +86,7 @@ def compare(
     batch: int,
     threads: int,
     rounds: int,
+    numerics: str = FP32,
     burst: Burst = BURST,
     rest: Callable[[], object] = wait_until_idle,
     now: Callable[[], float] = time.perf_counter,
@@ -93,10 +99,11 @@ def compare(
 
     Args:
         subject: The network.
-        engines: Ours and its peers, in the order that they are shown in.
+        engines: Ours and its peers, in the order that they are built in.
         batch: Images a call.
         threads: Threads for each engine.
         rounds: How often each engine has its turn.
+        numerics: What ours computes with where ratios are to it.
         burst: What a turn is.
         rest: Waits until the engine before has gone to sleep.
         now: Reads the clock.
@@ -116,12 +123,12 @@ def compare(
         for engine in watch(engines, f"building {subject.name}"):
             try:
                 runner = engine.build(subject.network, images, threads)
-                errors[engine.name] = relative_rms(runner(images), expected)
-                runners[engine.name] = runner
+                errors[engine.label] = relative_rms(runner(images), expected)
+                runners[engine.label] = runner
                 if remark := engine.remark(runner):
-                    remarks[engine.name] = remark
+                    remarks[engine.label] = remark
             except Exception as error:  # noqa: BLE001, RUF100 - whatever a peer fails with
-                absent[engine.name] = why_absent(error)
+                absent[engine.label] = why_absent(error)
         seconds = measure_interleaved(
             {name: partial(runner, images) for name, runner in runners.items()},
             rounds=rounds,
@@ -131,27 +138,33 @@ def compare(
             watch=watch,
         )
     results = {
-        name: EngineResult(**asdict(spread(seconds[name])), relative_rms=errors[name])
-        for name in runners
+        engine.label: EngineResult(
+            **asdict(spread(seconds[engine.label])),
+            relative_rms=errors[engine.label],
+            numerics=engine.numerics,
+        )
+        for engine in engines
+        if engine.label in runners
     }
     return Comparison(
         model=subject.name,
         batch=batch,
         threads=threads,
         engines=results,
-        ratios=_ratios(results, seconds),
+        ratios=_ratios(results, seconds, label(OURS, numerics)),
         absent=absent,
         remarks=remarks,
+        numerics=numerics,
     )
 
 
 def _ratios(
-    results: dict[str, EngineResult], seconds: dict[str, tuple[float, ...]]
+    results: dict[str, EngineResult], seconds: dict[str, tuple[float, ...]], ours: str
 ) -> dict[str, float]:
-    if OURS not in results or not results[OURS].is_right:
+    if ours not in results or not results[ours].is_right:
         return {}
     return {
-        name: pairwise_ratio(seconds[name], seconds[OURS])
+        name: pairwise_ratio(seconds[name], seconds[ours])
         for name, result in results.items()
-        if name != OURS and result.is_right
+        if name != ours and result.is_right
     }

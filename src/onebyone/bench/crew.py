@@ -14,6 +14,7 @@ import torch
 from onebyone.bench.accuracy import float64_output
 from onebyone.bench.engine import Engine
 from onebyone.bench.engines import find_engine
+from onebyone.bench.numerics import FP32
 from onebyone.bench.subject import Subject
 from onebyone.bench.worker import Done, Failed, Job, Order, Ready, serve
 from onebyone.errors import EngineError, exit_summary, located
@@ -85,7 +86,7 @@ class Crew:
     """The processes of one network; see `open_crew`."""
 
     def __init__(
-        self, subject: Subject, *, batch: int, materials: Path, find: Callable[[str], Engine]
+        self, subject: Subject, *, batch: int, materials: Path, find: Callable[[str, str], Engine]
     ) -> None:
         self._subject = subject
         self._batch = batch
@@ -93,7 +94,7 @@ class Crew:
         self._find = find
         self._workers: list[Worker] = []
 
-    def hire(self, engine: str, *, threads: int) -> tuple[Worker, Ready]:
+    def hire(self, engine: str, *, threads: int, numerics: str = FP32) -> tuple[Worker, Ready]:
         """Start a process for an engine, wait until it is ready, and return what it says then.
 
         Raises:
@@ -101,6 +102,7 @@ class Crew:
         """
         job = Job(
             engine=engine,
+            numerics=numerics,
             find=self._find,
             model=self._subject.name,
             batch=self._batch,
@@ -122,14 +124,14 @@ class Crew:
 
 @contextmanager
 def open_crew(
-    subject: Subject, *, batch: int, find: Callable[[str], Engine] = find_engine
+    subject: Subject, *, batch: int, find: Callable[[str, str], Engine] = find_engine
 ) -> Generator[Crew]:
     """Prepare what processes need that run a network, one engine each; they end with the block.
 
     Args:
         subject: The network. The processes build it by its name, and take its weights.
         batch: Images a call.
-        find: Gives the engine of a name; a function that an import finds.
+        find: Gives the engine of a name and of numerics; a function that an import finds.
 
     Raises:
         ModelError: If the network itself does not run, or its output is not one finite tensor.

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from onebyone.bench.numerics import FP32, label
+
 Runner = Callable[[Tensor], Tensor]
 """A network made ready: float32 images, `(N, 3, H, W)`, in, and scores out.
 
@@ -31,8 +33,15 @@ class Engine:
         name: What it is called.
         build: Makes a network ready for it.
         remark: Says in a line what one must know of a network made ready, or nothing.
+        numerics: What it computes with, one of `LARGEST_ERRORS`.
     """
 
     name: str
     build: Build
     remark: Callable[[Runner], str] = no_remark
+    numerics: str = FP32
+
+    @property
+    def label(self) -> str:
+        """What it is called in a comparison, beside itself with other numerics."""
+        return label(self.name, self.numerics)

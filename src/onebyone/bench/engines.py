@@ -5,31 +5,45 @@ from importlib import import_module
 from typing import Any
 
 from onebyone.bench.engine import Engine
+from onebyone.bench.numerics import FP32, LARGEST_ERRORS
 from onebyone.bench.onnx_export import OnnxExport
-from onebyone.bench.ours import ENGINE
+from onebyone.bench.ours import ENGINES, NAME
 from onebyone.bench.peers import DEFAULT_PEERS, PEERS
-from onebyone.errors import UnknownNameError, did_you_mean
+from onebyone.errors import UnknownNameError, check_choice, did_you_mean
 
-OURS = ENGINE.name
+OURS = NAME
 
 ALL = "all"
 """What one says for all peers."""
 
 
-def find_engines(peers: Iterable[str] = DEFAULT_PEERS) -> list[Engine]:
+def find_engines(peers: Iterable[str] = DEFAULT_PEERS, numerics: str = FP32) -> list[Engine]:
     """Return our engine and the named peers; those that read ONNX share one export.
 
+    Each is there in float32 and, if others are asked for and it has them, in these numerics too.
+
     Raises:
-        UnknownNameError: If there is no peer of a name; says which there are.
+        UnknownNameError: If there is no peer of a name, or no such numerics; says which there are.
     """
-    names = check_peers(peers)
+    check_choice("numerics", numerics, LARGEST_ERRORS)
     export = OnnxExport()
-    return [ENGINE, *(_peer(name).engine(export) for name in names)]
+    engines = [*ENGINES]
+    for name in check_peers(peers):
+        engines += _peer(name).engines(export)
+    return [engine for engine in engines if engine.numerics in (FP32, numerics)]
 
 
-def find_engine(name: str) -> Engine:
-    """Return one engine, ours or a peer; raises as `find_engines`."""
-    return ENGINE if name == OURS else find_engines([name])[1]
+def find_engine(name: str, numerics: str = FP32) -> Engine:
+    """Return one engine, ours or a peer, with some numerics.
+
+    Raises:
+        UnknownNameError: If there is none; says which there are.
+    """
+    found = find_engines([] if name == OURS else [name], numerics)
+    for engine in found:
+        if (engine.name, engine.numerics) == (name, numerics):
+            return engine
+    raise UnknownNameError(f"the engine {name!r} has no numerics {numerics!r}; it has {FP32!r}")
 
 
 def check_peers(peers: Iterable[str]) -> list[str]:

@@ -18,6 +18,7 @@ from onebyone.bench.measure import (
     spread,
     unwatched,
 )
+from onebyone.bench.numerics import FP32, label, without_fp32
 from onebyone.bench.subject import Subject
 from onebyone.bench.threads import on_threads
 from onebyone.bench.worker import Order, Ready
@@ -54,16 +55,18 @@ class IsolatedResult:
         loop: A call in a loop, over the rounds.
         burst: A call of the burst after a pause, over the rounds.
         relative_rms: Root mean square of its output's error, over that of the output in float64.
+        numerics: What it computes with.
     """
 
     loop: Spread
     burst: Spread
     relative_rms: float
+    numerics: str = FP32
 
     @property
     def is_right(self) -> bool:
-        """Whether the output is float32's; an engine that did another work has no ratio."""
-        return is_right(self.relative_rms)
+        """Whether the output is its numerics'; an engine that did another work has no ratio."""
+        return is_right(self.relative_rms, self.numerics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +78,12 @@ class IsolatedComparison:
         batch: Images a call.
         threads: Threads that each engine had.
         rounds: Turns that each engine had.
-        engines: The results, by engine.
-        loop_ratios: Each peer's loop over ours, for the peers whose output is right, if ours is.
+        engines: The results, by the engine's label.
+        loop_ratios: Each engine's loop over ours, for those whose output is right, if ours is.
         burst_ratios: The same of the bursts.
         absent: Why an engine has no result.
         remarks: What one must know of an engine's result, such as parts that it left to PyTorch.
+        numerics: What ours computes with where ratios are to it.
     """
 
     model: str
@@ -91,10 +95,11 @@ class IsolatedComparison:
     burst_ratios: dict[str, RatioSpread]
     absent: dict[str, str]
     remarks: dict[str, str]
+    numerics: str = FP32
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON object."""
-        return {"isolated": True} | asdict(self)
+        """Return it as a JSON object, which names numerics where they are not float32."""
+        return {"isolated": True} | asdict(self, dict_factory=without_fp32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,28 +113,31 @@ class _Taken:
 
 def compare_isolated(
     subject: Subject,
-    peers: Sequence[str],
+    engines: Sequence[Engine],
     *,
     batch: int,
     threads: int,
     rounds: int,
+    numerics: str = FP32,
     turn: Turn = TURN,
-    find: Callable[[str], Engine] = find_engine,
+    find: Callable[[str, str], Engine] = find_engine,
     watch: Watch = unwatched,
 ) -> IsolatedComparison:
-    """Run a network on our engine and on its peers, each in a process of its own.
+    """Run a network on all engines, each in a process of its own.
 
     An engine that cannot run the network, whose output has another shape or is not finite, or whose
     process ends, is `absent` with its reason; the others go on.
 
     Args:
         subject: The network; processes build it by its name, and take its weights.
-        peers: Names of the peers, in the order that they are shown in.
+        engines: Ours and its peers, in the order that they are built in; a process finds its own
+            by name and numerics.
         batch: Images a call.
         threads: Threads for each engine.
         rounds: How often each engine has its turn.
+        numerics: What ours computes with where ratios are to it.
         turn: What a turn is.
-        find: Gives the engine of a name; a function that an import finds.
+        find: Gives the engine of a name and of numerics; a function that an import finds.
         watch: Shows a person how far it has come.
 
     Raises:
@@ -139,20 +147,25 @@ def compare_isolated(
     ready: dict[str, Ready] = {}
     absent: dict[str, str] = {}
     with on_threads(threads), open_crew(subject, batch=batch, find=find) as crew:
-        for name in watch([OURS, *peers], f"building {subject.name}"):
+        for engine in watch(engines, f"building {subject.name}"):
             try:
-                workers[name], ready[name] = crew.hire(name, threads=threads)
+                workers[engine.label], ready[engine.label] = crew.hire(
+                    engine.name, threads=threads, numerics=engine.numerics
+                )
             except EngineError as error:
-                absent[name] = first_line(error)
+                absent[engine.label] = first_line(error)
         taken = _take_turns(workers, absent, rounds=rounds, turn=turn, watch=watch)
+    computes_with = {engine.label: engine.numerics for engine in engines}
     results = {
         name: IsolatedResult(
             loop=spread([one.loop for one in turns]),
             burst=spread([one.burst for one in turns]),
             relative_rms=ready[name].relative_rms,
+            numerics=computes_with[name],
         )
         for name, turns in taken.items()
     }
+    ours = label(OURS, numerics)
     remarks = {name: _remark(ready[name], turns) for name, turns in taken.items()}
     return IsolatedComparison(
         model=subject.name,
@@ -161,13 +174,14 @@ def compare_isolated(
         rounds=rounds,
         engines=results,
         loop_ratios=_ratios(
-            results, {name: [one.loop for one in turns] for name, turns in taken.items()}
+            results, {name: [one.loop for one in turns] for name, turns in taken.items()}, ours
         ),
         burst_ratios=_ratios(
-            results, {name: [one.burst for one in turns] for name, turns in taken.items()}
+            results, {name: [one.burst for one in turns] for name, turns in taken.items()}, ours
         ),
         absent=absent,
         remarks={name: remark for name, remark in remarks.items() if remark},
+        numerics=numerics,
     )
 
 
@@ -208,12 +222,12 @@ def _remark(ready: Ready, turns: Sequence[_Taken]) -> str:
 
 
 def _ratios(
-    results: Mapping[str, IsolatedResult], seconds: Mapping[str, Sequence[float]]
+    results: Mapping[str, IsolatedResult], seconds: Mapping[str, Sequence[float]], ours: str
 ) -> dict[str, RatioSpread]:
-    if OURS not in results or not results[OURS].is_right:
+    if ours not in results or not results[ours].is_right:
         return {}
     return {
-        name: ratio_spread(seconds[name], seconds[OURS])
+        name: ratio_spread(seconds[name], seconds[ours])
         for name, result in results.items()
-        if name != OURS and result.is_right
+        if name != ours and result.is_right
     }

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from onebyone.bench.accuracy import LARGEST_ERROR, float64_output, relative_rms, run_network
+from onebyone.bench.accuracy import float64_output, relative_rms, run_network
+from onebyone.bench.numerics import FP32, LARGEST_ERRORS
 from onebyone.errors import ShapeError, located
 from onebyone.models import default_weights, load_untrained
 
@@ -99,4 +100,4 @@ def draw_weights(network: nn.Module, images: Tensor) -> nn.Module:
 def is_steady(network: nn.Module, images: Tensor) -> bool:
     """Return whether the rounding of float32 stays small on its way through a network."""
     error = relative_rms(run_network(network, images), float64_output(network, images))
-    return error < LARGEST_ERROR / 10
+    return error < LARGEST_ERRORS[FP32] / 10

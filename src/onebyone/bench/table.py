@@ -11,6 +11,7 @@ from onebyone.bench.comparison import Comparison, EngineResult
 from onebyone.bench.engines import OURS
 from onebyone.bench.isolated import IsolatedComparison, IsolatedResult
 from onebyone.bench.measure import RatioSpread
+from onebyone.bench.numerics import label
 
 
 def render(comparison: Comparison | IsolatedComparison) -> RenderableType:
@@ -35,8 +36,9 @@ def render(comparison: Comparison | IsolatedComparison) -> RenderableType:
 
 
 def _table(comparison: Comparison) -> Table:
+    ours = label("ours", comparison.numerics)
     table = _with_columns(
-        _title(comparison), ("median ms", "10%..90%", "time / ours", "relative RMS")
+        _title(comparison), ("median ms", "10%..90%", f"time / {ours}", "relative RMS")
     )
     for name, result in sorted(comparison.engines.items(), key=lambda row: row[1].median_seconds):
         ratio = comparison.ratios.get(name)
@@ -46,16 +48,17 @@ def _table(comparison: Comparison) -> Table:
             f"{1e3 * result.p10_seconds:.2f}..{1e3 * result.p90_seconds:.2f}",
             f"{ratio:.2f}" if ratio is not None else "",
             _error(result),
-            style="bold" if name == OURS else None,
+            style="bold" if name == label(OURS, comparison.numerics) else None,
         )
     return table
 
 
 def _isolated_table(comparison: IsolatedComparison) -> Table:
     turns = f"{comparison.rounds} round{'s' if comparison.rounds > 1 else ''}"
+    ours = label("ours", comparison.numerics)
     table = _with_columns(
         f"{_title(comparison)}, a process each, {turns}",
-        ("loop ms", "loop / ours", "burst ms", "burst / ours", "relative RMS"),
+        ("loop ms", f"loop / {ours}", "burst ms", f"burst / {ours}", "relative RMS"),
     )
     for name, result in sorted(
         comparison.engines.items(), key=lambda row: row[1].loop.median_seconds
@@ -67,7 +70,7 @@ def _isolated_table(comparison: IsolatedComparison) -> Table:
             f"{1e3 * result.burst.median_seconds:.2f}",
             _ratio(comparison.burst_ratios.get(name)),
             _error(result),
-            style="bold" if name == OURS else None,
+            style="bold" if name == label(OURS, comparison.numerics) else None,
         )
     return table
 

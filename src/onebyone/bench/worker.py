@@ -34,7 +34,8 @@ class Job:
 
     Attributes:
         engine: Name of the engine.
-        find: Gives the engine of a name; a function that an import finds.
+        numerics: What it computes with.
+        find: Gives the engine of a name and of numerics; a function that an import finds.
         model: What the user calls the network.
         batch: Images a call.
         threads: Threads for the engine.
@@ -42,7 +43,8 @@ class Job:
     """
 
     engine: str
-    find: Callable[[str], Engine]
+    numerics: str
+    find: Callable[[str, str], Engine]
     model: str
     batch: int
     threads: int
@@ -122,7 +124,7 @@ def _end_with_parent() -> None:
 
 
 def _make_ready(job: Job) -> tuple[Callable[[], object], Ready]:
-    engine = job.find(job.engine)
+    engine = job.find(job.engine, job.numerics)
     materials = torch.load(job.materials, mmap=True, weights_only=True)
     subject = Subject(job.model, *load_untrained(job.model))
     subject.network.load_state_dict(materials["weights"])

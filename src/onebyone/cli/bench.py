@@ -2,12 +2,14 @@
 
 import sys
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from onebyone.bench.numerics import FP32
 from onebyone.bench.peers import DEFAULT_PEERS, PEERS
 from onebyone.cli.console import print_json, stdout, tell, watch
+from onebyone.compiler.target import host_target
 from onebyone.compiler.threads import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ def bench(
             help=f"Peers to compare with, between commas; there are also {OTHERS}; or all.",
         ),
     ] = AGAINST,
+    numerics: Annotated[
+        Literal["fp32", "bf16"],
+        typer.Option(help="bf16: engines that can compute in bfloat16 do so as well."),
+    ] = "fp32",
     batch: Annotated[int, typer.Option(min=1, help="Images a call.")] = 1,
     threads: Annotated[
         int | None,
@@ -57,6 +63,8 @@ def bench(
 
     for model in models:
         check_reference(model)
+    if numerics != FP32:
+        host_target(numerics)  # a processor that cannot is told so before anything is loaded
     from onebyone.bench import (
         check_peers,
         compare,
@@ -79,19 +87,15 @@ def bench(
     while subjects:
         subject = subjects.pop(0)
         with redirect_stdout(sys.stderr):
-            if isolate:
-                comparison = compare_isolated(
-                    subject, names, batch=batch, threads=threads, rounds=rounds, watch=watch
-                )
-            else:
-                comparison = compare(
-                    subject,
-                    find_engines(names),
-                    batch=batch,
-                    threads=threads,
-                    rounds=rounds,
-                    watch=watch,
-                )
+            comparison = (compare_isolated if isolate else compare)(
+                subject,
+                find_engines(names, numerics),
+                batch=batch,
+                threads=threads,
+                rounds=rounds,
+                numerics=numerics,
+                watch=watch,
+            )
         comparisons.append(comparison)
         if not as_json:
             stdout().print(render(comparison), crop=False)  # a line an absent engine

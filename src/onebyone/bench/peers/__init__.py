@@ -1,8 +1,9 @@
 """The engines that can be compared with: one file each, which is found here by its name.
 
 A peer's module has `PACKAGE`, the package on PyPI that it comes in, or "" if that is torch, and
-`engine(export)`, which returns the `Engine`; those that read ONNX share one export. If it needs
-other packages, they are its `NEEDS`.
+`engines(export)`, which returns an `Engine` for each of the numerics that it can compute with,
+float32 first; those that read ONNX share one export. If it needs other packages, they are its
+`NEEDS`.
 """
 
 from pkgutil import iter_modules

@@ -35,9 +35,9 @@ class Loaded:
         return self.method.execute((images,))[0]
 
 
-def engine(_export: OnnxExport) -> Engine:
-    """Return the engine."""
-    return Engine("executorch", build, remark)
+def engines(_export: OnnxExport) -> tuple[Engine, ...]:
+    """Return the engine, in float32."""
+    return (Engine("executorch", build, remark),)
 
 
 def build(model: nn.Module, example: Tensor, threads: int) -> Runner:

@@ -20,9 +20,9 @@ typing-extensions from before pydantic's.
 """
 
 
-def engine(_export: OnnxExport) -> Engine:
-    """Return the engine."""
-    return Engine("litert", build)
+def engines(_export: OnnxExport) -> tuple[Engine, ...]:
+    """Return the engine, in float32."""
+    return (Engine("litert", build),)
 
 
 def build(model: nn.Module, example: Tensor, threads: int) -> Runner:

@@ -24,8 +24,8 @@ _HALF = (
 """What would let it compute with 16 bits; the fp16s are on by default."""
 
 
-def engine(export: OnnxExport) -> Engine:
-    """Return the engine, for networks as they are exported for one image."""
+def engines(export: OnnxExport) -> tuple[Engine, ...]:
+    """Return the engine, in float32, for networks as they are exported for one image."""
 
     def build(model: nn.Module, example: Tensor, threads: int) -> Runner:
         for package in (PACKAGE, "pnnx"):  # what is missing is said before the export
@@ -34,7 +34,7 @@ def engine(export: OnnxExport) -> Engine:
             files = convert(export(model, example[:1]), example[:1], Path(folder))
             return load(*files, threads)
 
-    return Engine(PACKAGE, build)
+    return (Engine(PACKAGE, build),)
 
 
 def convert(content: bytes, example: Tensor, folder: Path) -> tuple[Path, Path]:

@@ -14,13 +14,13 @@ NEEDS = ("onnx", "onnxscript")
 _ERRORS_ONLY = 3
 
 
-def engine(export: OnnxExport) -> Engine:
-    """Return the engine, for networks as they are exported."""
+def engines(export: OnnxExport) -> tuple[Engine, ...]:
+    """Return the engine, in float32, for networks as they are exported."""
 
     def build(model: nn.Module, example: Tensor, threads: int) -> Runner:
         return load(export(model, example), threads)
 
-    return Engine(PACKAGE, build)
+    return (Engine(PACKAGE, build),)
 
 
 def load(content: bytes, threads: int, *, level: str = "ORT_ENABLE_ALL") -> Runner:
