@@ -15,8 +15,11 @@ from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.compiler.target import Target
 
 
-def emit_network(plan: ExecutionPlan, target: Target) -> ir.Module:
-    """Write the module of a network: `run(context, thread)` and `prepare(context)`."""
+def emit_network(plan: ExecutionPlan, target: Target, *, prefix: str = "") -> ir.Module:
+    """Write the module of a network: `run(context, thread)` and `prepare(context)`.
+
+    Names of both begin with `prefix`, so that a program can have several networks.
+    """
     module = ir.Module("network")
     module.triple = target.triple
     groups = [
@@ -31,7 +34,14 @@ def emit_network(plan: ExecutionPlan, target: Target) -> ir.Module:
         for number, group in enumerate(plan.groups)
     ]
     words = BaseWord.FIRST_TENSOR + INPUT_WORDS * len(plan.inputs) + len(plan.outputs)
-    emit_schedule(module, target, groups, base_words=words, scratch_size=plan.scratch_size)
+    emit_schedule(
+        module,
+        target,
+        groups,
+        base_words=words,
+        scratch_size=plan.scratch_size,
+        prefix=prefix,
+    )
     return module
 
 

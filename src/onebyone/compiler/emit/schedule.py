@@ -32,6 +32,7 @@ def emit_schedule(
     *,
     base_words: int,
     scratch_size: int,
+    prefix: str = "",
 ) -> None:
     """Write `run(context, thread)` and `prepare(context)`.
 
@@ -41,10 +42,16 @@ def emit_schedule(
         groups: For each group its operations: kernel, work record, number of chunks.
         base_words: Entries of the table of base addresses.
         scratch_size: Floats of each thread's own memory.
+        prefix: What the names of both functions begin with.
     """
     table = _group_table(module, groups)
-    _emit_prepare(module, target, table, len(groups))
-    _emit_run(module, target, table, len(groups), base_words, scratch_size)
+    kinds = {"prepare": [PTR], "run": [PTR, I64]}
+    prepare, run = (
+        Code(module, target, ir.Function(module, ir.FunctionType(VOID, kind), prefix + name))
+        for name, kind in kinds.items()
+    )
+    _emit_prepare(prepare, table, len(groups))
+    _emit_run(run, table, len(groups), base_words, scratch_size)
 
 
 OPERATION = ir.LiteralStructType([I64, PTR, PTR, I64])
@@ -92,9 +99,8 @@ def _group_field(code: Code, table: Any, group: Any, index: int, kind: ir.Type) 
     return code.builder.load(address, typ=kind, align=8)
 
 
-def _emit_prepare(module: ir.Module, target: Any, table: Any, groups: int) -> None:
+def _emit_prepare(code: Code, table: Any, groups: int) -> None:
     """Set all counters for the next call, then publish its number."""
-    code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, [PTR]), "prepare"))
     b = code.builder
     (context,) = code.function.args
     threads, counters = (
@@ -115,14 +121,10 @@ def _emit_prepare(module: ir.Module, target: Any, table: Any, groups: int) -> No
     b.ret_void()
 
 
-def _emit_run(
-    module: ir.Module, target: Any, table: Any, groups: int, base_words: int, scratch_size: int
-) -> None:
-    run_chunk = _emit_run_chunk(module, target)
-    function = ir.Function(module, ir.FunctionType(VOID, [PTR, I64]), "run")
-    code = Code(module, target, function)
+def _emit_run(code: Code, table: Any, groups: int, base_words: int, scratch_size: int) -> None:
+    run_chunk = _emit_run_chunk(code.module, code.target)
     b = code.builder
-    context, thread = function.args
+    context, thread = code.function.args
     threads, counters = (
         _load(code, context, ContextWord.THREADS),
         _load(code, context, ContextWord.COUNTERS, PTR),

@@ -1,0 +1,182 @@
+"""From a plan to a folder: compiled, linked, tried, and only then put in its place."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from onebyone.compiler.jit import compile_module
+from onebyone.compiler.library.plan import LibraryPlan, TargetPlan
+from onebyone.compiler.library.sources import (
+    PARTS,
+    most_deviation,
+    source,
+    version_script,
+    with_names,
+)
+from onebyone.compiler.library.tables import EMBEDDED_FILE, symbol_prefix, tables
+from onebyone.compiler.library.toolchain import Toolchain, find_toolchain
+from onebyone.compiler.library.trial import Golden, golden, try_targets
+from onebyone.compiler.library.weights import identity_of, weights_file
+from onebyone.compiler.module import emit_network
+from onebyone.errors import ModelError
+from onebyone.files import replacing_folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """A library that was written.
+
+    Attributes:
+        out: Its folder.
+        plan: What it has.
+        code_bytes: Of the shared library, without weights that lie inside.
+        weights_bytes: Of the weights.
+        tried: Targets that were run here before the folder was put in its place.
+        deviation: Relative root mean square of what they give from what PyTorch gives in float64,
+            the largest; None if none could be run here.
+    """
+
+    out: Path
+    plan: LibraryPlan
+    code_bytes: int
+    weights_bytes: int
+    tried: tuple[str, ...]
+    deviation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """What gives the bits that a target must give: inputs in, outputs out, in the plan's order."""
+
+    target: str
+    run: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+
+def write_library(
+    plan: LibraryPlan,
+    out: str | Path,
+    *,
+    cc: str | None = None,
+    exact: Exact | None = None,
+) -> Library:
+    """Write a library; what was in its folder is replaced if it was one.
+
+    Args:
+        plan: What it has.
+        out: The folder.
+        cc: C compiler; by default the system's.
+        exact: Who tells what one of the targets must give, bit by bit.
+
+    Raises:
+        CompileError: If there is no C compiler, or it or LLVM refuses.
+        ModelError: If the folder cannot be written, or the library gives something else than the
+            network.
+    """
+    out = Path(out)
+    toolchain = find_toolchain(plan.architecture, cc)
+    objects = {one.target.name: _object(plan, one) for one in plan.targets}
+    sections = {one.target.name: _constants(one) for one in plan.targets}
+    identity = identity_of(sections, objects)
+    weights = weights_file(sections, identity)
+    try:
+        with replacing_folder(out, is_ours=_is_library) as folder:
+            _build(plan, toolchain, folder, objects, weights, identity)
+            _write_sources(plan, folder)
+            found = golden(plan)
+            found.write(folder / "selftest")
+            tried = try_targets(plan, folder, found)
+            _check(plan, tried, found, exact)
+            code = (folder / f"lib{plan.name}.so").stat().st_size
+    except OSError as error:
+        raise ModelError(f"cannot write {out} ({error.strerror})") from error
+    return Library(
+        out=out,
+        plan=plan,
+        code_bytes=code - (len(weights) if plan.embed else 0),
+        weights_bytes=len(weights),
+        tried=tuple(tried),
+        deviation=max((found.deviation_of(given) for given in tried.values()), default=None),
+    )
+
+
+def _constants(one: TargetPlan) -> bytes:
+    return one.plan.constants.block().numpy().tobytes()
+
+
+def _object(plan: LibraryPlan, one: TargetPlan) -> bytes:
+    module = emit_network(one.plan, one.target, prefix=symbol_prefix(plan, one))
+    return compile_module(module, one.target, position_independent=True)
+
+
+def _build(
+    plan: LibraryPlan,
+    toolchain: Toolchain,
+    folder: Path,
+    objects: Mapping[str, bytes],
+    weights: bytes,
+    identity: bytes,
+) -> None:
+    """Compile and link in a folder that is gone afterwards; only what is made of it stays."""
+    name = plan.name
+    with TemporaryDirectory(dir=folder) as kept:
+        work = Path(kept)
+        for part in PARTS:
+            (work / part).write_text(source(plan, part))
+        (work / f"{name}.h").write_text(source(plan, "network.h"))
+        (work / "tables.h").write_text(with_names(plan, tables(plan, identity)))
+        (work / EMBEDDED_FILE).write_bytes(weights if plan.embed else b"")
+        (work / "version").write_text(version_script(plan))
+        for target, content in objects.items():
+            (work / f"{target}.o").write_bytes(content)
+        toolchain.compile(work, "runtime.c", "runtime.o")
+        parts = ["runtime.o", *(f"{target}.o" for target in objects)]
+        toolchain.link(work, parts, f"lib{name}.so", "version")
+        toolchain.archive(work, parts, f"lib{name}.a")
+        for made in (f"{name}.h", f"lib{name}.so", f"lib{name}.a"):
+            (work / made).rename(folder / made)
+    if not plan.embed:
+        (folder / f"{name}.weights").write_bytes(weights)
+
+
+def _write_sources(plan: LibraryPlan, folder: Path) -> None:
+    (folder / "selftest").mkdir()
+    for name, wanted in (
+        ("example.c", "example.c"),
+        ("CMakeLists.txt", "CMakeLists.txt"),
+        ("Config.cmake", f"{plan.name}Config.cmake"),
+        ("network.pc", f"{plan.name}.pc"),
+        ("selftest.c", "selftest/selftest.c"),
+    ):
+        (folder / wanted).write_text(source(plan, name))
+
+
+def _check(
+    plan: LibraryPlan, tried: Mapping[str, Sequence[Tensor]], given: Golden, exact: Exact | None
+) -> None:
+    for target, results in tried.items():
+        deviation = given.deviation_of(results)
+        if not deviation <= most_deviation(plan):
+            raise ModelError(
+                f"the library's code for {target} gives something else than the network (relative "
+                f"RMS {deviation:.1e}); nothing was written"
+            )
+    if exact is None or exact.target not in tried:
+        return
+    if not all(map(torch.equal, tried[exact.target], exact.run(given.inputs))):
+        raise ModelError(
+            "the library gives other bits than the compiled network: its weights, or the choices "
+            "that were made for it, have changed since; compile the network again"
+        )
+
+
+def _is_library(folder: Path) -> bool:
+    """Whether a folder has what a library of ours has, and nothing beside."""
+    names = {path.name for path in folder.iterdir()}
+    (name,) = {path.stem for path in folder.glob("*.h")} or {""}
+    ours = {f"{name}{end}" for end in (".h", ".weights", ".pc", "Config.cmake")}
+    ours |= {f"lib{name}.so", f"lib{name}.a", "CMakeLists.txt", "example.c", "selftest", "build"}
+    return names <= ours and (not names or f"{name}.pc" in names)
