@@ -169,9 +169,7 @@ class NativeNetwork:
         except IndexError:
             context = c_void_p()
             options = _Options(threads=self.threads)
-            self._call(
-                "context", "context_open", self._network, byref(options), byref(context)
-            )
+            self._call("context", "context_open", self._network, byref(options), byref(context))
             return context
 
     def close(self) -> None:
@@ -265,7 +263,9 @@ def _void(function: Any, argument: c_void_p) -> None:
 
 def _tensors(tensors: Any, count: int) -> tuple[NativeTensor, ...]:
     return tuple(
-        NativeTensor(one.name.decode(), tuple(one.shape[: one.rank]), tuple(one.strides[: one.rank]))
+        NativeTensor(
+            one.name.decode(), tuple(one.shape[: one.rank]), tuple(one.strides[: one.rank])
+        )
         for one in tensors[:count]
     )
 

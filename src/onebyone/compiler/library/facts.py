@@ -1,18 +1,10 @@
 """What a library tells of itself: its name, its tensors, and how images become its input."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
 
-from onebyone.errors import ShapeError, UnknownNameError
+from onebyone.errors import ShapeError
 from onebyone.graph import Graph, Ref, Shape, View
-
-KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while".split()
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,28 +104,3 @@ def treats_images_apart(graph: Graph, batch: int) -> bool:
     """
     constants = {node.name for node in graph if node.kind == "constant"}
     return all(node.shape[0] == batch for node in graph if node.name not in constants)
-
-
-def check_name(name: str) -> str:
-    """Return a name that functions of C can begin with.
-
-    Raises:
-        UnknownNameError: If it cannot be.
-    """
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name) or name in KEYWORDS:
-        raise UnknownNameError(
-            f"`name` (={name!r}) must begin with a small letter and have only such, digits and "
-            "_, since the functions of the library begin with it"
-        )
-    return name
-
-
-def name_for(text: str) -> str:
-    """Return a library's name after what something is called.
-
-    Example:
-        >>> name_for("timm:MobileNetV3_large.075"), name_for("2-nets")
-        ('timm_mobilenetv3_large_075', 'net_2_nets')
-    """
-    plain = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:50] or "net"
-    return plain if plain[0].isalpha() and plain not in KEYWORDS else f"net_{plain}"

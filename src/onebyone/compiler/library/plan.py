@@ -10,11 +10,11 @@ from onebyone.compiler.library.facts import (
     About,
     TensorFacts,
     batch_of,
-    check_name,
     input_facts,
     output_facts,
     treats_images_apart,
 )
+from onebyone.compiler.library.names import check_name
 from onebyone.compiler.memory.arena import SLACK
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.plan.plan import ExecutionPlan, plan_execution
@@ -23,6 +23,8 @@ from onebyone.compiler.split import Segment, split_graph
 from onebyone.compiler.target import Target
 from onebyone.errors import CompileError
 from onebyone.graph import Captured, Graph, Opaque
+
+INPUT_AXES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,7 @@ def plan_library(
     *,
     name: str,
     options: CompileOptions = DEFAULT_OPTIONS,
-    chosen: Mapping[str, Choices] | None = None,
+    chosen: Mapping[str, Mapping[str, Choices]] | None = None,
     about: About = NOTHING_KNOWN,
     embed: bool = False,
 ) -> LibraryPlan:
@@ -121,7 +123,7 @@ def plan_library(
         targets: Processors, of one architecture.
         name: What its functions begin with.
         options: Of these, what results promise.
-        chosen: How some nodes are to run on the first target, by name.
+        chosen: By the name of a target, how some nodes are to run there, by theirs.
         about: How to feed it, and read its scores.
         embed: Whether the weights are to lie inside the library.
 
@@ -137,11 +139,12 @@ def plan_library(
     plans = tuple(
         TargetPlan(
             target=target,
-            plan=plan_execution(graph, target, options, chosen if target is targets[0] else None),
+            plan=plan_execution(graph, target, options, (chosen or {}).get(target.name)),
         )
         for target in ordered
     )
     inputs = input_facts(captured.graph, segment.takes)
+    assert all(len(one.shape) == INPUT_AXES for one in inputs)  # others are PyTorch's to reshape
     batch = batch_of(inputs)
     return LibraryPlan(
         name=name,

@@ -18,7 +18,9 @@ def weights_file(sections: Mapping[str, bytes], identity: bytes) -> bytes:
         sections: Each target's weights, by its name.
         identity: 16 bytes that the library knows the file by.
     """
-    padded = {name: content + bytes(-len(content) % PAGE_BYTES) for name, content in sections.items()}
+    padded = {
+        name: content + bytes(-len(content) % PAGE_BYTES) for name, content in sections.items()
+    }
     position, entries = PAGE_BYTES, b""
     for name, content in padded.items():
         facts = name.encode(), position, len(content), zlib.crc32(content), 0
