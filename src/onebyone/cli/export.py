@@ -109,7 +109,9 @@ def _export_native(model: str, out: Path, as_json: bool, **options: Any) -> None
 
     with redirect_stdout(sys.stderr):
         plan = plan_native(model, out, **options)
-        tell(str(plan))
+    if not as_json:
+        stdout().print(str(plan), soft_wrap=True)
+    with redirect_stdout(sys.stderr):
         found = write_native(plan, out, cc=os.environ.get("CC"))
     print_json(found.to_json()) if as_json else _show(found)
 

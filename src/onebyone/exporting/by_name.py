@@ -38,8 +38,8 @@ def export(
     """Write a network for other programs; the file is tried against it before it is there.
 
     How photos become its input, and the names of its classes, are written along where they are
-    known: in ONNX as metadata, in `.pt2` as extra files; "preprocess" and "classes", both JSON. A library has mean,
-    deviation and classes for whoever asks.
+    known: in ONNX as metadata, in `.pt2` as extra files; "preprocess" and "classes", both JSON. A
+    library has mean, deviation and classes for whoever asks.
 
     Args:
         model: A network, or what `onebyone.load_model` takes.

@@ -1,5 +1,8 @@
 """Doors to libraries: of a compiled network, and of one that is compiled for this."""
 
+# pyright: reportImportCycles=false
+# `CompiledModel.export` imports this when it is called.
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -4,11 +4,15 @@ import re
 
 from onebyone.errors import UnknownNameError
 
-KEYWORDS = frozenset(
-    ["auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while"]
-)
+_KEYWORDS = """auto break case char const continue default do double else enum extern float for goto
+if inline int long register restrict return short signed sizeof static struct switch typedef union
+unsigned void volatile while"""
+_SYSTEM = "anl atomic c crypt dl g gcc m pthread resolv rt stdc ubsan util"
 
-SYSTEM = frozenset(["anl", "atomic", "c", "crypt", "dl", "g", "gcc", "m", "pthread", "resolv", "rt", "stdc", "ubsan", "util"])
+KEYWORDS = frozenset(_KEYWORDS.split())
+"""What C cannot take for a name."""
+
+SYSTEM = frozenset(_SYSTEM.split())
 """Names whose library a linker would take for one of the system's: `-lm` is libm."""
 
 

@@ -9,8 +9,8 @@ from onebyone.compiler.library.plan import LibraryPlan
 
 SOURCES = Path(__file__).with_name("c")
 
-PARTS = ("runtime.c", "processor.h", "weights.h", "workers.h")
-"""What the library is compiled of, beside its header and its tables."""
+RUNTIME = ("runtime.c", "processor.h", "weights.h", "workers.h")
+"""What is compiled with machine code, beside the header and tables."""
 
 ABI = 1
 """`OBO_ABI_VERSION` of `c/network.h`."""

@@ -45,24 +45,26 @@ def _interface() -> list[str]:
 def _embedded(plan: LibraryPlan) -> list[str]:
     if not plan.embed:
         return ["#define EMBEDDED NULL", "#define EMBEDDED_BYTES 0"]
-    label = f"{plan.name}_embedded_weights"
+    start, end = f"{plan.name}_embedded_weights", f"{plan.name}_embedded_end"
+    hidden = '__attribute__((visibility("hidden")))'
     return [
         '__asm__(".section .rodata\\n.balign 4096\\n"',
-        f'        ".hidden {label}\\n.globl {label}\\n{label}:\\n"',
+        f'        ".hidden {start}\\n.globl {start}\\n{start}:\\n"',
         f'        ".incbin \\"{EMBEDDED_FILE}\\"\\n"',
-        f'        ".hidden {label}_end\\n.globl {label}_end\\n{label}_end:\\n.byte 0\\n.previous");',
-        f'extern const char {label}[] __attribute__((visibility("hidden")));',
-        f'extern const char {label}_end[] __attribute__((visibility("hidden")));',
-        f"#define EMBEDDED {label}",
-        f"#define EMBEDDED_BYTES ((size_t)({label}_end - {label}))",
+        f'        ".hidden {end}\\n.globl {end}\\n{end}:\\n"',
+        '        ".byte 0\\n.previous");',
+        *(f"extern const char {label}[] {hidden};" for label in (start, end)),
+        f"#define EMBEDDED {start}",
+        f"#define EMBEDDED_BYTES ((size_t)({end} - {start}))",
     ]
 
 
 def _tensors(kind: str, tensors: Sequence[TensorFacts]) -> list[str]:
-    rows = (
-        f"    {{{_text(one.name)}, {len(one.shape)}, {_braces(one.shape)}, {_braces(one.strides)}}},"
+    values = (
+        [_text(one.name), len(one.shape), _braces(one.shape), _braces(one.strides)]
         for one in tensors
     )
+    rows = (f"    {_braces(row)}," for row in values)
     slots = [one.slot for one in tensors]
     return [
         f"#define {kind.upper()}_COUNT {len(tensors)}",

@@ -9,20 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from onebyone.compiler.jit import compile_module
-from onebyone.compiler.library.plan import LibraryPlan, TargetPlan
-from onebyone.compiler.library.sources import (
-    PARTS,
-    most_deviation,
-    source,
-    version_script,
-    with_names,
-)
-from onebyone.compiler.library.tables import EMBEDDED_FILE, symbol_prefix, tables
+from onebyone.compiler.library.parts import Parts
+from onebyone.compiler.library.plan import LibraryPlan
+from onebyone.compiler.library.sources import most_deviation, source, version_script
 from onebyone.compiler.library.toolchain import Toolchain, find_toolchain
 from onebyone.compiler.library.trial import Golden, golden, try_targets
-from onebyone.compiler.library.weights import identity_of, weights_file
-from onebyone.compiler.module import emit_network
 from onebyone.errors import ModelError
 from onebyone.files import replacing_folder
 
@@ -96,13 +87,10 @@ def write_library(
     """
     out = Path(out)
     toolchain = find_toolchain(plan.architecture, cc)
-    objects = {one.target.name: _object(plan, one) for one in plan.targets}
-    sections = {one.target.name: _constants(one) for one in plan.targets}
-    identity = identity_of(sections, objects)
-    weights = weights_file(sections, identity)
+    parts = Parts.of(plan)
     try:
         with replacing_folder(out, is_ours=_is_library) as folder:
-            _build(plan, toolchain, folder, objects, weights, identity)
+            _build(parts, toolchain, folder)
             _write_sources(plan, folder)
             found = golden(plan)
             found.write(folder / "selftest")
@@ -114,50 +102,27 @@ def write_library(
     return Library(
         out=out,
         plan=plan,
-        code_bytes=code - (len(weights) if plan.embed else 0),
-        weights_bytes=len(weights),
+        code_bytes=code - (len(parts.weights) if plan.embed else 0),
+        weights_bytes=len(parts.weights),
         tried=tuple(tried),
         deviation=max((found.deviation_of(given) for given in tried.values()), default=None),
     )
 
 
-def _constants(one: TargetPlan) -> bytes:
-    return one.plan.constants.block().numpy().tobytes()
-
-
-def _object(plan: LibraryPlan, one: TargetPlan) -> bytes:
-    module = emit_network(one.plan, one.target, prefix=symbol_prefix(plan, one))
-    return compile_module(module, one.target, position_independent=True)
-
-
-def _build(
-    plan: LibraryPlan,
-    toolchain: Toolchain,
-    folder: Path,
-    objects: Mapping[str, bytes],
-    weights: bytes,
-    identity: bytes,
-) -> None:
+def _build(parts: Parts, toolchain: Toolchain, folder: Path) -> None:
     """Compile and link in a folder that is gone afterwards; only what is made of it stays."""
-    name = plan.name
+    name = parts.plan.name
     with TemporaryDirectory(dir=folder) as kept:
         work = Path(kept)
-        for part in PARTS:
-            (work / part).write_text(source(plan, part))
-        (work / f"{name}.h").write_text(source(plan, "network.h"))
-        (work / "tables.h").write_text(with_names(plan, tables(plan, identity)))
-        (work / EMBEDDED_FILE).write_bytes(weights if plan.embed else b"")
-        (work / "version").write_text(version_script(plan))
-        for target, content in objects.items():
-            (work / f"{target}.o").write_bytes(content)
+        objects = parts.write(work)
+        (work / "version").write_text(version_script(parts.plan))
         toolchain.compile(work, "runtime.c", "runtime.o")
-        parts = ["runtime.o", *(f"{target}.o" for target in objects)]
-        toolchain.link(work, parts, f"lib{name}.so", "version")
-        toolchain.archive(work, parts, f"lib{name}.a")
+        toolchain.link(work, ["runtime.o", *objects], f"lib{name}.so", "version")
+        toolchain.archive(work, ["runtime.o", *objects], f"lib{name}.a")
         for made in (f"{name}.h", f"lib{name}.so", f"lib{name}.a"):
             (work / made).rename(folder / made)
-    if not plan.embed:
-        (folder / f"{name}.weights").write_bytes(weights)
+    if not parts.plan.embed:
+        (folder / f"{name}.weights").write_bytes(parts.weights)
 
 
 def _write_sources(plan: LibraryPlan, folder: Path) -> None:
