@@ -1,5 +1,6 @@
 """`onebyone.open_native`: an exported library, called from Python; needs numpy, and no PyTorch."""
 
+import _ctypes
 import ctypes
 import os
 from collections import deque
@@ -87,6 +88,7 @@ class NativeNetwork:
         self._free: deque[c_void_p] = deque()
         self._network = c_void_p()
         self._name, self._library = _load(folder)
+        self._is_closed = False
         about = self._about()
         self.name: str = about.name.decode()
         self.batch: int = about.batch
@@ -180,6 +182,10 @@ class NativeNetwork:
         if self._network:
             _void(self._function("close"), self._network)
         self._network = c_void_p()
+        if not self._is_closed:
+            # Else who exports again into this folder, and opens that, would be given this library.
+            _ctypes.dlclose(self._library._handle)
+        self._is_closed = True
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -191,7 +197,7 @@ class NativeNetwork:
 
     def __del__(self) -> None:
         """Close it if nobody has."""
-        if hasattr(self, "_library"):
+        if hasattr(self, "_is_closed"):
             self.close()
 
     def __repr__(self) -> str:

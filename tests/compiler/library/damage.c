@@ -96,7 +96,7 @@ int main(int count, char **arguments) {
             bytes = random_below(random_below(2) ? whole : HEADER_BYTES + 1);
         if (way == 1 && random_below(8) == 0)
             bytes = whole + 1 + random_below(5000);
-        void *memory;
+        void *memory = NULL;
         need(!posix_memalign(&memory, 64, bytes + !bytes), "memory", turn);
         memset(memory, 0, bytes);
         memcpy(memory, content, bytes < whole ? bytes : whole);

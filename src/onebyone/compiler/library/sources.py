@@ -1,6 +1,7 @@
 """The files in C and for build systems, with a library's own names put in."""
 
 import math
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,8 +35,7 @@ def with_names(plan: LibraryPlan, text: str) -> str:
         "TARGETS": ", ".join(one.target.name for one in plan.targets),
         "ABI": ABI,
         "BATCH": plan.batch,
-        "INPUT_NUMBERS": _numbers(plan.inputs[0]),
-        "OUTPUT_NUMBERS": _numbers(plan.outputs[0]),
+        **_example_facts(plan),
         "MOST_DEVIATION": most_deviation(plan),
         "WEIGHTS_IN_CMAKE": places[0],
         "WEIGHTS_IN_CONFIG": places[1],
@@ -56,5 +56,27 @@ def version_script(plan: LibraryPlan) -> str:
     return f"{plan.name.upper()}_{ABI} {{ global: {plan.name}_*; local: *; }};\n"
 
 
-def _numbers(tensor: TensorFacts) -> int:
-    return math.prod(tensor.shape)
+def _example_facts(plan: LibraryPlan) -> dict[str, object]:
+    """Return what `example.c` has for each input and output."""
+    names = {
+        kind: [f"{kind}{index}" for index, _ in enumerate(tensors)]
+        for kind, tensors in (("input", plan.inputs), ("output", plan.outputs))
+    }
+    reads = (
+        f"read_numbers(arguments[{2 + index}], {name}, sizeof {name});"
+        for index, name in enumerate(names["input"])
+    )
+    return {
+        "FILES": " ".join(name.upper() for name in names["input"]),
+        "ARGUMENTS": 2 + len(plan.inputs),
+        "READ_INPUTS": "\n    ".join(reads),
+        "INPUT_NAMES": ", ".join(names["input"]),
+        "OUTPUT_NAMES": ", ".join(names["output"]),
+        "INPUT_BUFFERS": _buffers(names["input"], plan.inputs),
+        "OUTPUT_BUFFERS": _buffers(names["output"], plan.outputs),
+    }
+
+
+def _buffers(names: Sequence[str], tensors: Sequence[TensorFacts]) -> str:
+    sizes = (math.prod(one.shape) for one in tensors)
+    return ", ".join(f"{name}[{size}]" for name, size in zip(names, sizes, strict=True))

@@ -81,19 +81,21 @@ static int map_file(const char *path, void **memory, size_t *bytes) {
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return OBO_ERROR_FILE;
-    struct stat facts;
-    if (fstat(file, &facts) != 0 || !S_ISREG(facts.st_mode) || facts.st_size == 0) {
-        int is_file = S_ISREG(facts.st_mode);
-        close(file);
-        return is_file ? OBO_ERROR_WEIGHTS : OBO_ERROR_FILE;
+    struct stat about;
+    int error = fstat(file, &about) == 0 ? OBO_OK : OBO_ERROR_FILE, reason = errno;
+    if (!error && !S_ISREG(about.st_mode)) {
+        error = OBO_ERROR_FILE;
+        reason = S_ISDIR(about.st_mode) ? EISDIR : EINVAL;
     }
-    void *start = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_SHARED, file, 0);
-    int reason = errno;
+    if (!error && about.st_size == 0)
+        error = OBO_ERROR_WEIGHTS;
+    if (!error) {
+        *bytes = (size_t)about.st_size;
+        *memory = mmap(NULL, *bytes, PROT_READ, MAP_SHARED, file, 0);
+        error = *memory == MAP_FAILED ? OBO_ERROR_FILE : OBO_OK;
+        reason = errno;
+    }
     close(file);
     errno = reason;
-    if (start == MAP_FAILED)
-        return OBO_ERROR_FILE;
-    *memory = start;
-    *bytes = (size_t)facts.st_size;
-    return OBO_OK;
+    return error;
 }
