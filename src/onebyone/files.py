@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp, mkstemp
@@ -66,19 +66,19 @@ def replacing(path: Path) -> Generator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path, *, is_ours: Callable[[Path], bool]) -> Generator[Path]:
+def replacing_folder(path: Path, *, others_in: Callable[[Path], Sequence[str]]) -> Generator[Path]:
     """Give a new folder beside `path` to write to, and rename it to `path` at the end.
 
     If the writing fails, the new folder is removed and what was at `path` stays as it was.
 
     Args:
         path: The folder that is wanted.
-        is_ours: Whether a folder that is there may be replaced.
+        others_in: What must not be lost of a folder that is there: names of files in it.
 
     Raises:
         ModelError: If something else is there.
     """
-    _check_replaceable(path, is_ours)
+    _check_replaceable(path, others_in)
     umask = os.umask(0)
     os.umask(umask)
     fresh = Path(mkdtemp(dir=path.absolute().parent, prefix=f".{path.name}."))
@@ -96,13 +96,13 @@ def replacing_folder(path: Path, *, is_ours: Callable[[Path], bool]) -> Generato
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _check_replaceable(path: Path, is_ours: Callable[[Path], bool]) -> None:
+def _check_replaceable(path: Path, others_in: Callable[[Path], Sequence[str]]) -> None:
     if not path.absolute().parent.is_dir():
         raise ModelError(f"a folder in a folder that is there was wanted; got {path}")
     if path.exists() and not path.is_dir():
         raise ModelError(f"a folder to write was wanted; {path} is a file")
-    if path.is_dir() and not is_ours(path):
+    if path.is_dir() and (others := others_in(path)):
         raise ModelError(
             f"a folder that is not there, or that an export has written, was wanted; {path} has "
-            "other files"
+            f"other files, such as {others[0]}"
         )

@@ -405,7 +405,8 @@ def test_only_what_an_export_wrote_is_replaced(tmp_path):
     write_library(small_plan(), folder)
     assert (folder / "net.weights").stat().st_ino != before
     (folder / "mine.txt").write_text("keep")
-    with pytest.raises(ModelError, match="has other files"):
+    (folder / "mine.h").write_text("keep")
+    with pytest.raises(ModelError, match="has other files, such as mine.h"):
         write_library(small_plan(), folder)
     assert (folder / "mine.txt").read_text() == "keep"
     assert [one.name for one in tmp_path.iterdir()] == ["net"]

@@ -89,7 +89,7 @@ def write_library(
     toolchain = find_toolchain(plan.architecture, cc)
     parts = Parts.of(plan)
     try:
-        with replacing_folder(out, is_ours=_is_library) as folder:
+        with replacing_folder(out, others_in=_others_in) as folder:
             _build(parts, toolchain, folder)
             _write_sources(plan, folder)
             found = golden(plan)
@@ -156,10 +156,11 @@ def _check(
         )
 
 
-def _is_library(folder: Path) -> bool:
-    """Whether a folder has what a library of ours has, and nothing beside."""
-    names = {path.name for path in folder.iterdir()}
-    (name,) = {path.stem for path in folder.glob("*.h")} or {""}
+def _others_in(folder: Path) -> list[str]:
+    """Return what is in a folder besides one library of ours."""
+    present = {path.name for path in folder.iterdir()}
+    names = {path.stem for path in folder.glob("*.pc")}
+    name = names.pop() if len(names) == 1 else ""
     ours = {f"{name}{end}" for end in (".h", ".weights", ".pc", "Config.cmake")}
-    ours |= {f"lib{name}.so", f"lib{name}.a", "CMakeLists.txt", "example.c", "selftest", "build"}
-    return names <= ours and (not names or f"{name}.pc" in names)
+    ours |= {f"lib{name}.so", f"lib{name}.a", "CMakeLists.txt", "example.c", "selftest"}
+    return sorted(present - ours if name else present)
