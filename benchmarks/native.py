@@ -127,16 +127,16 @@ def tell_sizes(name: str, folder: Path) -> None:
 
 
 def check_under_valgrind(network: nn.Module, folder: Path, work: Path) -> None:
-    """Run the self-test under valgrind, which knows no AVX-512, for another target."""
+    """Run the example under valgrind, which knows no AVX-512, on another target; and without."""
     onebyone.compile(network, example(network)).export(folder, targets=("avx2",))
-    test = build(folder, work) / "exported/selftest"
-    command = ("valgrind", "-q", "--error-exitcode=9", "--leak-check=full", test)
-    done = subprocess.run(
-        [str(word) for word in (*command, folder / "net.weights", folder / "selftest")],
-        text=True,
-        capture_output=True,
-    )
-    say(f"valgrind ended with {done.returncode}: {done.stdout}{done.stderr}".strip())
+    program = build(folder, work) / "exported/example"
+    arguments = (program, folder / "net.weights", folder / "selftest/input0.f32")
+    command = [str(word) for word in arguments]
+    wanted = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True).stdout
+    under = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", *command]
+    done = subprocess.run(under, text=True, capture_output=True)
+    is_same = "the same" if done.stdout == wanted else "OTHER"
+    say(f"valgrind ended with {done.returncode}, {is_same} result {done.stderr}")
 
 
 def main() -> None:

@@ -113,7 +113,7 @@ def _export_native(model: str, out: Path, as_json: bool, **options: Any) -> None
         stdout().print(str(plan), soft_wrap=True)
     with redirect_stdout(sys.stderr):
         found = write_native(plan, out, cc=os.environ.get("CC"))
-    print_json(found.to_json()) if as_json else _show(found)
+    print_json(found.to_json() | plan.to_json()) if as_json else _show(found)
 
 
 def _check(model: str, out: Path, to: str | None, native: Mapping[str, Any]) -> None:

@@ -168,7 +168,7 @@ def test_programs_that_cmake_builds(library, built):
     )
     scores = np.fromfile(library.out / f"selftest/output0.{HERE[0]}.f32", np.float32)
     best = scores.argmax()
-    assert told.startswith(f"{HERE[0]}: the largest of 5 numbers is number {best}, ")
+    assert told.startswith(f"{HERE[0]}: number {best} of 5 is the largest, ")
     assert math.isclose(float(told.split()[-1]), scores[best], rel_tol=1e-4)
 
 

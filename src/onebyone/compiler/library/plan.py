@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.fallback import MOST_NAMES, Fallback
@@ -100,6 +101,17 @@ class LibraryPlan:
             for one in self.targets
         ]
         return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the interface as plain JSON values."""
+        return {
+            "name": self.name,
+            "targets": [one.target.name for one in self.targets],
+            "batch": self.batch,
+            "any_batch": self.any_batch,
+            "inputs": {one.name: list(one.shape) for one in self.inputs},
+            "outputs": {one.name: list(one.shape) for one in self.outputs},
+        }
 
 
 def _shown(one: TensorFacts) -> str:

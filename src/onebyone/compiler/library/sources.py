@@ -63,7 +63,9 @@ def _example_facts(plan: LibraryPlan) -> dict[str, object]:
         for kind, tensors in (("input", plan.inputs), ("output", plan.outputs))
     }
     reads = (
-        f"read_numbers(arguments[{2 + index}], {name}, sizeof {name});"
+        f'need((file = fopen(arguments[{2 + index}], "rb")) && '
+        f'fread({name}, sizeof {name}, 1, file) == 1,\n         "cannot read {name}");\n'
+        "    fclose(file);"
         for index, name in enumerate(names["input"])
     )
     return {

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,23 +37,6 @@ class Library:
     weights_bytes: int
     tried: tuple[str, ...]
     deviation: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "out": str(self.out),
-            "format": "native",
-            "name": self.plan.name,
-            "targets": [one.target.name for one in self.plan.targets],
-            "batch": self.plan.batch,
-            "any_batch": self.plan.any_batch,
-            "inputs": {one.name: list(one.shape) for one in self.plan.inputs},
-            "outputs": {one.name: list(one.shape) for one in self.plan.outputs},
-            "code_bytes": self.code_bytes,
-            "weights_bytes": self.weights_bytes,
-            "tried": list(self.tried),
-            "deviation": self.deviation,
-        }
 
 
 @dataclass(frozen=True, slots=True)
