@@ -2,6 +2,7 @@
 
    Compiled with the runtime, so that a header can be damaged and then given a right checksum: what
    follows rests on bounds that are checked, not on sums. FILE may be written. */
+#define _GNU_SOURCE
 #include <stdio.h>
 
 #include "runtime.c"

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -366,11 +367,17 @@ static void call(obo_context *context, struct job *job) {
         options->parallel_for(run_task, job->words, options->threads, options->user);
         return;
     }
+    struct workers *workers = &context->workers;
+    int are_asleep = __atomic_load_n(&workers->sleepers, __ATOMIC_SEQ_CST) != 0;
+    if (are_asleep)
+        make_room(workers);
     if (options->threads > 1) {
-        __atomic_store_n(&context->workers.job, job->words, __ATOMIC_SEQ_CST);
-        wake_all(&context->workers);
+        __atomic_store_n(&workers->job, job->words, __ATOMIC_SEQ_CST);
+        wake_all(workers);
     }
     run_part(job->words, 0);
+    if (are_asleep)
+        let_go(workers);
 }
 
 int obo_run(
