@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from onebyone.explainer import explain_network as explain
     from onebyone.exporting import export
     from onebyone.models import create_model, load, load_model, open_photo, predict, save
+    from onebyone.native import open_native
     from onebyone.offline import predict_many
     from onebyone.shrinking import LatencyBudget, MacsBudget, analyse_shrink, plan_shrink, shrink
     from onebyone.studies import run_study as study
@@ -35,6 +36,7 @@ __all__ = [
     "load_model",
     "models",
     "nn",
+    "open_native",
     "open_photo",
     "plan_shrink",
     "predict",
@@ -53,6 +55,7 @@ __getattr__, __dir__ = offer(
         "onebyone.explainer": "explain_network=explain",
         "onebyone.exporting": "export",
         "onebyone.models": "create_model load load_model open_photo predict save",
+        "onebyone.native": "open_native",
         "onebyone.offline": "predict_many",
         "onebyone.shrinking": "LatencyBudget MacsBudget analyse_shrink plan_shrink shrink",
         "onebyone.studies": "run_study=study",

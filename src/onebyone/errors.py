@@ -14,6 +14,7 @@ OneByOneError                  everything below; the command line prints its tex
 ├── ShrinkError                a network, images or a plan that nothing can be made narrower with
 │   └── InfeasibleBudget       a budget that no network meets; says the smallest that one does
 ├── CompileError               a network that could not be turned into machine code
+├── NativeError                a library that cannot be opened, or that refuses a call
 ├── EngineError                an engine of the benchmark that cannot be had, or that gave up
 └── InvalidGraphError          a graph that breaks its own rules: our bug, please report it
 
@@ -87,6 +88,10 @@ class InfeasibleBudget(ShrinkError):  # noqa: N818
 
 class CompileError(OneByOneError):
     """Report a network that could not be turned into machine code; it still runs in PyTorch."""
+
+
+class NativeError(OneByOneError):
+    """Report a library without Python that cannot be opened, or that refuses a call."""
 
 
 class EngineError(OneByOneError):

@@ -1,12 +1,13 @@
 """Looking at a user's files before reading them, and writing files that are whole or not there."""
 
 import os
-from collections.abc import Generator
+import shutil
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkstemp
+from tempfile import mkdtemp, mkstemp
 
-from onebyone.errors import OneByOneError
+from onebyone.errors import ModelError, OneByOneError
 
 
 def check_file(path: Path, wanted: str, error: type[OneByOneError]) -> None:
@@ -62,3 +63,46 @@ def replacing(path: Path) -> Generator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path, *, others_in: Callable[[Path], Sequence[str]]) -> Generator[Path]:
+    """Give a new folder beside `path` to write to, and rename it to `path` at the end.
+
+    If the writing fails, the new folder is removed and what was at `path` stays as it was.
+
+    Args:
+        path: The folder that is wanted.
+        others_in: What must not be lost of a folder that is there: names of files in it.
+
+    Raises:
+        ModelError: If something else is there.
+    """
+    _check_replaceable(path, others_in)
+    umask = os.umask(0)
+    os.umask(umask)
+    fresh = Path(mkdtemp(dir=path.absolute().parent, prefix=f".{path.name}."))
+    try:
+        yield fresh
+        fresh.chmod(0o777 & ~umask)
+        if path.exists():
+            aside = Path(mkdtemp(dir=path.absolute().parent, prefix=f".{path.name}."))
+            path.replace(aside / path.name)
+            fresh.replace(path)
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            fresh.replace(path)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _check_replaceable(path: Path, others_in: Callable[[Path], Sequence[str]]) -> None:
+    if not path.absolute().parent.is_dir():
+        raise ModelError(f"a folder in a folder that is there was wanted; got {path}")
+    if path.exists() and not path.is_dir():
+        raise ModelError(f"a folder to write was wanted; {path} is a file")
+    if path.is_dir() and (others := others_in(path)):
+        raise ModelError(
+            f"a folder that is not there, or that an export has written, was wanted; {path} has "
+            f"other files, such as {others[0]}"
+        )

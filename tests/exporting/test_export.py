@@ -141,7 +141,7 @@ class Unreadable(nn.Module):
 @pytest.mark.parametrize(
     ("make", "options", "error", "text"),
     [
-        (make_network, {"to": "tflite"}, UnknownNameError, "'onnx' or 'pt2'"),
+        (make_network, {"to": "tflite"}, UnknownNameError, "'onnx' or 'pt2' or 'native'"),
         (make_network, {"batch": 0}, ShapeError, "1 or more"),
         (lambda: nn.Conv2d(3, 4, 1), {}, ShapeError, "give an example"),
         (make_network, {"example": torch.ones(1, 5, 32, 32)}, ModelError, "cannot write it"),
@@ -175,7 +175,7 @@ def test_the_command_exports_a_checkpoint(network, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--out", "net.tflite"], "'onnx' or 'pt2'"),
+        (["--out", "net.tflite"], "'onnx', 'pt2' or 'native'"),
         (["--out", "there/is/none/net.onnx"], "in a folder that is there"),
         (["--out", "net.onnx", "--batch", "many"], "'any'"),
     ],

@@ -164,7 +164,7 @@ def compile_captured(
     if chosen:
         accounts = [step.account for step in steps if isinstance(step, NativeStep)]
         check_names(chosen, (name for account in accounts for name in account.names))
-    return CompiledModel(captured, steps, target=target, options=options)
+    return CompiledModel(captured, steps, target=target, options=options, chosen=chosen)
 
 
 def compile_batches(

@@ -3,16 +3,17 @@
 # pyright: reportImportCycles=false
 # `save` imports the file's format when it is called.
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from onebyone.compiler.account import Account
+from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.fallback import Fallback
 from onebyone.compiler.fates import LayerFates, tell_fates
 from onebyone.compiler.operator import (
@@ -31,6 +32,10 @@ from onebyone.compiler.target import Target
 from onebyone.errors import ShapeError
 from onebyone.graph import Captured, Opaque
 from onebyone.graph.calls import Value
+
+if TYPE_CHECKING:
+    from onebyone.compiler.library.facts import About
+    from onebyone.compiler.library.write import Library
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class CompiledModel:
         target: Target,
         options: CompileOptions,
         fates: LayerFates | None = None,
+        chosen: Mapping[str, Choices] | None = None,
     ) -> None:
         self._fates = fates
         self._results: tuple[ResultFacts, ...] | None = None
@@ -93,6 +99,7 @@ class CompiledModel:
         self.options = options
         self.threads = options.thread_count
         self.captured = captured
+        self._chosen = chosen
         self._inputs = tuple(node.name for node in captured.graph.inputs)
         self._outputs = captured.graph.outputs
         opaque = with_own_tensors([step for step in steps if isinstance(step, Opaque)])
@@ -180,6 +187,45 @@ class CompiledModel:
     def memory_bytes(self) -> int:
         """Memory that native code runs in: packed weights and tables, and room for activations."""
         return sum(step.function.memory.bytes for step in self.native_steps)
+
+    def export(
+        self,
+        out: str | Path,
+        *,
+        name: str | None = None,
+        targets: Sequence[str] = (),
+        about: "About | None" = None,
+        embed: bool = False,
+        cc: str | None = None,
+    ) -> "Library":
+        """Write the network as a library that needs no Python; it gives the same bits.
+
+        Args:
+            out: A folder; it is replaced if it is there and an export wrote it.
+            name: What the functions of the library begin with; by default what the folder is
+                called.
+            targets: Names of the processors that it is for, of one architecture; by default the one
+                that this network was compiled for. On another, Winograd's algorithm may be chosen
+                for other layers.
+            about: How images become its input, and names of its classes.
+            embed: Whether the weights lie inside the library, not beside it.
+            cc: A C compiler's command; by default the system's.
+
+        Raises:
+            CompileError: If there are operators without native code, or no C compiler.
+            UnknownNameError: If there is no target of a name, or C cannot have the library's.
+            ModelError: If the folder cannot be written, or weights have changed since.
+        """
+        from onebyone.compiler.library.export import export_compiled
+
+        return export_compiled(
+            self, out, name=name, targets=targets, about=about, embed=embed, cc=cc
+        )
+
+    @property
+    def chosen(self) -> Mapping[str, Choices]:
+        """How some nodes run in place of what the cost model says, by name."""
+        return dict(self._chosen or {})
 
     def fates(self) -> LayerFates:
         """Return what became of each layer: with whom it was fused, or why not; print it."""

@@ -16,10 +16,13 @@ from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.compiler.target import Target
 
 
-def emit_network(plans: Sequence[ExecutionPlan], target: Target) -> ir.Module:
+def emit_network(
+    plans: Sequence[ExecutionPlan], target: Target, *, prefix: str = ""
+) -> ir.Module:
     """Write the module of a network: `run(context, thread)` and `prepare(context)`.
 
-    It has a program for each plan; they are of one network, and share their constants.
+    It has a program for each plan; they are of one network, and share their constants. Names of
+    both functions begin with `prefix`, so that a program can have several networks.
     """
     module = ir.Module("network")
     module.triple = target.triple
@@ -27,7 +30,9 @@ def emit_network(plans: Sequence[ExecutionPlan], target: Target) -> ir.Module:
     first = plans[0]
     words = BaseWord.FIRST_TENSOR + INPUT_WORDS * len(first.inputs) + len(first.outputs)
     scratch_size = max(plan.scratch_size for plan in plans)
-    emit_schedule(module, target, programs, base_words=words, scratch_size=scratch_size)
+    emit_schedule(
+        module, target, programs, base_words=words, scratch_size=scratch_size, prefix=prefix
+    )
     return module
 
 

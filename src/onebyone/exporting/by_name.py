@@ -1,30 +1,25 @@
 """`onebyone.export`: a network, or its name, in; a file for other programs out."""
 
-import copy
 import json
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
-from onebyone.errors import MissingPackageError, ModelError, ShapeError
+from onebyone.errors import MissingPackageError, ModelError, UnknownNameError
 from onebyone.exporting.formats import check_format
+from onebyone.exporting.native_folder import plan_native, write_native
 from onebyone.exporting.onnx_file import to_onnx
 from onebyone.exporting.package_file import to_package
+from onebyone.exporting.subject import example_images, read_network
 from onebyone.exporting.written import Exported, deviation_of
 from onebyone.files import replacing
-from onebyone.models.card import ModelCard, card_of
-from onebyone.models.reference import default_weights
-from onebyone.models.resolve import load_model
+from onebyone.models.card import ModelCard
 
 WRITERS = {"onnx": to_onnx, "pt2": to_package}
-
-TRIED = 2
-"""Images that a file is tried on that takes any number; torch would take one as meant."""
 
 MOST_DEVIATION = 1e-3
 """A file that gives something further from its network is refused; rounding comes to some 1e-6."""
@@ -38,20 +33,25 @@ def export(
     weights: str | Path | None = None,
     example: Tensor | None = None,
     batch: int | Literal["any"] = 1,
+    **native: Any,
 ) -> Exported:
     """Write a network for other programs; the file is tried against it before it is there.
 
     How photos become its input, and the names of its classes, are written along where they are
-    known: in ONNX as metadata, in `.pt2` as extra files; "preprocess" and "classes", both JSON.
+    known: in ONNX as metadata, in `.pt2` as extra files; "preprocess" and "classes", both JSON. A
+    library has mean, deviation and classes for whoever asks.
 
     Args:
         model: A network, or what `onebyone.load_model` takes.
-        out: The file; it is replaced if it is there.
-        to: "onnx" or "pt2"; by default what the file is called after.
+        out: The file, or the folder of a library; it is replaced if it is there.
+        to: "onnx", "pt2" or "native", a library without Python; by default what the file is called
+            after.
         weights: As for `load_model`; by default the model's own.
         example: One image that a given network reads, `(1, C, H, W)`; by default what its card
             says.
         batch: Images in a call; "any" for any number of them.
+        native: For a library: `targets`, `name`, `embed`, `numerics` and `cc`, as `plan_native` and
+            `write_native` take them.
 
     Returns:
         What was written, and how far it is from the network.
@@ -65,10 +65,16 @@ def export(
     """
     out = Path(out)
     to = check_format(out, to)
+    if to == "native":
+        cc = native.pop("cc", None)
+        plan = plan_native(model, out, weights=weights, example=example, batch=batch, **native)
+        return write_native(plan, out, cc=cc)
+    if native:
+        raise UnknownNameError(f"`{next(iter(native))}` is for libraries: to='native'")
     if to == "onnx":
         _check_packages()
-    network, card = _read(model, weights)
-    images = _images(network, card, example, batch)
+    network, card = read_network(model, weights)
+    images = example_images(network, card, example, batch)
     any_batch = batch == "any"
     content = WRITERS[to](network, images, any_batch=any_batch, facts=_facts(card))
     deviation = deviation_of(content, to, network, images)
@@ -99,39 +105,6 @@ def _check_packages() -> None:
                 f"torch writes ONNX with the package {package}, which is not installed; install "
                 "it: pip install 'onebyone[bench]'"
             )
-
-
-def _read(
-    model: nn.Module | str | Path, weights: str | Path | None
-) -> tuple[nn.Module, ModelCard | None]:
-    if isinstance(model, nn.Module):
-        return copy.deepcopy(model).eval(), card_of(model)  # the user's stays as it was
-    network, card = load_model(model, weights=weights or default_weights(str(model)))
-    return network, card
-
-
-def _images(
-    network: nn.Module,
-    card: ModelCard | None,
-    example: Tensor | None,
-    batch: int | Literal["any"],
-) -> Tensor:
-    """Return images like those that the network will read, of random numbers."""
-    if batch != "any" and batch < 1:
-        raise ShapeError(f"`batch` (={batch}) must be 1 or more, or 'any'")
-    if example is not None:
-        shape, dtype = tuple(example.shape[1:]), example.dtype
-    elif card is not None:
-        side = card.preprocess.input_size
-        shape, dtype = (card.preprocess.channels, side, side), torch.float32
-    else:
-        raise ShapeError(
-            f"nobody says what {type(network).__name__} reads; give an example: "
-            "onebyone.export(network, file, example=torch.randn(1, 3, 224, 224))"
-        )
-    count = TRIED if batch == "any" else batch
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(count, *shape, generator=generator).to(dtype)
 
 
 def _facts(card: ModelCard | None) -> dict[str, str]:

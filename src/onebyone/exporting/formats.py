@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from onebyone.errors import ModelError, UnknownNameError, check_choice
 
-Format = Literal["onnx", "pt2"]
+Format = Literal["onnx", "pt2", "native"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -18,11 +18,16 @@ def check_format(out: Path, to: str | None) -> Format:
         ModelError: If the file cannot be there.
     """
     wanted = to or out.suffix.removeprefix(".")
-    if to is None and wanted not in FORMATS:
+    if to is None and wanted not in ("onnx", "pt2"):
         raise UnknownNameError(
-            f"a file called .onnx or .pt2 was wanted, or a format of 'onnx' or 'pt2'; got {out}"
+            "a file called .onnx or .pt2 was wanted, or a format of 'onnx', 'pt2' or 'native'; "
+            f"got {out}"
         )
     check_choice("format", wanted, FORMATS)
+    if wanted == "native":
+        if not out.absolute().parent.is_dir() or out.is_file():
+            raise ModelError(f"a folder in a folder that is there was wanted; got {out}")
+        return "native"
     if not out.absolute().parent.is_dir():
         raise ModelError(f"a file in a folder that is there was wanted; got {out}")
     if out.is_dir():

@@ -32,6 +32,7 @@ def emit_schedule(
     *,
     base_words: int,
     scratch_size: int,
+    prefix: str = "",
 ) -> None:
     """Write `run(context, thread)` and `prepare(context)`.
 
@@ -42,10 +43,16 @@ def emit_schedule(
             chunks.
         base_words: Entries of the table of base addresses.
         scratch_size: Floats of each thread's own memory.
+        prefix: What the names of both functions begin with.
     """
     table = _program_table(module, programs)
-    _emit_prepare(module, target, table)
-    _emit_run(module, target, table, base_words, scratch_size)
+    kinds = {"prepare": [PTR], "run": [PTR, I64]}
+    prepare, run = (
+        Code(module, target, ir.Function(module, ir.FunctionType(VOID, kind), prefix + name))
+        for name, kind in kinds.items()
+    )
+    _emit_prepare(prepare, table)
+    _emit_run(run, table, base_words, scratch_size)
 
 
 OPERATION = ir.LiteralStructType([I64, PTR, PTR, I64])
@@ -119,9 +126,8 @@ def _group_field(code: Code, table: Any, group: Any, index: int, kind: ir.Type) 
     return code.builder.load(address, typ=kind, align=8)
 
 
-def _emit_prepare(module: ir.Module, target: Any, programs: Any) -> None:
+def _emit_prepare(code: Code, programs: Any) -> None:
     """Set all counters for the next call, then publish its number."""
-    code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, [PTR]), "prepare"))
     b = code.builder
     (context,) = code.function.args
     threads, counters = (
@@ -143,14 +149,10 @@ def _emit_prepare(module: ir.Module, target: Any, programs: Any) -> None:
     b.ret_void()
 
 
-def _emit_run(
-    module: ir.Module, target: Any, programs: Any, base_words: int, scratch_size: int
-) -> None:
-    run_chunk = _emit_run_chunk(module, target)
-    function = ir.Function(module, ir.FunctionType(VOID, [PTR, I64]), "run")
-    code = Code(module, target, function)
+def _emit_run(code: Code, programs: Any, base_words: int, scratch_size: int) -> None:
+    run_chunk = _emit_run_chunk(code.module, code.target)
     b = code.builder
-    context, thread = function.args
+    context, thread = code.function.args
     threads, counters = (
         _load(code, context, ContextWord.THREADS),
         _load(code, context, ContextWord.COUNTERS, PTR),
