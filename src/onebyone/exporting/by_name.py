@@ -4,14 +4,13 @@ import copy
 import json
 from dataclasses import asdict
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from onebyone.errors import MissingPackageError, ModelError, ShapeError
+from onebyone.errors import ModelError, ShapeError
 from onebyone.exporting.formats import check_format
 from onebyone.exporting.onnx_file import to_onnx
 from onebyone.exporting.package_file import to_package
@@ -20,6 +19,7 @@ from onebyone.files import replacing
 from onebyone.models.card import ModelCard, card_of
 from onebyone.models.reference import default_weights
 from onebyone.models.resolve import load_model
+from onebyone.packages import require
 
 WRITERS = {"onnx": to_onnx, "pt2": to_package}
 
@@ -66,7 +66,7 @@ def export(
     out = Path(out)
     to = check_format(out, to)
     if to == "onnx":
-        _check_packages()
+        require("writing ONNX", "onnx", "onnxscript")
     network, card = _read(model, weights)
     images = _images(network, card, example, batch)
     any_batch = batch == "any"
@@ -90,15 +90,6 @@ def export(
         shape=(count, *images.shape[1:]),
         deviation=deviation,
     )
-
-
-def _check_packages() -> None:
-    for package in ("onnx", "onnxscript"):
-        if find_spec(package) is None:
-            raise MissingPackageError(
-                f"torch writes ONNX with the package {package}, which is not installed; install "
-                "it: pip install 'onebyone[bench]'"
-            )
 
 
 def _read(
