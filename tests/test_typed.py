@@ -96,7 +96,10 @@ def test_the_zoos_configurations_come_back(name):
 
 def test_a_card_comes_back():
     card = ModelCard(
-        model="x", preprocess=Preprocess(mean=(0.5,), std=(0.25,)), classes=("a", "b"), license="mit"
+        model="x",
+        preprocess=Preprocess(mean=(0.5,), std=(0.25,)),
+        classes=("a", "b"),
+        license="mit",
     )
     assert read_as(ModelCard, json.loads(json.dumps(asdict(card)))) == card
 

@@ -55,7 +55,8 @@ def require(purpose: str, *packages: str) -> None:
     """
     missing = [package for package in packages if not is_installed(package)]
     if missing:
-        names = " and ".join(_PIP_NAMES[package] for package in missing)
+        *others, last = (_PIP_NAMES[package] for package in missing)
+        names = f"{', '.join(others)} and {last}" if others else last
         extras = ",".join(dict.fromkeys(_EXTRA_OF[package] for package in missing))
         verb = "is" if len(missing) == 1 else "are"
         raise MissingPackageError(

@@ -7,7 +7,14 @@ and never an object of the wrong shape.
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    Union,  # pyright: ignore[reportDeprecated]
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 
 class MisfitError(ValueError):
@@ -99,7 +106,7 @@ def _read_mapping(kinds: tuple[Any, ...], value: object, place: str) -> dict[Any
 
 
 _COMPOSED: Mapping[Any, Callable[[tuple[Any, ...], object, str], Any]] = {
-    Union: _read_union,
+    Union: _read_union,  # pyright: ignore[reportDeprecated]  (of words and None)
     UnionType: _read_union,
     Literal: _read_word,
     tuple: _read_tuple,

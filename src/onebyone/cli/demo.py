@@ -47,7 +47,7 @@ def demo() -> None:
     console.print(
         f"[bold]{MODEL}[/]: {cost.params / 1e6:.2f} M parameters, {cost.macs / 1e6:.0f} M "
         "multiply-adds an image.\n"
-        f"Its real ImageNet weights ({card.license}) on {len(SAMPLE_PHOTOS)} real photos, compiled and in "
+        f"Its real ImageNet weights ({card.license}) on {len(rows)} real photos, compiled and in "
         f"PyTorch.\nTimes are medians of {ROUNDS} turns of the two engines, warmed up:\n"
     )
     console.print(_predictions_table(rows))

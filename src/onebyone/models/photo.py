@@ -148,7 +148,7 @@ def _too_large(path: Path) -> PhotoError:
     )
 
 
-def _check_kind(image: ImageFile.ImageFile, path: Path, modes: Container[str]) -> None:
+def _check_kind(image: "ImageFile.ImageFile", path: Path, modes: Container[str]) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(path)
     # An MPO is a JPEG that a phone or camera added a preview or a depth map to.
@@ -175,7 +175,7 @@ def _check_kind(image: ImageFile.ImageFile, path: Path, modes: Container[str]) -
         )
 
 
-def _has_16_bits(image: ImageFile.ImageFile) -> bool:
+def _has_16_bits(image: "ImageFile.ImageFile") -> bool:
     """Say whether what is stored has 16 bits a channel, even where Pillow makes 8 of them."""
     stored = [str(tile[3]) for tile in image.tile]
     return any(";16" in mode and "BGR;16" not in mode for mode in stored)  # BGR;16 is 5 + 6 + 5

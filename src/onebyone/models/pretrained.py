@@ -68,6 +68,7 @@ def _default(spec: ModelSpec) -> Pretrained:
         raise UnknownNameError(
             f"no ImageNet weights are known for {spec.name!r}; pass a file of weights"
         )
+    path = spec.weights.source.fetch()
     card = ModelCard(
         model=spec.name,
         preprocess=spec.weights.preprocess,
@@ -75,7 +76,7 @@ def _default(spec: ModelSpec) -> Pretrained:
         weights=spec.weights.source.address,
         license=spec.weights.license,
     )
-    return Pretrained(spec.weights.source.fetch(), spec.config, card)
+    return Pretrained(path, spec.config, card)
 
 
 def _from_hub(spec: ModelSpec, repo_id: str) -> Pretrained:

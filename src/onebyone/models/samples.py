@@ -1,4 +1,7 @@
-"""Photos to try a network on, which come with this package; `sample_photos/NOTICE.md` says whose."""
+"""Photos to try a network on, which come with this package.
+
+`sample_photos/NOTICE.md` says whose they are, and on which terms.
+"""
 
 from pathlib import Path
 

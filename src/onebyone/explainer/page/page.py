@@ -20,8 +20,6 @@ from onebyone.explainer.words import CONVENTION, amount, byte_amount, seconds_am
 from onebyone.files import replacing
 from onebyone.packages import EXTRAS, require
 
-_PACKAGES = ("altair", "jinja2", "vl_convert")
-
 _TIMES = (("PyTorch", "n"), ("compiled", "n"), ("of ceiling", "n"))
 _COLUMNS = (
     ("#", "n"),
