@@ -25,7 +25,7 @@ ALLOWED = {
     "graph": {"errors"},
     "models": {"errors", "files", "lazy", "packages", "nn", "typed"},
     "compiler": {"errors", "files", "graph", "lazy", "store"},
-    "explainer": {"errors", "files", "graph", "lazy", "models", "compiler", "bench"},
+    "explainer": {"errors", "files", "graph", "lazy", "packages", "models", "compiler", "bench"},
     "training": {"errors", "files", "lazy", "packages", "store", "nn", "models"},
     "offline": {"errors", "files", "lazy", "packages", "models", "compiler"},
     "exporting": {"errors", "files", "lazy", "packages", "models"},
