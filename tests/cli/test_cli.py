@@ -46,7 +46,7 @@ def test_predict_as_json(run):
     assert len(best) == 2
     assert list(best[0]) == ["index", "label", "probability"]
     assert (best[0]["index"], best[0]["label"]) == (967, "espresso")
-    assert best[0]["probability"] == pytest.approx(0.951, abs=1e-3)
+    assert best[0]["probability"] == pytest.approx(0.954, abs=1e-3)
     assert content["predictions"][1]["top"][0]["index"] == 698
 
 
