@@ -6,6 +6,7 @@ installed, nothing but the distributions NAMES (between commas), and what those 
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable
 from importlib import metadata, util
 from importlib.machinery import ModuleSpec
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 
 CORE = ("torch", "numpy", "llvmlite", "safetensors")
 """What `pip install onebyone` may need."""
@@ -35,6 +38,17 @@ def needed_by(names: Iterable[str]) -> set[str]:
             if need.marker is None or need.marker.evaluate({"extra": ""})
         ]
     return found
+
+
+def requirements_of(extra: str) -> list[str]:
+    """The names of what an extra asks for; of ours, what those ask for."""
+    names: list[str] = []
+    for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
+        if requirement.name == "onebyone":
+            names += [name for inner in requirement.extras for name in requirements_of(inner)]
+        else:
+            names.append(requirement.name)
+    return names
 
 
 def modules_of(names: Iterable[str]) -> set[str]:
