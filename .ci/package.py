@@ -69,14 +69,19 @@ def make_environment(folder: Path) -> Path:
 
 def link(names: Iterable[str], python: Path) -> None:
     """Let an environment have distributions that this one has."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    site = python.parents[1] / "lib" / version / "site-packages"
+    site = site_of(python)
     for name in names:
         distribution = metadata.distribution(name)
         tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
         for top in tops:
             if not (site / top).exists():
                 (site / top).symlink_to(Path(str(distribution.locate_file(top))))
+
+
+def site_of(python: Path) -> Path:
+    """Return the folder of an environment that packages lie in."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return python.parents[1] / "lib" / version / "site-packages"
 
 
 def pip(*words: object) -> None:
@@ -119,8 +124,9 @@ def main() -> None:
 
         link(needed_by(requirements_of("full")), python)
         pip("--python", python, "install", "--no-index", f"onebyone[full] @ file://{wheel}")
-        shown = run(program, "demo", cwd=folder)
-        check("espresso 967" in shown, f"the demo was to see a coffee, and showed\n{shown}")
+        photo = site_of(python) / "onebyone" / "models" / "sample_photos" / "coffee.jpg"
+        seen = run(program, "predict", "efficientnet_lite0", photo, cwd=folder)
+        check("espresso 967" in seen, f"a coffee was to be seen, and seen was\n{seen}")
     sizes = f"{wheel.name}, {sdist.name}"
     print(f"{sizes}: built, installed and tried")  # noqa: T201
 
