@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test check package format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ check: $(VENV)/.dev  ## install, then check formatting, lint and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/basedpyright
 	@echo "make check: format, lint and types are clean"
+
+package: $(VENV)/.dev  ## install, then build the wheel and try it where nothing else is installed
+	@$(BIN)/python .ci/package.py
 
 format: $(VENV)/.dev  ## put the code into the house's format
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

@@ -31,7 +31,7 @@ CLEAR_MARGIN = 0.1
 def crops(preprocess: Preprocess, count: int) -> Iterator[Tensor]:
     """Give crops as batches of what a network reads; one and the next are of different photos."""
     chance = random.Random(0)
-    photos = [open_photo(sample.find()) for sample in SAMPLE_PHOTOS]
+    photos = [open_photo(path) for path in SAMPLE_PHOTOS]
     made = [crop(photos[index % len(photos)], preprocess, chance) for index in range(count)]
     yield from torch.stack(made).split(BATCH)
 

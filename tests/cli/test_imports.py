@@ -70,7 +70,7 @@ ALLOWED = {
     "predict resnet50 PHOTO --engine none": (NOTHING, 2),
     "predict resnet50 tests": (NOTHING, 2),
     "predict resnet50 PHOTO --ray": (NOTHING, 2),
-    "predict resnet50 src --out no.parquet": (NOTHING, 2),
+    "predict resnet50 src/onebyone/cli --out no.parquet": (NOTHING, 2),
     "predict resnet50 nowhere --out no.parquet": (NOTHING, 2),
     "predict resnet50 PHOTO --out no.csv": (NOTHING, 2),
     "bench resnet52": (NOTHING, 2),

@@ -3,26 +3,13 @@
 import io
 import struct
 import zlib
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from onebyone.models.samples import SAMPLE_PHOTOS
 
-def sample(package: str, path: str) -> Path:
-    """A photo that an installed package carries."""
-    spec = find_spec(package)
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / path
-
-
-CHELSEA = sample("skimage", "data/chelsea.png")
-COFFEE = sample("skimage", "data/coffee.png")
-CAMERA = sample("skimage", "data/camera.png")
-ROCKET = sample("skimage", "data/rocket.jpg")
-CHINA = sample("sklearn", "datasets/images/china.jpg")
+CHELSEA, COFFEE, CAMERA, ROCKET, CHINA, FLOWER = SAMPLE_PHOTOS
 
 
 def png(width: int, height: int, *, bits: int, colour: int, pixels: bytes) -> bytes:

@@ -11,10 +11,10 @@ from PIL import Image
 from onebyone.errors import PhotoError
 from onebyone.models import check_photo, open_photo
 from tests.helpers import photos
-from tests.helpers.photos import CHELSEA, ROCKET
+from tests.helpers.photos import CAMERA, ROCKET
 
 ROCKET_BYTES = ROCKET.read_bytes()
-CHELSEA_BYTES = CHELSEA.read_bytes()
+CAMERA_BYTES = CAMERA.read_bytes()
 
 # What the file holds, and the line that it is answered with, after the file's name.
 BAD = {
@@ -29,7 +29,7 @@ BAD = {
         "get the file again",
     ),
     "cut-png": (
-        CHELSEA_BYTES[:50_000],
+        CAMERA_BYTES[:50_000],
         " is damaged or cut short (image file is truncated); get the file again",
     ),
     "grey16": (

@@ -11,6 +11,7 @@ from onebyone.errors import MissingPackageError, PhotoError
 from onebyone.models.photo import SUFFIXES
 from onebyone.offline.items import Item, Kind, read_source
 from onebyone.offline.shards import _MEMBER, expand, find_members
+from tests.helpers.light import hide
 from tests.offline.small import photo, write_photos, write_shard
 
 
@@ -202,7 +203,7 @@ def test_a_folder_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
 
 
 def test_braces_without_their_package_are_answered_with_its_pip_line(monkeypatch):
-    monkeypatch.setattr("onebyone.offline.shards.find_spec", lambda name: None)
+    hide(monkeypatch, "braceexpand")
     with pytest.raises(MissingPackageError, match=r"pip install 'onebyone\[predict\]'$"):
         expand("s-{0..1}.tar")
     assert expand("s-0.tar") == ["s-0.tar"]

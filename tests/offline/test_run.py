@@ -10,6 +10,7 @@ from onebyone.errors import MissingPackageError, ModelError, OneByOneError, Pred
 from onebyone.models import load_model, open_photo, predict
 from onebyone.offline import Progress, parts, predict_many
 from onebyone.offline.predictor import AHEAD, ahead
+from tests.helpers.light import hide
 from tests.offline.small import NETWORK, photo, rows_of, write_network, write_photos, write_shard
 
 
@@ -280,10 +281,7 @@ def test_threads_end_with_the_run(model, folder, out):
 
 @pytest.mark.parametrize("package", ["pyarrow", "ray"])
 def test_a_missing_package_is_answered_with_its_pip_line(model, folder, out, monkeypatch, package):
-    for module in ("rows", "on_ray"):
-        monkeypatch.setattr(
-            f"onebyone.offline.{module}.find_spec", lambda name: None if name == package else name
-        )
+    hide(monkeypatch, package)
     extra = {"pyarrow": "predict"}.get(package, package)
     with pytest.raises(MissingPackageError, match=rf"pip install 'onebyone\[{extra}\]'$"):
         predict_many(model, folder, out, ray="local")

@@ -2,13 +2,12 @@
 
 import csv
 import json
-from importlib.util import find_spec
 
 import pytest
 
 from onebyone.errors import MissingPackageError, ShapeError, TrainingError, UnknownNameError
-from onebyone.studies import run
 from onebyone.studies.run import run_study
+from tests.helpers.light import hide
 from tests.studies.small import run_here
 
 
@@ -99,7 +98,7 @@ def test_an_unknown_name_gives_the_nearest(tmp_path):
 
 
 def test_what_is_missing_is_found_before_the_trials(ran, monkeypatch, tmp_path):
-    monkeypatch.setattr(run, "find_spec", lambda name: find_spec(name) if name != "scipy" else None)
+    hide(monkeypatch, "scipy")
     with pytest.raises(MissingPackageError, match=r"needs scipy.*pip install 'onebyone\[train\]'"):
         run_study("small", tmp_path)
     assert not ran

@@ -10,9 +10,6 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.progress import Progress, track
 
-WRONG_USE = 2
-"""Exit status for a bad name, file or value."""
-
 WIDTH = 100
 """Columns of a table where there is no terminal that has a width of its own."""
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from onebyone.cli.console import bar, progress, stdout
 from onebyone.cli.engine import Engine, start_engine
+from onebyone.packages import EXTRAS, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,15 +27,12 @@ ROUNDS = 5
 """Turns that each engine has with a photo; each turn is four calls, of which the first is not timed
 (see `bench.measure`)."""
 
-PHOTOS = 6
-"""Sample photos that are shown, the first ones: the whole story fits on one screen."""
-
 
 def demo() -> None:
     """Classify real photos with a pretrained network, and show where its 1x1s are."""
     from onebyone.models.samples import SAMPLE_PHOTOS
 
-    photos = [sample.find() for sample in SAMPLE_PHOTOS[:PHOTOS]]
+    require("the demo", *EXTRAS["photos"])
     from onebyone.explainer import LayerKind, count_cost
     from onebyone.models import load_model
 
@@ -42,12 +40,14 @@ def demo() -> None:
     size = card.preprocess.input_size
     cost = count_cost(network, (1, 3, size, size))
     fast, _ = start_engine(network, card, Engine.COMPILED)
-    rows = [_classify(photo, network, fast, card) for photo in progress(photos, "classifying")]
+    rows = [
+        _classify(photo, network, fast, card) for photo in progress(SAMPLE_PHOTOS, "classifying")
+    ]
     console = stdout()
     console.print(
         f"[bold]{MODEL}[/]: {cost.params / 1e6:.2f} M parameters, {cost.macs / 1e6:.0f} M "
         "multiply-adds an image.\n"
-        f"Its real ImageNet weights ({card.license}) on {len(photos)} real photos, compiled and in "
+        f"Its real ImageNet weights ({card.license}) on {len(rows)} real photos, compiled and in "
         f"PyTorch.\nTimes are medians of {ROUNDS} turns of the two engines, warmed up:\n"
     )
     console.print(_predictions_table(rows))

@@ -3,7 +3,6 @@
 import re
 import sys
 from contextlib import redirect_stdout
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -11,7 +10,8 @@ import typer
 
 from onebyone.cli.console import print_json, stdout, tell, watch
 from onebyone.compiler.threads import MOST_THREADS
-from onebyone.errors import MissingPackageError, PhotoError, ShapeError
+from onebyone.errors import PhotoError, ShapeError
+from onebyone.packages import EXTRAS, is_installed, require
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -198,7 +198,7 @@ def _images_at_hand(model: str, weights: str | None) -> str:
     """Return the demo's photos, if they are installed and there are weights to see anything by."""
     from onebyone.models import ZOO
 
-    has_photos = all(find_spec(package) for package in ("skimage", "sklearn"))
+    has_photos = is_installed("PIL")
     known = ZOO[model].weights if model in ZOO else None
     is_trained = weights not in (None, RANDOM) or (
         known is not None and known.source.find() is not None
@@ -207,12 +207,7 @@ def _images_at_hand(model: str, weights: str | None) -> str:
 
 
 def _check_page(path: Path) -> None:
-    missing = [name for name in ("altair", "jinja2", "vl_convert") if find_spec(name) is None]
-    if missing:
-        raise MissingPackageError(
-            f"the page is made with {', '.join(missing)}, which is not installed; install the "
-            "extra: pip install 'onebyone[html]'"
-        )
+    require("a report as HTML", *EXTRAS["html"])
     if path.is_dir() or not path.parent.is_dir():
         where = "is a folder" if path.is_dir() else f"lies in {path.parent}, which is no folder"
         raise ShapeError(f"--html: a file to write was wanted, and {path} {where}")

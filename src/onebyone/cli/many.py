@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from onebyone.cli.console import WRONG_USE, print_error, print_json, stderr, stdout, tell
+from onebyone.cli.console import print_error, print_json, stderr, stdout, tell
+from onebyone.cli.status import WRONG_USE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from onebyone.cli.console import WRONG_USE, bar, print_error, print_json, progress, stdout, tell
+from onebyone.cli.console import bar, print_error, print_json, progress, stdout, tell
 from onebyone.cli.engine import Engine, start_engine
 from onebyone.cli.many import write_predictions
+from onebyone.cli.status import WRONG_USE
 from onebyone.errors import PhotoError, PredictionError
 
 if TYPE_CHECKING:

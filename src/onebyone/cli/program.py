@@ -15,7 +15,7 @@ import typer
 from onebyone import __version__
 from onebyone.cli.bench import bench
 from onebyone.cli.cache import cache
-from onebyone.cli.console import WRONG_USE, print_error, show_notices
+from onebyone.cli.console import print_error, show_notices
 from onebyone.cli.demo import demo
 from onebyone.cli.explain import explain
 from onebyone.cli.export import export
@@ -23,12 +23,12 @@ from onebyone.cli.machine import machine
 from onebyone.cli.models import models
 from onebyone.cli.predict import predict
 from onebyone.cli.shrink import shrink
+from onebyone.cli.status import FAILURE, WRONG_USE
 from onebyone.cli.study import study
 from onebyone.cli.train import train
 from onebyone.cli.tune import tune
 from onebyone.errors import OneByOneError
 
-FAILURE = 1
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a write is answered with if there is no room."""
 

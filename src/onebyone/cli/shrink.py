@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,8 @@ from rich.table import Table
 from onebyone.cli.console import print_json, stdout, tell, watch
 from onebyone.cli.train import TrainingBar
 from onebyone.compiler.threads import MOST_THREADS
-from onebyone.errors import MissingPackageError, ShrinkError
+from onebyone.errors import ShrinkError
+from onebyone.packages import require
 
 if TYPE_CHECKING:
     from onebyone.shrinking import ShrinkAnalysis
@@ -168,11 +168,8 @@ def _check(
         raise ShrinkError("a budget was wanted, such as --budget latency=0.5 or --budget macs=0.5")
     if out is not None and (out.suffix != SUFFIX or not out.absolute().parent.is_dir()):
         raise ShrinkError(f"--out: a file {SUFFIX} in a folder that is there was wanted; got {out}")
-    if curve is not None and find_spec("altair") is None:
-        raise MissingPackageError(
-            "curves are drawn with altair, which is not installed; install the extra: "
-            "pip install 'onebyone[html]'"
-        )
+    if curve is not None:
+        require("drawing a curve", "altair", "vl_convert")
 
 
 def _analyse(

@@ -16,9 +16,7 @@ from onebyone.compiler.plan.plan import ExecutionPlan
 from onebyone.compiler.target import Target
 
 
-def emit_network(
-    plans: Sequence[ExecutionPlan], target: Target, *, prefix: str = ""
-) -> ir.Module:
+def emit_network(plans: Sequence[ExecutionPlan], target: Target, *, prefix: str = "") -> ir.Module:
     """Write the module of a network: `run(context, thread)` and `prepare(context)`.
 
     It has a program for each plan; they are of one network, and share their constants. Names of

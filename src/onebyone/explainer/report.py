@@ -16,6 +16,7 @@ from onebyone.explainer.nonlinearity import Nonlinearity
 from onebyone.explainer.specimen import Specimen
 from onebyone.explainer.speed import Speed
 from onebyone.explainer.structure.roles import Pointwise, Triple
+from onebyone.packages import require
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -57,7 +58,12 @@ class Report:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Show as tables of at most 100 columns, without colours."""
+        """Show as tables of at most 100 columns, without colours.
+
+        Raises:
+            MissingPackageError: If Rich, which draws them, is not installed.
+        """
+        require("a report as text", "rich")
         from rich.console import Console
 
         from onebyone.explainer.text import WIDTH, show_report

@@ -3,15 +3,18 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from onebyone.errors import PhotoError, ShapeError
 from onebyone.graph import Graph, Shape
 from onebyone.models import Preprocess, find_photos, open_photo
 from onebyone.models.samples import SAMPLE_PHOTOS
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_IMAGES = 64
 """Images that are made of a folder's photos, as long as nobody asks for more."""
@@ -36,8 +39,10 @@ class Crop:
     scale: float = 1.0
     mirrored: bool = False
 
-    def cut(self, photo: Image.Image, preprocess: Preprocess) -> Tensor:
+    def cut(self, photo: "Image.Image", preprocess: Preprocess) -> Tensor:
         """Return the square as the network's input, `(3, H, W)`."""
+        from PIL import ImageOps  # whoever has a photo has the package
+
         square = preprocess.cut(photo, scale=self.scale, across=self.across, down=self.down)
         return preprocess.normalise(ImageOps.mirror(square) if self.mirrored else square)
 
@@ -64,7 +69,7 @@ class Images:
     Attributes:
         prepared: The network's input, `(N, C, H, W)`, float32. An image and the next one come from
             different photos, where there are several.
-        source: Where they come from, for people, such as "8 crops of each of 7 sample photos".
+        source: Where they come from, for people, such as "8 crops of each of 6 sample photos".
         preprocess: How they were made of photos; None where they came prepared.
         skipped: Files that could not be read, each with the reason.
     """
@@ -92,17 +97,17 @@ class Images:
 
 
 def sample_images(preprocess: Preprocess, *, crops: int = MOST_CROPS) -> Images:
-    """Return crops of the photos that the extra `demo` carries.
+    """Return crops of the photos that come with this package.
 
     Args:
         preprocess: How a photo becomes the network's input.
         crops: Of each photo, 1 to 8; fewer where the network's input is very large.
 
     Raises:
-        MissingPackageError: If a package that carries some of them is not installed.
+        MissingPackageError: If Pillow, which opens them, is not installed.
     """
-    files = [sample.find() for sample in SAMPLE_PHOTOS]
-    return _crops_of(files, preprocess, limit=crops * len(files), of="sample photo")
+    limit = crops * len(SAMPLE_PHOTOS)
+    return _crops_of(SAMPLE_PHOTOS, preprocess, limit=limit, of="sample photo")
 
 
 def folder_images(folder: str | Path, preprocess: Preprocess, *, limit: int = MAX_IMAGES) -> Images:

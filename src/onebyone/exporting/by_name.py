@@ -3,13 +3,12 @@
 import json
 from dataclasses import asdict
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from onebyone.errors import MissingPackageError, ModelError, UnknownNameError
+from onebyone.errors import ModelError, UnknownNameError
 from onebyone.exporting.formats import check_format
 from onebyone.exporting.native_folder import plan_native, write_native
 from onebyone.exporting.onnx_file import to_onnx
@@ -18,6 +17,7 @@ from onebyone.exporting.subject import example_images, read_network
 from onebyone.exporting.written import Exported, deviation_of
 from onebyone.files import replacing
 from onebyone.models.card import ModelCard
+from onebyone.packages import require
 
 WRITERS = {"onnx": to_onnx, "pt2": to_package}
 
@@ -72,7 +72,7 @@ def export(
     if native:
         raise UnknownNameError(f"`{next(iter(native))}` is for libraries: to='native'")
     if to == "onnx":
-        _check_packages()
+        require("writing ONNX", "onnx", "onnxscript")
     network, card = read_network(model, weights)
     images = example_images(network, card, example, batch)
     any_batch = batch == "any"
@@ -96,15 +96,6 @@ def export(
         shape=(count, *images.shape[1:]),
         deviation=deviation,
     )
-
-
-def _check_packages() -> None:
-    for package in ("onnx", "onnxscript"):
-        if find_spec(package) is None:
-            raise MissingPackageError(
-                f"torch writes ONNX with the package {package}, which is not installed; install "
-                "it: pip install 'onebyone[bench]'"
-            )
 
 
 def _facts(card: ModelCard | None) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """What was written, read again: whether it gives what the network gives."""
 
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from onebyone.errors import ModelError, summary
 from onebyone.exporting.formats import Format
 from onebyone.exporting.quiet import quiet
+from onebyone.packages import is_installed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def deviation_of(content: bytes, to: Format, network: nn.Module, images: Tensor)
 
 
 def _run_onnx(content: bytes, images: Tensor) -> Tensor | None:
-    if find_spec("onnxruntime") is None:
+    if not is_installed("onnxruntime"):
         return None
     from onnxruntime import InferenceSession
 

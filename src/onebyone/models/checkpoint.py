@@ -20,6 +20,7 @@ from onebyone.models.origin import Origin, build_origin, describe_origin, find_o
 from onebyone.models.reference import SUFFIX, FileFactory
 from onebyone.models.steps import repeat_steps
 from onebyone.models.weight_files import read_metadata, read_safetensors
+from onebyone.typed import MisfitError, read_as
 
 FORMAT = 2
 """Raised by one whenever an older reader would misunderstand the metadata.
@@ -172,8 +173,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _parse(description: str, path: Path) -> tuple[Origin, ModelCard]:
-    from pydantic import TypeAdapter, ValidationError
-
     try:
         content = json.loads(description)
         if content["format"] > FORMAT:
@@ -182,10 +181,9 @@ def _parse(description: str, path: Path) -> tuple[Origin, ModelCard]:
                 f"to {FORMAT}; install a newer one: pip install --upgrade onebyone"
             )
         origin = read_origin(content)
-        card = TypeAdapter(ModelCard).validate_python(content["card"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        card = read_as(ModelCard, content["card"])
+    except MisfitError as error:
+        raise _damaged(path, str(error)) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, summary(error)) from error
     return origin, card

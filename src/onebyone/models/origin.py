@@ -18,6 +18,7 @@ from onebyone.models.external import from_package
 from onebyone.models.families import CONFIGS, FAMILIES, build_network
 from onebyone.models.network import Network, NetworkConfig
 from onebyone.models.reference import FileFactory, PackageName, read_reference
+from onebyone.typed import read_as
 
 Origin = NetworkConfig | PackageName | FileFactory
 """What a network was built from."""
@@ -58,11 +59,9 @@ def read_origin(description: Mapping[str, Any]) -> Origin:
     Raises:
         ValueError, KeyError, TypeError: If the description is damaged.
     """
-    from pydantic import TypeAdapter
-
     if "network" not in description:
         config = CONFIGS[description["family"]]
-        return TypeAdapter(config).validate_python(description["config"])
+        return read_as(config, description["config"])
     reference = _reference_to(description["network"])
     if reference is None:
         raise ValueError(f"its network is {description['network']!r}")

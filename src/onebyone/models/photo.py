@@ -4,12 +4,14 @@ import warnings
 from collections.abc import Container, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
-
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from typing import TYPE_CHECKING, BinaryIO
 
 from onebyone.errors import PhotoError, first_line
 from onebyone.files import check_file
+from onebyone.packages import require
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFile
 
 MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 """Pillow's pixel formats of 8 bits and less, whose colours need no profile to be understood."""
@@ -30,7 +32,7 @@ MAX_PIXELS = 100_000_000
 """Pixels of the largest photo. In RGB they take 300 MB, and a second copy while it is turned."""
 
 
-def open_photo(path: str | Path) -> Image.Image:
+def open_photo(path: str | Path) -> "Image.Image":
     """Return a photo in RGB, the right way up.
 
     EXIF orientation is applied. Transparent parts become white. What could only be read wrongly or
@@ -38,6 +40,7 @@ def open_photo(path: str | Path) -> Image.Image:
 
     Raises:
         PhotoError: If the file is missing, damaged, no photo, or of a refused kind.
+        MissingPackageError: If Pillow is not installed.
     """
     with opened_photo(Path(path)) as image:
         return turn_and_flatten(image)
@@ -89,7 +92,7 @@ def find_photos(folder: str | Path) -> tuple[tuple[Path, ...], dict[Path, str]]:
 @contextmanager
 def opened_photo(
     path: Path, content: BinaryIO | None = None, *, modes: Container[str] = MODES
-) -> Generator[ImageFile.ImageFile]:
+) -> "Generator[ImageFile.ImageFile]":
     """Give the photo in a file, of a kind to be read; it is unpacked when it is first looked at.
 
     Args:
@@ -102,6 +105,9 @@ def opened_photo(
     """
     if content is None:
         check_file(path, "a photo", PhotoError)
+    require("opening photos", "PIL")
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata
@@ -123,8 +129,10 @@ def opened_photo(
         ) from error
 
 
-def turn_and_flatten(image: Image.Image) -> Image.Image:
+def turn_and_flatten(image: "Image.Image") -> "Image.Image":
     """Return a photo in RGB, turned as EXIF says, with white where it is transparent."""
+    from PIL import Image, ImageOps
+
     image = ImageOps.exif_transpose(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
@@ -140,7 +148,7 @@ def _too_large(path: Path) -> PhotoError:
     )
 
 
-def _check_kind(image: ImageFile.ImageFile, path: Path, modes: Container[str]) -> None:
+def _check_kind(image: "ImageFile.ImageFile", path: Path, modes: Container[str]) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(path)
     # An MPO is a JPEG that a phone or camera added a preview or a depth map to.
@@ -167,7 +175,7 @@ def _check_kind(image: ImageFile.ImageFile, path: Path, modes: Container[str]) -
         )
 
 
-def _has_16_bits(image: ImageFile.ImageFile) -> bool:
+def _has_16_bits(image: "ImageFile.ImageFile") -> bool:
     """Say whether what is stored has 16 bits a channel, even where Pillow makes 8 of them."""
     stored = [str(tile[3]) for tile in image.tile]
     return any(";16" in mode and "BGR;16" not in mode for mode in stored)  # BGR;16 is 5 + 6 + 5

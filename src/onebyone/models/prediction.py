@@ -3,14 +3,16 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from onebyone.errors import ModelError, ShapeError, located_summary
 from onebyone.models.card import ModelCard
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Prediction:
 
 
 def predict(
-    network: Callable[[Tensor], Any], card: ModelCard, photo: Image.Image, *, top: int = 5
+    network: Callable[[Tensor], Any], card: ModelCard, photo: "Image.Image", *, top: int = 5
 ) -> Prediction:
     """Name the most probable classes of one photo.
 

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from onebyone.errors import PhotoError, ShapeError, check_choice
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 RGB = tuple[float, float, float]
 Grey = tuple[float]
@@ -25,8 +27,6 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 MIN_STD = 1e-6
 """Smallest deviation that can be meant: pixels come in steps of 1 / 255."""
-
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,14 @@ class Preprocess:
             raise ShapeError(f"`mean` (={self.mean}) and `std` (={self.std}) must be as many")
         if min(self.std) < MIN_STD:
             raise ShapeError(f"`std` (={self.std}) must be at least {MIN_STD}")
-        check_choice("interpolation", self.interpolation, _FILTERS)
+        check_choice("interpolation", self.interpolation, get_args(Interpolation))
 
     @property
     def channels(self) -> int:
         """Channels of the network's input: 3, or 1 for grey."""
         return len(self.mean)
 
-    def __call__(self, photo: Image.Image) -> Tensor:
+    def __call__(self, photo: "Image.Image") -> Tensor:
         """Return an RGB photo as the network's input, `(channels, input_size, input_size)`.
 
         It is float32. Grey is the luminance of ITU-R 601, as Pillow has it.
@@ -90,8 +90,8 @@ class Preprocess:
         return self.normalise(self.cut(photo))
 
     def cut(
-        self, photo: Image.Image, *, scale: float = 1.0, across: float = 0.5, down: float = 0.5
-    ) -> Image.Image:
+        self, photo: "Image.Image", *, scale: float = 1.0, across: float = 0.5, down: float = 0.5
+    ) -> "Image.Image":
         """Return the square of an RGB photo that the network sees, or another one.
 
         Args:
@@ -113,12 +113,14 @@ class Preprocess:
         shorter = min(width, height)
         size = (width * wanted // shorter, height * wanted // shorter)
         if size != photo.size:
-            photo = photo.resize(size, _FILTERS[self.interpolation])
+            photo = photo.resize(size, self._filter())
         left = round((size[0] - self.input_size) * across)
         top = round((size[1] - self.input_size) * down)
         return photo.crop((left, top, left + self.input_size, top + self.input_size))
 
-    def scale_part(self, photo: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
+    def scale_part(
+        self, photo: "Image.Image", box: tuple[float, float, float, float]
+    ) -> "Image.Image":
         """Return a part of a photo, of any size and ratio, scaled to what the network sees.
 
         Args:
@@ -126,9 +128,9 @@ class Preprocess:
             box: Left, top, right and bottom of the part, in pixels.
         """
         side = (self.input_size, self.input_size)
-        return photo.resize(side, _FILTERS[self.interpolation], box=box)
+        return photo.resize(side, self._filter(), box=box)
 
-    def normalise(self, square: Image.Image) -> Tensor:
+    def normalise(self, square: "Image.Image") -> Tensor:
         """Return an RGB image as `(channels, height, width)`, float32, of the network's scale."""
         if self.channels == 1:
             square = square.convert("L")
@@ -142,6 +144,11 @@ class Preprocess:
         mean, std = self._mean_and_std()
         picture = ((prepared * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
         return picture.expand(3, -1, -1).contiguous()
+
+    def _filter(self) -> "Image.Resampling":
+        from PIL import Image  # whoever has a photo has the package
+
+        return Image.Resampling[self.interpolation.upper()]
 
     def _mean_and_std(self) -> tuple[Tensor, Tensor]:
         """Return both as `(channels, 1, 1)`."""

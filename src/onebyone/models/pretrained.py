@@ -12,7 +12,7 @@ from onebyone.errors import UnknownNameError, WeightsError, located
 from onebyone.files import check_file
 from onebyone.models.card import ModelCard
 from onebyone.models.checkpoint import is_checkpoint, read_checkpoint
-from onebyone.models.imagenet import imagenet_classes
+from onebyone.models.imagenet import names_at_hand
 from onebyone.models.network import NetworkConfig
 from onebyone.models.reference import is_weight_file
 from onebyone.models.registry import KNOWN_FILES, ModelSpec
@@ -68,14 +68,15 @@ def _default(spec: ModelSpec) -> Pretrained:
         raise UnknownNameError(
             f"no ImageNet weights are known for {spec.name!r}; pass a file of weights"
         )
+    path = spec.weights.source.fetch()
     card = ModelCard(
         model=spec.name,
         preprocess=spec.weights.preprocess,
-        classes=imagenet_classes(),
+        classes=names_at_hand(),
         weights=spec.weights.source.address,
         license=spec.weights.license,
     )
-    return Pretrained(spec.weights.source.fetch(), spec.config, card)
+    return Pretrained(path, spec.config, card)
 
 
 def _from_hub(spec: ModelSpec, repo_id: str) -> Pretrained:
@@ -103,7 +104,7 @@ def _from_file(spec: ModelSpec, path: Path) -> Pretrained:
     elif path.name == "model.safetensors" and path.with_name("config.json").is_file():
         with located(str(path)):
             config, card = _described(spec, _read_json(path.with_name("config.json")))
-    card = replace(card, weights=str(path), classes=card.classes or imagenet_classes())
+    card = replace(card, weights=str(path), classes=card.classes or names_at_hand())
     return Pretrained(path, config, card)
 
 

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ import torch.hub
 
 from onebyone.errors import MissingPackageError, WeightsError, first_line
 from onebyone.models.preprocess import Preprocess
+from onebyone.packages import folder_of, is_installed, require
 
 HUB_SECONDS = 5
 """How long to wait for the first answer of the hub."""
@@ -48,11 +48,8 @@ class PackageFile:
     def find(self) -> Path | None:
         """Return where the file lies on this machine, or None."""
         module, _, inside = self.path.partition("/")
-        spec = find_spec(module)  # looks, and does not import
-        if spec is None or spec.origin is None:
-            return None
-        path = Path(spec.origin).parent / inside
-        return path if path.is_file() else None
+        folder = folder_of(module)
+        return folder / inside if folder and (folder / inside).is_file() else None
 
     def fetch(self) -> Path:
         """Return where the file lies.
@@ -90,6 +87,8 @@ class HubFile:
 
     def find(self) -> Path | None:
         """Return where the file lies in the hub's cache on this machine, or None."""
+        if not is_installed("huggingface_hub"):
+            return None
         from huggingface_hub import try_to_load_from_cache
 
         path = try_to_load_from_cache(self.repo_id, self.filename)
@@ -100,13 +99,15 @@ class HubFile:
 
         Raises:
             WeightsError: If it is neither in the cache nor to be had.
+            MissingPackageError: If the hub's client is not installed.
         """
         # A copy at hand is taken without asking the hub: that is quick, and works offline.
         if path := self.find():
             return path
+        what = f"{self.filename} of the hub repository {self.repo_id!r}"
+        require(f"fetching {what}", "huggingface_hub")
         from huggingface_hub import hf_hub_download
 
-        what = f"{self.filename} of the hub repository {self.repo_id!r}"
         ask_hub(what)
         try:
             with _quiet():

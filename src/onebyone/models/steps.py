@@ -14,6 +14,7 @@ from onebyone.errors import OneByOneError, UnknownNameError, WeightsError, locat
 from onebyone.models.card import ModelCard
 from onebyone.nn.edit_network import apply_edit
 from onebyone.nn.edits import Edit, Factorise, FoldNorm, Narrow
+from onebyone.typed import MisfitError, read_as
 
 KINDS: Mapping[str, type[Edit]] = {"fold": FoldNorm, "factorise": Factorise, "narrow": Narrow}
 """Edits by what they are called in a file."""
@@ -72,8 +73,6 @@ def _read_edits(listed: object) -> list[Edit]:
 
 
 def _read_edit(values: object) -> Edit:
-    from pydantic import TypeAdapter, ValidationError
-
     if not isinstance(values, Mapping):
         raise _damaged("an object was wanted")
     fields = dict(values)
@@ -85,10 +84,9 @@ def _read_edit(values: object) -> Edit:
     if unknown := set(fields) - set(KINDS[kind].__slots__):
         raise _damaged(f"it has {min(map(str, unknown))!r}, which nothing is known of")
     try:
-        return TypeAdapter(KINDS[kind]).validate_python(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _damaged(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        return read_as(KINDS[kind], fields)
+    except MisfitError as error:
+        raise _damaged(str(error)) from error
 
 
 def _too_new(what: str) -> UnknownNameError:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from onebyone.errors import WeightsError, summary
-from onebyone.models.imagenet import imagenet_classes
+from onebyone.models.imagenet import names_at_hand
 from onebyone.models.preprocess import Preprocess
 
 
@@ -44,4 +44,4 @@ def classes_from_timm(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the class names that a timm `pretrained_cfg` has, or ImageNet's if it scores 1000."""
     if names := config.get("label_names"):
         return tuple(names)
-    return imagenet_classes() if config.get("num_classes") == 1000 else ()
+    return names_at_hand() if config.get("num_classes") == 1000 else ()

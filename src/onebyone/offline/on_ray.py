@@ -6,12 +6,12 @@ import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
-from onebyone.errors import MissingPackageError, ModelError, OneByOneError, PredictionError, summary
+from onebyone.errors import ModelError, OneByOneError, PredictionError, summary
 from onebyone.offline.parts import Parts
 from onebyone.offline.rows import Row, Table, schema, table_of
 from onebyone.offline.task import Task
+from onebyone.packages import require
 
 _PART = "part"
 """The column that says which part a row belongs to."""
@@ -27,11 +27,7 @@ def check_ray() -> None:
     Raises:
         MissingPackageError: If it is not.
     """
-    if find_spec("ray") is None:
-        raise MissingPackageError(
-            "predicting on Ray needs ray, which is not installed; install it: "
-            "pip install 'onebyone[ray]'"
-        )
+    require("predicting on Ray", "ray")
 
 
 def predict_on_ray(

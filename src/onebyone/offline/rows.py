@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
-from onebyone.errors import MissingPackageError
+from onebyone.packages import require
 
 Table = Any
 """A `pyarrow.Table`; that package has no types for checkers."""
@@ -39,11 +38,7 @@ def check_parquet() -> None:
     Raises:
         MissingPackageError: If pyarrow is not installed.
     """
-    if find_spec("pyarrow") is None:
-        raise MissingPackageError(
-            "Parquet files need pyarrow, which is not installed; install it: "
-            "pip install 'onebyone[predict]'"
-        )
+    require("writing Parquet files", "pyarrow")
 
 
 def schema() -> Schema:

@@ -3,14 +3,14 @@
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from onebyone.errors import MissingPackageError, PhotoError, first_line
+from onebyone.errors import PhotoError, first_line
 from onebyone.files import check_file
 from onebyone.models.photo import SUFFIXES
+from onebyone.packages import require
 
 SUFFIX = ".tar"
 """What a shard's name ends in. Packed ones are not taken: nobody could read the middle of them."""
@@ -64,11 +64,8 @@ def expand(name: str) -> list[str]:
         )
     if "{" not in name or Path(name).exists():
         return [name]
-    if find_spec("braceexpand") is None:  # as WebDataset does, whose own import takes torch
-        raise MissingPackageError(
-            f"{name}: names with braces need braceexpand, which is not installed; install it: "
-            "pip install 'onebyone[predict]'"
-        )
+    # As WebDataset does, whose own import takes torch.
+    require(f"a name with braces ({name})", "braceexpand")
     from braceexpand import braceexpand
 
     try:

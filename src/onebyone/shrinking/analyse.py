@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from onebyone.nn.edits import Factorise
+from onebyone.packages import require
 from onebyone.shrinking.apply import folded_copy
 from onebyone.shrinking.changes import Change
 from onebyone.shrinking.costs import fill_knapsack, macs_costs
@@ -79,7 +80,12 @@ class ShrinkAnalysis:
         return asdict(self)
 
     def __str__(self) -> str:
-        """Show a table."""
+        """Show a table.
+
+        Raises:
+            MissingPackageError: If Rich, which draws it, is not installed.
+        """
+        require("a table of where 1x1s pay", "rich")
         from onebyone.shrinking.analysis_text import analysis_to_text
 
         return analysis_to_text(self)

@@ -66,7 +66,7 @@ def read_material(text: str, preprocess: Preprocess, *, limit: int = LIMIT) -> M
         OneByOneError: If they cannot be had or read, or are too few.
     """
     if text == SAMPLES:
-        return _of_photos([one.find() for one in SAMPLE_PHOTOS], preprocess, limit, "sample photos")
+        return _of_photos(list(SAMPLE_PHOTOS), preprocess, limit, "sample photos")
     if text.partition(":")[0] not in SOURCES and Path(text).is_dir():
         return _of_photos(list(find_photos(text)[0]), preprocess, limit, f"photos in {text}")
     data = read_data(text, Reading(preprocess))

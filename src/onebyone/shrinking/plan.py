@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from onebyone.bench.measure import Watch, unwatched
 from onebyone.nn.edits import Edit, FoldNorm
+from onebyone.packages import require
 from onebyone.shrinking.budget import Budget
 from onebyone.shrinking.changes import Change
 from onebyone.shrinking.evidence import Evidence
@@ -125,7 +126,12 @@ class ShrinkPlan:
         return plan_to_json(self)
 
     def __str__(self) -> str:
-        """Show the plan as a table."""
+        """Show the plan as a table.
+
+        Raises:
+            MissingPackageError: If Rich, which draws it, is not installed.
+        """
+        require("a plan as text", "rich")
         from onebyone.shrinking.plan_text import plan_to_text
 
         return plan_to_text(self)

@@ -6,6 +6,7 @@ from typing import Any, get_type_hints
 from onebyone.errors import ShrinkError
 from onebyone.shrinking.budget import parse_budget
 from onebyone.shrinking.plan import ShrinkPlan
+from onebyone.typed import MisfitError, read_as
 
 FORMAT = 1
 """Raised by one whenever an older reader would misunderstand a plan."""
@@ -24,8 +25,6 @@ def plan_from_json(values: object) -> ShrinkPlan:
     Raises:
         ShrinkError: If they are none, or of a newer version.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     if not isinstance(values, dict) or "format" not in values:
         raise ShrinkError("a plan was wanted, as `plan.to_json()` gives, and something else came")
     if values["format"] != FORMAT:
@@ -39,9 +38,7 @@ def plan_from_json(values: object) -> ShrinkPlan:
         if one.name in {"budget", "evidence"}:
             continue
         try:
-            read[one.name] = TypeAdapter(types[one.name]).validate_python(values.get(one.name))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, (one.name, *first["loc"])))
-            raise ShrinkError(f"the plan is damaged ({where}: {first['msg']})") from error
+            read[one.name] = read_as(types[one.name], values.get(one.name), one.name)
+        except MisfitError as error:
+            raise ShrinkError(f"the plan is damaged ({error})") from error
     return ShrinkPlan(**read)

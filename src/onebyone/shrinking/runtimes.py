@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Literal, get_args
 
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 from onebyone.bench.engine import Runner
 from onebyone.bench.folding import to_channels_last
 from onebyone.bench.onnx_export import OnnxExport
-from onebyone.errors import MissingPackageError, check_choice
+from onebyone.errors import check_choice
+from onebyone.packages import require
 
 RuntimeName = Literal["compiled", "eager", "onnxruntime"]
 
@@ -44,12 +44,7 @@ def find_runtime(name: str) -> Runtime:
     """
     check_choice("runtime", name, get_args(RuntimeName))
     if name == "onnxruntime":
-        for package in ("onnx", "onnxruntime"):
-            if find_spec(package) is None:
-                raise MissingPackageError(
-                    f"to time networks in ONNX Runtime takes the package {package}, which is not "
-                    "installed; install it: pip install 'onebyone[bench]'"
-                )
+        require("timing networks in ONNX Runtime", "onnx", "onnxruntime", "onnxscript")
     return _RUNTIMES[name]
 
 

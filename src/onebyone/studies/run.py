@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
 from onebyone.compiler import usable_cores
-from onebyone.errors import MissingPackageError, ShapeError
+from onebyone.errors import ShapeError
+from onebyone.packages import require
 from onebyone.studies.catalogue import find_study
 from onebyone.studies.outcome import StudyResult, conclude
 from onebyone.studies.processes import Task, run_tasks
@@ -94,7 +94,7 @@ def run_study(
     for argument, number, least in (("seeds", scale.seeds, LEAST_SEEDS), ("jobs", jobs, 1)):
         if number < least:
             raise ShapeError(f"`{argument}` (={number}) must be at least {least}")
-    _check_packages()
+    require("a study", *_PACKAGES)  # now, and not behind its trials
     folder = Path("studies") / name if out is None else Path(out)
     _prepare(folder / TRIALS)
     data = read_data(scale.data)
@@ -104,20 +104,6 @@ def run_study(
     result = conclude(study, scale, trials, speed, folder, is_quick=quick)
     write_report(result, data)
     return result
-
-
-def _check_packages() -> None:
-    """Find what is missing before the trials, and not behind them.
-
-    Raises:
-        MissingPackageError: If something is.
-    """
-    for package in _PACKAGES:
-        if find_spec(package) is None:
-            raise MissingPackageError(
-                f"a study needs {package}, which is not installed; install it: "
-                "pip install 'onebyone[train]'"
-            )
 
 
 def _prepare(folder: Path) -> None:

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from onebyone.files import replacing
+from onebyone.packages import is_installed
 from onebyone.training.metrics import EpochRow
 from onebyone.training.state import writing
 
@@ -52,7 +52,7 @@ def draw_curves(epochs: Sequence[EpochRow], folder: Path) -> None:
     """
     if not epochs:
         return
-    if any(find_spec(package) is None for package in _PACKAGES):
+    if not all(map(is_installed, _PACKAGES)):
         _LOG.info("no curves are drawn without altair and vl-convert: pip install 'onebyone[html]'")
         return
     import vl_convert

@@ -6,14 +6,14 @@ Nothing else knows the package, so that another engine could take its place.
 import logging
 import os
 from contextlib import AbstractContextManager
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from onebyone.errors import MissingPackageError, TrainingError, first_line
+from onebyone.errors import TrainingError, first_line
+from onebyone.packages import require
 from onebyone.training.recipe import Precision
 
 if TYPE_CHECKING:
@@ -120,11 +120,7 @@ def make_engine(*, devices: int = 1, precision: Precision = "32") -> Engine:
         MissingPackageError: If Lightning Fabric is not installed.
         TrainingError: If there are not so many devices.
     """
-    if find_spec("lightning_fabric") is None:
-        raise MissingPackageError(
-            "training needs lightning-fabric, which is not installed; install it: "
-            "pip install 'onebyone[train]'"
-        )
+    require("training", "lightning_fabric")
     from lightning_fabric import Fabric
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from onebyone.files import replacing
+from onebyone.packages import is_installed
 from onebyone.training.state import writing
 
 
@@ -145,7 +145,7 @@ def _append(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _open_board(folder: Path, step: int) -> Any:
-    if find_spec("tensorboard") is None:
+    if not is_installed("tensorboard"):
         return None
     from torch.utils.tensorboard import SummaryWriter
 

@@ -1,10 +1,10 @@
 """A report -> one page of HTML that holds all that it needs."""
 
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from onebyone.errors import MissingPackageError, OneByOneError
+from onebyone.errors import OneByOneError
 from onebyone.explainer.cost import LayerKind
 from onebyone.explainer.page import charts, words
 from onebyone.explainer.page.advice import advise
@@ -18,8 +18,7 @@ from onebyone.explainer.report import Report
 from onebyone.explainer.summary import summarize
 from onebyone.explainer.words import CONVENTION, amount, byte_amount, seconds_amount
 from onebyone.files import replacing
-
-_PACKAGES = ("altair", "jinja2", "vl_convert")
+from onebyone.packages import EXTRAS, require
 
 _TIMES = (("PyTorch", "n"), ("compiled", "n"), ("of ceiling", "n"))
 _COLUMNS = (
@@ -48,7 +47,7 @@ def render_page(report: Report) -> str:
     Raises:
         MissingPackageError: If altair, jinja2 or vl-convert is not installed.
     """
-    _check_packages()
+    require("a report as HTML", *EXTRAS["html"])
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -92,17 +91,6 @@ def write_page(report: Report, path: Path) -> None:
             f"{path}: a report was to be written, and cannot be ({cause.strerror}); "
             "name a file in a folder that exists and that you may write to"
         ) from cause
-
-
-def _check_packages() -> None:
-    for name in _PACKAGES:
-        try:
-            import_module(name)
-        except ImportError as cause:
-            raise MissingPackageError(
-                f"a report as HTML needs {name}, which cannot be imported ({cause}): "
-                "pip install 'onebyone[html]'"
-            ) from cause
 
 
 def _text(name: str) -> str:

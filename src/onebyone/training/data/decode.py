@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from onebyone.errors import PhotoError
@@ -17,6 +16,10 @@ from onebyone.training.augment import boxes_in
 from onebyone.training.data.damage import allowed_of
 from onebyone.training.data.examples import Examples
 from onebyone.training.recipe import Augment
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from PIL.ImageFile import ImageFile
 
 TAKEN = MODES | {"CMYK", "YCbCr"}
 """Pillow's pixel formats that are learnt from: more than `predict` takes, since a photo whose
@@ -115,7 +118,7 @@ class Decoder:
             damaged[self.examples.name(number)] = str(error)
             return None
 
-    def _cut(self, image: ImageFile, tries: Tensor | None) -> Image.Image:
+    def _cut(self, image: "ImageFile", tries: Tensor | None) -> "Image.Image":
         if tries is None or self.augment.crop_scale is None:
             return self.preprocess.cut(turn_and_flatten(image))
         width, height = _upright_size(image)
@@ -131,19 +134,19 @@ class Decoder:
         )
         return self.preprocess.scale_part(photo, box)
 
-    def _pixels(self, square: Image.Image) -> Pixels:
+    def _pixels(self, square: "Image.Image") -> Pixels:
         if self.preprocess.channels == 1:
             return np.asarray(square.convert("L"))[:, :, None]
         return np.asarray(square)
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
+def _upright_size(image: "Image.Image") -> tuple[int, int]:
     """Return the width and height that a photo will have once it is turned the right way up."""
     turned = image.getexif().get(ORIENTATION) in TURNED
     return (image.height, image.width) if turned else image.size
 
 
-def _draft(image: ImageFile, times: int) -> None:
+def _draft(image: "ImageFile", times: int) -> None:
     """Unpack a JPEG up to `times` as small, by a power of two that its blocks allow: it is quick.
 
     Evaluation has no use for it, as the pixels are not quite the same.

@@ -1,13 +1,13 @@
 """Scikit-learn's 1,797 digits of 8 x 8 pixels, which come with its package."""
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from onebyone.errors import DataError, MissingPackageError
+from onebyone.errors import DataError
+from onebyone.packages import folder_of, require
 from onebyone.training.data.data import Data
 from onebyone.training.data.order import generator_of
 from onebyone.training.data.resident import Pixels, make_data
@@ -37,13 +37,9 @@ def read_digits() -> Data:
 
 
 def _find() -> Path:
-    spec = find_spec("sklearn")  # looks, and does not import, which would take a second
-    if spec is None or spec.origin is None:
-        raise MissingPackageError(
-            "the digits come in the package scikit-learn, which is not installed; install it: "
-            "pip install 'onebyone[train]'"
-        )
-    path = Path(spec.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    require("reading the digits", "sklearn")
+    # Importing the package would take a second.
+    path = (folder_of("sklearn") or Path()) / "datasets" / "data" / "digits.csv.gz"
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
         raise DataError(
             f"{path} is missing, or not the file that was wanted; install scikit-learn again: "

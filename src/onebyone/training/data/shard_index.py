@@ -13,16 +13,16 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onebyone.errors import DataError, MissingPackageError, first_line
+from onebyone.errors import DataError, first_line
 from onebyone.files import check_file
 from onebyone.models.photo import SUFFIXES
+from onebyone.packages import require
 from onebyone.store import keep_content, read_content
 from onebyone.training.data.examples import Numbers
 
@@ -87,11 +87,7 @@ def index_shard(path: Path) -> ShardIndex:
 
 
 def _make_index(path: Path) -> ShardIndex:
-    if find_spec("webdataset") is None:
-        raise MissingPackageError(
-            "shards are read with the package webdataset, which is not installed; install it: "
-            "pip install 'onebyone[webdataset]'"
-        )
+    require("reading shards", "webdataset")
     from webdataset.tariterators import group_by_keys
 
     rows: list[tuple[bytes, int, int, int]] = []

@@ -11,14 +11,14 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onebyone.errors import DataError, MissingPackageError, PhotoError, first_line
+from onebyone.errors import DataError, PhotoError, first_line
+from onebyone.packages import require
 from onebyone.training.data.data import Data
 from onebyone.training.data.examples import ONE_IN, Numbers, are_to_test
 from onebyone.training.data.photos import Reading, make_photo_data
@@ -117,11 +117,7 @@ def _expand(pattern: str) -> list[Path]:
     Raises:
         DataError: If it is none, or they are not on this machine.
     """
-    if find_spec("webdataset") is None:
-        raise MissingPackageError(
-            "shards are read with the package webdataset, which is not installed; install it: "
-            "pip install 'onebyone[webdataset]'"
-        )
+    require("reading shards", "webdataset")
     from webdataset.shardlists import expand_urls
 
     try:
