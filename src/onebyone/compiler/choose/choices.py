@@ -37,7 +37,8 @@ class Choices:
 
     Args:
         winograd: How a convolution saves multiplications; None if it does not.
-        unit: What multiplies: vectors of float32, or of pairs of bfloat16, or matrix tiles of it.
+        unit: What multiplies: vectors of float32, whose weights may be halves; vectors of pairs of
+            bfloat16, or matrix tiles of it.
         tile: Of a convolution; those at the end of a line may be smaller.
         together: Images of a dense convolution whose pixels are cut into tiles as if they were one.
         parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.

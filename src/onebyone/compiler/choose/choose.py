@@ -31,7 +31,7 @@ from onebyone.compiler.choose.tiles import (
     rank_tilings,
 )
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_evenly
-from onebyone.compiler.choose.units import Unit, depth_of, runs_depthwise, unit_of
+from onebyone.compiler.choose.units import Unit, depth_of, runs_depthwise, step_bytes, unit_of
 from onebyone.compiler.choose.winograds import choose_winograds
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
@@ -62,7 +62,7 @@ def choose(
     """
     ways = choose_winograds(graph, target) if options.allows_winograd else {}
     bands = choose_bands(graph, target, {name for name, (way, _) in ways.items() if way})
-    far = far_rate(graph, target, options.values.number_bytes)
+    far = far_rate(graph, target, options.weights.number_bytes)
 
     def way_of(node: Node) -> Choices:
         if not isinstance(node, Convolution):
@@ -116,7 +116,7 @@ def choose_convolution(
         )
         if way
         else choose_tiling(
-            target, _pixels_at_once(node), node.shape[1] // node.groups, depth_of(node, unit)
+            target, _pixels_at_once(node), node.shape[1] // node.groups, depth_of(node, unit), unit
         )
     )
     return choose_around(node, target, way, tiling, far=far, why=why, unit=unit)
@@ -128,7 +128,7 @@ def rank_tiles(
     """Return how a convolution that runs alone can be cut, and the seconds that its tiles take."""
     channels, depth = node.shape[1] // node.groups, depth_of(node, unit)
     if way is None:
-        return rank_tilings(target, _pixels_at_once(node), channels, depth)
+        return rank_tilings(target, _pixels_at_once(node), channels, depth, unit)
     shared = winograd_shared(target, node, way, node.shape[0], far)
     return rank_product_tilings(
         target, way, _patches(node, way), channels, node.weight.shape[1], shared
@@ -170,15 +170,15 @@ def _direct(
 ) -> Choices:
     together = node.shape[0] if _are_together(node) else 1
     batches = node.shape[0] // together
-    weights = node.shape[1] * depth_of(node, unit)
+    weights_bytes = node.shape[1] * depth_of(node, unit) * step_bytes(unit)
     values = prod(node.shape) * (1 + node.weight.shape[1] * node.groups / node.shape[1])
-    shared = choose_shared(target, weights, values, far)
+    shared = choose_shared(target, weights_bytes, values, far)
     parts, inner = parts_of_tiles(
         target,
         batches * tiling.tiles,
         node.groups * tiling.blocks,
         macs=node.macs // 2 if unit == "pairs" else node.macs,
-        weights=weights,
+        weights_bytes=weights_bytes,
         shared=shared,
     )
     return Choices(

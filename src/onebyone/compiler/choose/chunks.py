@@ -51,7 +51,7 @@ def parts_of_rows(shape: Shape, lanes: int, work: float) -> Pair:
 
 
 def parts_of_tiles(
-    target: Target, tiles: int, blocks: int, *, macs: int, weights: int, shared: Way
+    target: Target, tiles: int, blocks: int, *, macs: int, weights_bytes: int, shared: Way
 ) -> tuple[Pair, Way]:
     """Return parts of pixels and of channel blocks, and what is the inner loop.
 
@@ -59,7 +59,7 @@ def parts_of_tiles(
     weights are read once for all pixels; or for each core's, where cores share pixels out.
     """
     wanted = choose_chunks(macs, tiles * blocks)
-    if 4 * weights <= target.level2_bytes * WEIGHTS_SHARE:
+    if weights_bytes <= target.level2_bytes * WEIGHTS_SHARE:
         pixel_parts = min(tiles, wanted)
         return (pixel_parts, min(blocks, -(-wanted // pixel_parts))), "channels"
     if shared == "pixels":

@@ -12,9 +12,11 @@ from onebyone.graph import Convolution
 
 
 @functools.lru_cache(maxsize=4096)
-def choose_tiling(target: Target, pixels: int, channels: int, depth: int) -> Tiling:
+def choose_tiling(
+    target: Target, pixels: int, channels: int, depth: int, unit: Unit = "vector"
+) -> Tiling:
     """Return the tiling that takes the least time."""
-    ranked = rank_tilings(target, pixels, channels, depth)
+    ranked = rank_tilings(target, pixels, channels, depth, unit)
     return min(ranked, key=lambda tiling: ranked[tiling])
 
 
@@ -27,7 +29,9 @@ def choose_product_tiling(
     return min(ranked, key=lambda tiling: ranked[tiling])
 
 
-def rank_tilings(target: Target, pixels: int, channels: int, depth: int) -> dict[Tiling, float]:
+def rank_tilings(
+    target: Target, pixels: int, channels: int, depth: int, unit: Unit = "vector"
+) -> dict[Tiling, float]:
     """Return all tilings that the registers have room for, and the seconds that each takes.
 
     Accumulators, one row of weights and one number must fit the registers, and leave some to spare;
@@ -35,7 +39,7 @@ def rank_tilings(target: Target, pixels: int, channels: int, depth: int) -> dict
     pixels: it needs them to hide the latency.
     """
     return {
-        tiling: tile_seconds(target, tiling, depth, channels * depth)
+        tiling: tile_seconds(target, tiling, depth, channels * depth, unit)
         for tiling in _tilings(target, pixels, channels)
     }
 
@@ -53,7 +57,7 @@ def rank_product_tilings(
 def choose_row_tiling(target: Target, node: Convolution, unit: Unit = "vector") -> Tiling:
     """Return the tiling of one row of outputs of a convolution."""
     channels, columns = node.shape[1] // node.groups, node.shape[3]
-    return choose_tiling(target, columns, channels, depth_of(node, unit))
+    return choose_tiling(target, columns, channels, depth_of(node, unit), unit)
 
 
 def _tilings(target: Target, pixels: int, channels: int) -> list[Tiling]:

@@ -90,7 +90,7 @@ def plan_execution(
     choices |= chosen
     check_choices(graph, target, options, choices, chosen)
     constants, values = Constants(), place_values(graph, choices, options.values)
-    builder = PlanBuilder(graph, target, values, choices, constants)
+    builder = PlanBuilder(graph, target, options, values, choices, constants)
     lower(builder)
     groups = _form_groups(builder)
     lifetimes = _lifetimes(groups, builder.buffers)

@@ -24,7 +24,7 @@ def find_candidates(
 ) -> Mapping[str, tuple[Choices, ...]]:
     """Return at most so many ways for each convolution that runs alone, the expected best first."""
     choices = choose(graph, target, options)
-    far = far_rate(graph, target, options.values.number_bytes)
+    far = far_rate(graph, target, options.weights.number_bytes)
     found: dict[str, tuple[Choices, ...]] = {}
     for node in graph:
         if not isinstance(node, Convolution) or runs_depthwise(node):

@@ -16,13 +16,13 @@ from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.numbers import PTR, format_of
 from onebyone.compiler.emit.record import Formats, Record, Work
 from onebyone.compiler.kernels.tiles import (
-    LINE_FLOATS,
     Tile,
     TiledKernel,
     by_tile,
     first_of_pass,
     first_pixel,
     for_tiles,
+    line_numbers,
     part_of_chunk,
 )
 from onebyone.compiler.memory.buffers import Place
@@ -50,7 +50,7 @@ class ConvolutionWork(Work):
     """Numbers for `ConvolutionKernel`.
 
     Tables are of 32 bits; three say where each pixel of an image lies. `taps` are the positions of
-    the kernel, each at an entry of `tap_table`. A tile fetches `fetched` floats of the next panel.
+    the kernel, each at an entry of `tap_table`. A tile fetches `fetched` numbers of the next panel.
     """
 
     source: Place
@@ -152,7 +152,7 @@ def tile_symbol(tile: Tile, kinds: Sequence[ir.Type]) -> str:
     after = "".join(c if c.isalnum() else "_" for c in after)
     numbers = f"{'pairs' if tile.of_pairs else ''}{'_odd' if tile.has_odd else ''}"
     shape = f"{tile.pixels}x{tile.vectors}_{tile.stored_lanes}_{tile.unroll}_{tile.fetched_lines}"
-    formats = "_".join(format_of(kinds[i]).name for i in (0, 3, 4))
+    formats = "_".join(format_of(kinds[i]).name for i in (0, 1, 3, 4))
     return f"tile_{shape}_{formats}{numbers}{after}"
 
 
@@ -182,7 +182,8 @@ def tile_function(code: Code, tile: Tile, arguments: Sequence[Any]) -> ir.Functi
 def _emit_tile(code: Code, tile: Tile) -> None:
     source, weights, bias, target, residual, tap_table, *rest = code.function.args
     *tables, taps, depth, ahead = rest
-    lanes, fetched = code.lanes, tile.fetched_lines * LINE_FLOATS
+    lanes, line = code.lanes, line_numbers(format_of(weights.type))
+    fetched = tile.fetched_lines * line
     # The last vector may be narrower; LLVM then spreads each number once, and takes its low half.
     last = code.with_lanes(code.target.lanes_for(tile.stored_lanes))
     writers = [code] * (tile.vectors - 1) + [last]
@@ -222,8 +223,8 @@ def _emit_tile(code: Code, tile: Tile) -> None:
 
         def channels(_step: Any, carried: list[Any]) -> list[Any]:
             offset, panel, ahead, *sums = carried
-            for line in range(0, fetched, LINE_FLOATS):
-                code.fetch(code.at(ahead, line))
+            for further in range(0, fetched, line):
+                code.fetch(code.at(ahead, further))
             for u in range(tile.unroll):
                 row = code.at(panel, u * tile.vectors * lanes)
                 sums = step(offset, row, sums, u * numbers)

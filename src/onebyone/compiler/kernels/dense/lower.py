@@ -2,6 +2,7 @@
 
 import torch
 
+from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.tiling import cut_tiles
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, ConvolutionWork
@@ -9,7 +10,8 @@ from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution,
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.kernels.places import batches_of, pixel_table, taps_and_depth
 from onebyone.compiler.kernels.tiles import fetched_floats, tiled
-from onebyone.compiler.memory.formats import BF16
+from onebyone.compiler.memory.formats import BF16, FP16, FP32
+from onebyone.compiler.options import CompileOptions
 from onebyone.graph import Convolution
 
 
@@ -44,6 +46,7 @@ def plan_dense(
     taps, depth = taps_and_depth(node, source)
     of_pairs = choices.unit == "pairs" and source.buffer.format == BF16 and depth > 1
     steps = depth // 2 if of_pairs else depth
+    numbers = FP16 if choices.unit == "halves" else FP32
     # Else weights stay in the private cache, and are there but for the first time.
     is_streamed = choices.inner == "pixels" and not batches.are_rows
     passes = parts[0] if choices.shared == "pixels" else 1
@@ -57,6 +60,7 @@ def plan_dense(
             activation=node.activation,
             of_pairs=of_pairs,
             has_odd=of_pairs and depth % 2 == 1,
+            weights=numbers,
         ),
         last_lanes=tiling.last_channels,
     )
@@ -65,15 +69,19 @@ def plan_dense(
     panel = len(taps) * (-(-depth // 2) if of_pairs else depth) * block
     weight = node.weight.detach()
     bias = None if node.bias is None else node.bias.detach()
+
+    def pack_weights() -> torch.Tensor:
+        if of_pairs:
+            return pack_pairs(weight, node.groups, len(taps), tiling, lanes)
+        kept = weight.half() if numbers == FP16 else weight
+        return pack_convolution(kept, node.groups, tiling, lanes)
+
     work = ConvolutionWork(
         source=operands.first_source(node).place,
         weights=constants.add(
             blocks * panel,
-            lambda: (
-                pack_pairs(weight, node.groups, len(taps), tiling, lanes)
-                if of_pairs
-                else pack_convolution(weight, node.groups, tiling, lanes)
-            ),
+            pack_weights,
+            numbers,
         ),
         bias=constants.add(
             blocks * block, lambda: pack_bias(bias, channels, node.groups, tiling, lanes)
@@ -102,7 +110,15 @@ def plan_dense(
         block_parts=parts[1],
         blocks_inside=int(choices.inner == "channels"),
         shares_pixels=int(choices.shared == "pixels"),
-        fetched=fetched_floats(kernel.tile, len(taps) * steps),
+        fetched=fetched_floats(kernel.tile, len(taps) * steps) * numbers.per_float,
     )
-    note = f"tile {tiling.pixels}x{tiling.vectors * lanes}"
-    return kernel, work, f"{note} of pairs" if of_pairs else note
+    note = f"tile {tiling.pixels}x{tiling.vectors * lanes}{' of pairs' if of_pairs else ''}"
+    return kernel, work, f"{note}{_weights_note(builder.options, node, choices)}"
+
+
+def _weights_note(options: CompileOptions, node: Convolution, choices: Choices) -> str:
+    """Say in which format weights are, where another was asked for or others have another."""
+    if choices.unit == "halves":
+        return ", weights as halves"
+    is_kept = options.weights == FP16 and not node.is_depthwise
+    return ", weights as float32, as some are beyond halves" if is_kept else ""
