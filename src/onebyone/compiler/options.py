@@ -16,9 +16,9 @@ amplifies rounding beyond that, within 5 times the error of PyTorch's own float3
 
 "fp32" may compute convolutions by Winograd's algorithm, "fp32-direct" does not.
 
-"fp16-weights" is "fp32-direct" with weights of dense convolutions and linear layers rounded to
-halves (float16, 11 digits of 24) beforehand, to the bit; they take half of the memory. A layer whose
-weights do not fit their range, 65504, keeps float32.
+"fp16-weights" is "fp32-direct", to the bit, with weights of dense convolutions and linear layers
+that were rounded to halves (float16, 11 digits of 24) beforehand; they take half of the memory. A
+layer that has weights beyond the range of halves, 65504, keeps float32.
 
 "bf16" promises less, for speed where the processor multiplies bfloat16: values between layers and
 weights of dense convolutions are rounded to it, 8 digits of float32's 24. Sums are float32.
