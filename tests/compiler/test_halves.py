@@ -69,7 +69,7 @@ def check_law(graph, inputs, target):
 
 
 @pytest.mark.parametrize("target", ABLE)
-@settings(max_examples=8)
+@settings(max_examples=3)
 @given(st.data())
 def test_results_are_those_of_weights_rounded_beforehand(target, data):
     net, outputs = Net(), []

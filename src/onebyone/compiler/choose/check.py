@@ -76,6 +76,10 @@ def check_way(one: object, target: Target) -> None:
     for name, word in (("inner", one.inner), ("shared", one.shared)):
         if word not in ("channels", "pixels"):
             raise CompileError(f"`{name}` (={word!r}) must be 'channels' or 'pixels'")
+    if one.converts_panels and (one.unit != "halves" or one.band):
+        raise CompileError(
+            f"`converts_panels` is for halves (`unit` {one.unit!r} came), and not for bands"
+        )
     if one.unit not in get_args(Unit):
         raise CompileError(f"`unit` (={one.unit!r}) must be one of {', '.join(get_args(Unit))}")
     registers = one.tile.pixels * one.tile.vectors if one.tile else 0

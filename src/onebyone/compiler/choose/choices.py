@@ -43,6 +43,8 @@ class Choices:
         together: Images of a dense convolution whose pixels are cut into tiles as if they were one.
         parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.
             A band is cut into its rows.
+        converts_panels: Whether a chunk makes float32 of each panel of halves before its tiles read
+            it; else each tile does so for itself.
         inner: What a chunk's inner loop goes through, tile by tile.
         shared: What threads share out: each begins with its own pixels and all channels, or with
             its own channels and all pixels.
@@ -57,6 +59,7 @@ class Choices:
     tile: TileSize | None = None
     together: int = 1
     parts: Pair = (1, 1)
+    converts_panels: bool = False
     inner: Literal["channels", "pixels"] = "channels"
     shared: Literal["channels", "pixels"] = "pixels"
     transform_parts: Pair = (1, 1)

@@ -5,6 +5,7 @@ from math import prod
 from onebyone.compiler.choose.bands import choose_bands
 from onebyone.compiler.choose.choices import Band, Choices
 from onebyone.compiler.choose.chunks import (
+    Way,
     choose_chunks,
     parts_of_patches,
     parts_of_rows,
@@ -42,6 +43,10 @@ WHOLE_PIXELS = (Input, LayerNorm, Softmax)
 
 JOINED_PIXELS = 64
 """Images with fewer pixels are tiled together, so that a batch of vectors is one matrix."""
+
+CONVERTED_PIXELS = 32
+"""Pixels that read a panel of halves: so many tiles would convert it longer than one that stores
+it for all of them."""
 
 LARGEST_DEPTHWISE_TILE = 8
 """Outputs of a row at once: with a row of weights and an input they fit 16 registers."""
@@ -116,7 +121,11 @@ def choose_convolution(
         )
         if way
         else choose_tiling(
-            target, _pixels_at_once(node), node.shape[1] // node.groups, depth_of(node, unit), unit
+            target,
+            _pixels_at_once(node),
+            node.shape[1] // node.groups,
+            depth_of(node, unit),
+            _read_by_tiles(node, target, unit, far),
         )
     )
     return choose_around(node, target, way, tiling, far=far, why=why, unit=unit)
@@ -128,7 +137,13 @@ def rank_tiles(
     """Return how a convolution that runs alone can be cut, and the seconds that its tiles take."""
     channels, depth = node.shape[1] // node.groups, depth_of(node, unit)
     if way is None:
-        return rank_tilings(target, _pixels_at_once(node), channels, depth, unit)
+        return rank_tilings(
+            target,
+            _pixels_at_once(node),
+            channels,
+            depth,
+            _read_by_tiles(node, target, unit, far),
+        )
     shared = winograd_shared(target, node, way, node.shape[0], far)
     return rank_product_tilings(
         target, way, _patches(node, way), channels, node.weight.shape[1], shared
@@ -170,27 +185,52 @@ def _direct(
 ) -> Choices:
     together = node.shape[0] if _are_together(node) else 1
     batches = node.shape[0] // together
-    weights_bytes = node.shape[1] * depth_of(node, unit) * step_bytes(unit)
-    values = prod(node.shape) * (1 + node.weight.shape[1] * node.groups / node.shape[1])
-    shared = choose_shared(target, weights_bytes, values, far)
+    shared = _shared(node, target, unit, far)
+    converts_panels = _converts_panels(node, target, unit, far)
     parts, inner = parts_of_tiles(
         target,
         batches * tiling.tiles,
         node.groups * tiling.blocks,
         macs=node.macs // 2 if unit == "pairs" else node.macs,
-        weights_bytes=weights_bytes,
+        weights_bytes=_weights_bytes(node, unit),
         shared=shared,
+        converts_panels=converts_panels,
     )
     return Choices(
         unit=unit,
         tile=tiling.size,
         together=together,
         parts=parts,
+        converts_panels=converts_panels,
         inner=inner,
         shared="pixels" if inner == "channels" else shared,
-        seconds=direct_seconds(target, node, tiling, batches, far, unit),
+        seconds=direct_seconds(
+            target, node, tiling, batches, far, unit, converts_panels=converts_panels
+        ),
         why=why,
     )
+
+
+def _weights_bytes(node: Convolution, unit: Unit) -> int:
+    return node.shape[1] * depth_of(node, unit) * step_bytes(unit)
+
+
+def _shared(node: Convolution, target: Target, unit: Unit, far: float) -> Way:
+    """Return what cores share out of a convolution that runs alone."""
+    values = prod(node.shape) * (1 + node.weight.shape[1] * node.groups / node.shape[1])
+    return choose_shared(target, _weights_bytes(node, unit), values, far)
+
+
+def _converts_panels(node: Convolution, target: Target, unit: Unit, far: float) -> bool:
+    """Whether so many pixels read a panel of halves, one after the other, that it is worth it."""
+    images, _, rows, columns = node.shape
+    passes = target.speeds.cores if _shared(node, target, unit, far) == "pixels" else 1
+    return unit == "halves" and images * rows * columns // passes >= CONVERTED_PIXELS
+
+
+def _read_by_tiles(node: Convolution, target: Target, unit: Unit, far: float) -> Unit:
+    """Return what multiplies in the tiles: vectors of float32 where panels have become that."""
+    return "vector" if _converts_panels(node, target, unit, far) else unit
 
 
 def _winograd(

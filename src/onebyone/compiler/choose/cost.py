@@ -45,8 +45,11 @@ EXPOSED = 0.65
 """Weights are read while others are multiplied. This part of the shorter one's time is added to the
 longer one's, as measured in whole networks; a loop that does nothing else hides all of it."""
 
-CONVERT_STEPS = 1.0
+CONVERT_STEPS = 2.0
 """Steps to make float32 of a vector of halves, on the units that multiply."""
+
+STORED_STEPS = 4.0
+"""Steps to do so and store it, for all tiles that will read it."""
 
 MATRIX_DEPTH = 32
 """Numbers of K that matrix tiles multiply at once."""
@@ -126,15 +129,27 @@ def direct_seconds(
     batches: int,
     far: float,
     unit: Unit = "vector",
+    *,
+    converts_panels: bool = False,
 ) -> float:
     """Return the time of a dense convolution, of whose `batches` each is cut so.
 
-    `far` is how many bytes of weights arrive in a second, from where the network's weights lie.
+    Args:
+        target: Processor.
+        node: The convolution.
+        tiling: How the pixels of each batch, and channels, are cut.
+        batches: Of pixels.
+        far: Bytes of weights that arrive in a second, from where the network's weights lie.
+        unit: What multiplies.
+        converts_panels: Whether tiles read halves that have become float32 before.
     """
     depth = depth_of(node, unit)
     weights = node.shape[1] * depth  # numbers, or pairs in as much room
-    tiles = tile_seconds(target, tiling, depth, weights // node.groups, unit)
-    return _side_by_side(batches * node.groups * tiles, step_bytes(unit) * weights / far)
+    read = "vector" if converts_panels else unit
+    tiles = tile_seconds(target, tiling, depth, weights // node.groups, read)
+    steps = STORED_STEPS * weights / target.lanes if converts_panels else 0.0
+    alone = batches * node.groups * tiles + steps / target.speeds.steps_per_second
+    return _side_by_side(alone, step_bytes(unit) * weights / far)
 
 
 def matrix_seconds(

@@ -2,6 +2,7 @@
 
 import torch
 
+from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.tiling import cut_tiles
 from onebyone.compiler.kernels.builder import PlanBuilder
@@ -10,6 +11,7 @@ from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution,
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.kernels.places import batches_of, pixel_table, taps_and_depth
 from onebyone.compiler.kernels.tiles import fetched_floats, tiled
+from onebyone.compiler.memory.buffers import Place
 from onebyone.compiler.memory.formats import BF16, FP16, FP32
 from onebyone.compiler.options import CompileOptions
 from onebyone.graph import Convolution
@@ -26,6 +28,7 @@ def lower_dense(builder: PlanBuilder, node: Convolution) -> None:
         work,
         chunks=work.pixel_parts * work.block_parts,
         target=operands.target,
+        scratch=work.panel if kernel.converts_panels else 0,
         macs=node.macs,
         note=f"{note}, {choices.inner} inside",
     )
@@ -63,6 +66,7 @@ def plan_dense(
             weights=numbers,
         ),
         last_lanes=tiling.last_channels,
+        converts_panels=choices.converts_panels,
     )
     constants = builder.constants
     block, blocks = tiling.vectors * lanes, node.groups * tiling.blocks
@@ -83,6 +87,7 @@ def plan_dense(
             pack_weights,
             numbers,
         ),
+        converted=Place("converted", BaseWord.SCRATCH),
         bias=constants.add(
             blocks * block, lambda: pack_bias(bias, channels, node.groups, tiling, lanes)
         ),
