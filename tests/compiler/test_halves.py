@@ -17,7 +17,7 @@ from onebyone.bench.accuracy import relative_rms
 from onebyone.compiler import compile_model, plan_model
 from onebyone.compiler import target as targets
 from onebyone.compiler.build import build
-from onebyone.compiler.jit import assembly
+from onebyone.compiler.jit import assembly, compile_module
 from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel
 from onebyone.compiler.memory.formats import FP16, FP32
 from onebyone.compiler.module import emit_network
@@ -34,6 +34,7 @@ from onebyone.models import create_model
 from tests.compiler import test_aarch64
 from tests.compiler.every_kind import EveryKind
 from tests.compiler.test_convolution import convolutions
+from tests.compiler.test_machine_code import SYSTEM, undefined_symbols
 from tests.helpers.compiled import RUNNABLE, Net, check_values, count_terms
 from tests.helpers.cross import build_program
 
@@ -135,27 +136,24 @@ def test_a_layer_beyond_the_range_keeps_float32_and_says_so(weight, unit):
     torch.testing.assert_close(fast(x), expected, rtol=0, atol=0, equal_nan=True)
 
 
-def test_weights_take_half_of_the_memory():
-    network, x = create_model("mobilenet_v2").eval(), torch.zeros(1, 3, 96, 96)
-    target = TARGETS["avx512"]
+@pytest.mark.parametrize(("name", "least"), [("resnet18", 0.5), ("mobilenet_v2", 0.44)])
+def test_weights_take_half_of_the_memory(name, least):
+    """But for those of bands, which are few, and tables."""
+    network, x = create_model(name).eval(), torch.zeros(1, 3, 224, 224)
     plans = {
-        numerics: plan_model(network, x, numerics=numerics, target=target)[0]
+        numerics: plan_model(network, x, numerics=numerics, target=TARGETS["avx512"])[0]
         for numerics in ("fp32-direct", "fp16-weights")
     }
     formats = {
-        type(one.kernel) is ConvolutionKernel: one.work.weights.format
+        (bool(operation.stages), type(one.kernel)): one.work.weights.format
         for operation in plans["fp16-weights"].operations
-        for one in (*operation.stages, operation)
-        if "convolution" in one.what or "depthwise" in one.what
+        for one in operation.stages or (operation,)
+        if "weights" in one.work.offsets()
     }
-    assert formats == {True: FP16, False: FP32}
-    dense = sum(
-        parameter.numel() for parameter in network.parameters() if parameter.dim() > 1
-    ) - sum(layer.weight.numel() for layer in network.modules() if getattr(layer, "groups", 1) > 1)
-    saved = plans["fp32-direct"].constants.size - plans["fp16-weights"].constants.size
-    assert saved == pytest.approx(dense / 2, rel=0.05)  # in floats; tiles differ in their padding
-    for plan in plans.values():
-        assert len(plan.constants.block()) >= plan.constants.size
+    assert formats[False, ConvolutionKernel] == FP16
+    assert all(one == FP32 for key, one in formats.items() if key != (False, ConvolutionKernel))
+    direct, halves = (plan.constants.size for plan in plans.values())
+    assert least - 0.01 < 1 - halves / direct < 0.51
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
@@ -206,6 +204,14 @@ def test_both_doors_and_the_cache():
     assert not torch.equal(one, onebyone.compile(network, x)(x))
 
 
+@pytest.mark.parametrize("name", [one.name for one in TARGETS.values() if one.has_halves])
+def test_code_calls_nothing_but_the_system(name):
+    graph = capture(EveryKind().eval(), (torch.randn(2, 3, 17, 15),)).graph
+    target, graph = TARGETS[name], rewrite_graph(graph)
+    module = emit_network(plan_execution(graph, target, HALVES), target)
+    assert undefined_symbols(compile_module(module, target)) <= SYSTEM
+
+
 CONVERSIONS = {
     "avx512": r"vcvtph2ps\s.*%zmm",
     "avx2": r"vcvtph2ps\s.*%ymm",
@@ -214,14 +220,13 @@ CONVERSIONS = {
 
 
 @pytest.mark.parametrize("name", CONVERSIONS)
-def test_vectors_are_converted_whole_and_by_no_function(name):
+def test_vectors_are_converted_whole(name):
     target = TARGETS[name]
     graph = capture(nn.Conv2d(32, 4 * target.lanes, 1).eval(), (torch.randn(1, 32, 4, 4),)).graph
     plan = plan_execution(graph, target, HALVES)
     text = assembly(emit_network(plan, target), target)
     assert re.search(CONVERSIONS[name], text)
     assert not re.search(r"vcvtph2ps\s+%xmm\d+, %xmm|fcvt\s+s", text)
-    assert "__extendhf" not in text
 
 
 @pytest.mark.parametrize("name", ["baseline"])

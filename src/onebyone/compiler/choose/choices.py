@@ -5,7 +5,7 @@ from typing import Literal
 
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import TileSize
-from onebyone.compiler.choose.units import Unit
+from onebyone.compiler.choose.units import Converted, Unit
 from onebyone.graph import Pair
 
 
@@ -43,8 +43,7 @@ class Choices:
         together: Images of a dense convolution whose pixels are cut into tiles as if they were one.
         parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.
             A band is cut into its rows.
-        converts_panels: Whether a chunk makes float32 of each panel of halves before its tiles read
-            it; else each tile does so for itself.
+        converted: Where weights that are halves become float32.
         inner: What a chunk's inner loop goes through, tile by tile.
         shared: What threads share out: each begins with its own pixels and all channels, or with
             its own channels and all pixels.
@@ -59,7 +58,7 @@ class Choices:
     tile: TileSize | None = None
     together: int = 1
     parts: Pair = (1, 1)
-    converts_panels: bool = False
+    converted: Converted = "in tiles"
     inner: Literal["channels", "pixels"] = "channels"
     shared: Literal["channels", "pixels"] = "pixels"
     transform_parts: Pair = (1, 1)

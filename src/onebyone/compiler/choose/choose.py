@@ -32,7 +32,14 @@ from onebyone.compiler.choose.tiles import (
     rank_tilings,
 )
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_evenly
-from onebyone.compiler.choose.units import Unit, depth_of, runs_depthwise, step_bytes, unit_of
+from onebyone.compiler.choose.units import (
+    Converted,
+    Unit,
+    depth_of,
+    runs_depthwise,
+    step_bytes,
+    unit_of,
+)
 from onebyone.compiler.choose.winograds import choose_winograds
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
@@ -44,9 +51,9 @@ WHOLE_PIXELS = (Input, LayerNorm, Softmax)
 JOINED_PIXELS = 64
 """Images with fewer pixels are tiled together, so that a batch of vectors is one matrix."""
 
-CONVERTED_PIXELS = 32
-"""Pixels that read a panel of halves: so many tiles would convert it longer than one that stores
-it for all of them."""
+CONVERTED_PIXELS = 48
+"""Pixels that read a panel of halves: tiles of so many would convert it for longer than it takes to
+do so once and store it for all of them."""
 
 LARGEST_DEPTHWISE_TILE = 8
 """Outputs of a row at once: with a row of weights and an input they fit 16 registers."""
@@ -186,7 +193,7 @@ def _direct(
     together = node.shape[0] if _are_together(node) else 1
     batches = node.shape[0] // together
     shared = _shared(node, target, unit, far)
-    converts_panels = _converts_panels(node, target, unit, far)
+    converted = _converted(node, target, unit, far)
     parts, inner = parts_of_tiles(
         target,
         batches * tiling.tiles,
@@ -194,19 +201,17 @@ def _direct(
         macs=node.macs // 2 if unit == "pairs" else node.macs,
         weights_bytes=_weights_bytes(node, unit),
         shared=shared,
-        converts_panels=converts_panels,
+        converts_panels=converted == "by panels",
     )
     return Choices(
         unit=unit,
         tile=tiling.size,
         together=together,
         parts=parts,
-        converts_panels=converts_panels,
+        converted=converted,
         inner=inner,
         shared="pixels" if inner == "channels" else shared,
-        seconds=direct_seconds(
-            target, node, tiling, batches, far, unit, converts_panels=converts_panels
-        ),
+        seconds=direct_seconds(target, node, tiling, batches, far, unit, converted=converted),
         why=why,
     )
 
@@ -221,16 +226,17 @@ def _shared(node: Convolution, target: Target, unit: Unit, far: float) -> Way:
     return choose_shared(target, _weights_bytes(node, unit), values, far)
 
 
-def _converts_panels(node: Convolution, target: Target, unit: Unit, far: float) -> bool:
-    """Whether so many pixels read a panel of halves, one after the other, that it is worth it."""
+def _converted(node: Convolution, target: Target, unit: Unit, far: float) -> Converted:
+    """Return where halves become float32: at once, if many pixels read them in turn."""
     images, _, rows, columns = node.shape
     passes = target.speeds.cores if _shared(node, target, unit, far) == "pixels" else 1
-    return unit == "halves" and images * rows * columns // passes >= CONVERTED_PIXELS
+    are_many = images * rows * columns // passes >= CONVERTED_PIXELS
+    return "by panels" if unit == "halves" and are_many else "in tiles"
 
 
 def _read_by_tiles(node: Convolution, target: Target, unit: Unit, far: float) -> Unit:
     """Return what multiplies in the tiles: vectors of float32 where panels have become that."""
-    return "vector" if _converts_panels(node, target, unit, far) else unit
+    return "vector" if _converted(node, target, unit, far) == "by panels" else unit
 
 
 def _winograd(
@@ -263,9 +269,11 @@ def _depthwise(node: Convolution, target: Target, band: Band | None) -> Choices:
 
 def _by_rows(node: Convolution, target: Target, band: Band, far: float, unit: Unit) -> Choices:
     images, _, rows, _ = node.shape
-    tiling = choose_row_tiling(target, node, unit)
-    seconds = direct_seconds(target, node, tiling, images * rows, far, unit)
-    return Choices(unit=unit, tile=tiling.size, band=band, seconds=seconds)
+    # A band's weights are few and stay near, and a row has too few tiles to convert them for.
+    converted = "beforehand" if unit == "halves" else "in tiles"
+    tiling = choose_row_tiling(target, node, "vector" if unit == "halves" else unit)
+    seconds = direct_seconds(target, node, tiling, images * rows, far, unit, converted=converted)
+    return Choices(unit=unit, tile=tiling.size, converted=converted, band=band, seconds=seconds)
 
 
 def _of_rows(node: Node, target: Target) -> Choices:

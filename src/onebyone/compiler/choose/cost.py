@@ -11,7 +11,7 @@ from math import prod
 from onebyone.compiler.choose.chunks import Way, parts_of_patches
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import Tiling
-from onebyone.compiler.choose.units import Unit, depth_of, step_bytes
+from onebyone.compiler.choose.units import Converted, Unit, depth_of, step_bytes
 from onebyone.compiler.target import Target
 from onebyone.graph import (
     Activation,
@@ -48,7 +48,7 @@ longer one's, as measured in whole networks; a loop that does nothing else hides
 CONVERT_STEPS = 2.0
 """Steps to make float32 of a vector of halves, on the units that multiply."""
 
-STORED_STEPS = 4.0
+STORED_STEPS = 8.0
 """Steps to do so and store it, for all tiles that will read it."""
 
 MATRIX_DEPTH = 32
@@ -130,7 +130,7 @@ def direct_seconds(
     far: float,
     unit: Unit = "vector",
     *,
-    converts_panels: bool = False,
+    converted: Converted = "in tiles",
 ) -> float:
     """Return the time of a dense convolution, of whose `batches` each is cut so.
 
@@ -141,15 +141,16 @@ def direct_seconds(
         batches: Of pixels.
         far: Bytes of weights that arrive in a second, from where the network's weights lie.
         unit: What multiplies.
-        converts_panels: Whether tiles read halves that have become float32 before.
+        converted: Where halves become float32.
     """
     depth = depth_of(node, unit)
     weights = node.shape[1] * depth  # numbers, or pairs in as much room
-    read = "vector" if converts_panels else unit
+    kept = "vector" if converted == "beforehand" else unit
+    read = kept if converted == "in tiles" else "vector"
     tiles = tile_seconds(target, tiling, depth, weights // node.groups, read)
-    steps = STORED_STEPS * weights / target.lanes if converts_panels else 0.0
+    steps = STORED_STEPS * weights / target.lanes if converted == "by panels" else 0.0
     alone = batches * node.groups * tiles + steps / target.speeds.steps_per_second
-    return _side_by_side(alone, step_bytes(unit) * weights / far)
+    return _side_by_side(alone, step_bytes(kept) * weights / far)
 
 
 def matrix_seconds(

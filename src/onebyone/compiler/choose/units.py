@@ -12,6 +12,10 @@ from onebyone.graph import Convolution
 Unit = Literal["vector", "halves", "pairs", "matrix"]
 """Vectors of float32; these with weights that are halves; vectors of pairs of bfloat16; tiles."""
 
+Converted = Literal["in tiles", "by panels", "beforehand"]
+"""Where halves become float32: in each tile; a panel at once, for all tiles of a chunk; or before
+they are packed."""
+
 
 def runs_depthwise(node: Convolution) -> bool:
     """Whether a convolution has the kernel that goes through channels side by side."""

@@ -38,7 +38,7 @@ def find_candidates(
 
 def _ways(node: Convolution, target: Target, best: Choices, far: float) -> Iterator[Choices]:
     yield best
-    if not best.winograd:
+    if not best.winograd and best.converted != "by panels":
         yield replace(best, inner=_other(best.inner))
     yield replace(best, shared=_other(best.shared))
     ranked = rank_tiles(node, target, best.winograd, far=far, unit=best.unit)

@@ -49,7 +49,8 @@ def plan_dense(
     taps, depth = taps_and_depth(node, source)
     of_pairs = choices.unit == "pairs" and source.buffer.format == BF16 and depth > 1
     steps = depth // 2 if of_pairs else depth
-    numbers = FP16 if choices.unit == "halves" else FP32
+    are_halves = choices.unit == "halves"
+    numbers = FP16 if are_halves and choices.converted != "beforehand" else FP32
     # Else weights stay in the private cache, and are there but for the first time.
     is_streamed = choices.inner == "pixels" and not batches.are_rows
     passes = parts[0] if choices.shared == "pixels" else 1
@@ -66,7 +67,7 @@ def plan_dense(
             weights=numbers,
         ),
         last_lanes=tiling.last_channels,
-        converts_panels=choices.converts_panels,
+        converts_panels=numbers == FP16 and choices.converted == "by panels",
     )
     constants = builder.constants
     block, blocks = tiling.vectors * lanes, node.groups * tiling.blocks
@@ -77,16 +78,13 @@ def plan_dense(
     def pack_weights() -> torch.Tensor:
         if of_pairs:
             return pack_pairs(weight, node.groups, len(taps), tiling, lanes)
-        kept = weight.half() if numbers == FP16 else weight
+        rounded = weight.half() if are_halves else weight
+        kept = rounded if numbers == FP16 else rounded.float()
         return pack_convolution(kept, node.groups, tiling, lanes)
 
     work = ConvolutionWork(
         source=operands.first_source(node).place,
-        weights=constants.add(
-            blocks * panel,
-            pack_weights,
-            numbers,
-        ),
+        weights=constants.add(blocks * panel, pack_weights, numbers),
         converted=Place("converted", BaseWord.SCRATCH),
         bias=constants.add(
             blocks * block, lambda: pack_bias(bias, channels, node.groups, tiling, lanes)
@@ -122,8 +120,9 @@ def plan_dense(
 
 
 def _weights_note(options: CompileOptions, node: Convolution, choices: Choices) -> str:
-    """Say in which format weights are, where another was asked for or others have another."""
+    """Say in which format weights are, where it is not float32 or should not be."""
     if choices.unit == "halves":
-        return ", weights as halves"
+        rounded = choices.converted == "beforehand"
+        return f", weights {'rounded to' if rounded else 'as'} halves"
     is_kept = options.weights == FP16 and not node.is_depthwise
     return ", weights as float32, as some are beyond halves" if is_kept else ""
