@@ -31,8 +31,8 @@ def compile_network(
         numerics: What results promise. Those of "fp32" and "fp32-direct" are within 1e-5 of float64
             or, where the network itself amplifies rounding beyond that, within 5 times the error of
             PyTorch's own float32 (root of the mean square, relative); all have the same bits for
-            any number of threads and any batch size, but for operators that PyTorch runs. "fp32" may
-            use Winograd's algorithm, which is faster, has two to ten times the rounding errors of a
+            any number of threads and any batch size, but for operators that PyTorch runs. "fp32"
+            may use Winograd's algorithm, which is faster, has two to ten times the errors of a
             sum, and lets an infinite or NaN input spread to a few more pixels; "fp32-direct" keeps
             to sums. "fp16-weights" gives the bits of "fp32-direct" with weights of dense layers
             rounded to halves, and keeps them in half of the memory; "bf16" rounds values between
