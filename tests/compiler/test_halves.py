@@ -31,13 +31,13 @@ from onebyone.errors import CompileError
 from onebyone.graph import Convolution, capture
 from onebyone.graph.interpret import interpret
 from onebyone.models import create_model
-from tests.compiler import test_aarch64
 from tests.compiler.every_kind import EveryKind
 from tests.compiler.test_convolution import convolutions
 from tests.compiler.test_machine_code import SYSTEM, undefined_symbols
 from tests.helpers.compiled import RUNNABLE, Net, check_values, count_terms
-from tests.helpers.cross import build_program
+from tests.helpers.cross import build_program, missing
 
+MISSING = missing()
 HALVES = CompileOptions(numerics="fp16-weights")
 DIRECT = CompileOptions(numerics="fp32-direct")
 ABLE = [one for one in RUNNABLE if one.values[0].has_halves]
@@ -60,13 +60,12 @@ def rounded(graph):
 
 
 def check_law(graph, inputs, target):
-    """Weights were rounded, by the bits; and what is computed with them is right."""
+    """Weights were rounded, to the bit; and what is computed with them is right."""
     got = run(graph, inputs, target)
     before = rounded(graph)
     for one, other in zip(got, run(before, inputs, target, DIRECT, threads=1), strict=True):
         assert torch.equal(one, other)
     check_values(got, interpret(before, inputs, dtype=torch.float64), terms=count_terms(graph))
-    return got
 
 
 @pytest.mark.parametrize("target", ABLE)
@@ -85,13 +84,11 @@ def test_results_are_those_of_weights_rounded_beforehand(target, data):
     check_law(net.graph(*outputs), net.values(), target)
 
 
-@pytest.mark.parametrize("target", ABLE)
-def test_every_kind_of_layer(target):
+def test_every_kind_of_layer():
     torch.manual_seed(0)
     x = torch.randn(2, 3, 17, 15)
     graph = rewrite_graph(capture(EveryKind().eval(), (x,)).graph)
-    got = check_law(graph, [x], target)
-    assert not all(map(torch.equal, got, run(graph, [x], target, DIRECT)))
+    check_law(graph, [x], host_target("fp16-weights"))
 
 
 @pytest.mark.parametrize("target", ABLE)
@@ -204,7 +201,7 @@ def test_both_doors_and_the_cache():
     assert not torch.equal(one, onebyone.compile(network, x)(x))
 
 
-@pytest.mark.parametrize("name", [one.name for one in TARGETS.values() if one.has_halves])
+@pytest.mark.parametrize("name", ["avx2", "neon"])
 def test_code_calls_nothing_but_the_system(name):
     graph = capture(EveryKind().eval(), (torch.randn(2, 3, 17, 15),)).graph
     target, graph = TARGETS[name], rewrite_graph(graph)
@@ -253,7 +250,7 @@ def test_a_processor_without_it_is_told(monkeypatch):
     assert host_target.__wrapped__("fp32").name == "baseline"
 
 
-@pytest.mark.skipif(bool(test_aarch64.MISSING), reason=test_aarch64.MISSING)
+@pytest.mark.skipif(bool(MISSING), reason=MISSING)
 def test_aarch64(tmp_path):
     net = Net()
     x = net.input(2, 19, 6, 5)
