@@ -1,6 +1,6 @@
-"""How often `numerics="bf16"` names the same class as float32, on crops of the sample photos.
+"""How often other numerics name the same class as float32, on crops of the sample photos.
 
-    .venv/bin/python benchmarks/agreement.py [--crops N] NAME...
+    .venv/bin/python benchmarks/agreement.py [--numerics bf16|fp16-weights] [--crops N] NAME...
 
 Names are networks of the zoo whose ImageNet weights are installed (`efficientnet_lite0` with the
 extra `demo`, `efficientnet_lite1` and `efficientnet_lite2` with `test`). Crops have 20 to 100 % of
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from onebyone.bench.accuracy import relative_rms
 from onebyone.compiler import compile_model
+from onebyone.compiler.options import NUMERICS
 from onebyone.models import load_model, open_photo
 from onebyone.models.preprocess import Preprocess
 from onebyone.models.samples import SAMPLE_PHOTOS
@@ -46,17 +47,17 @@ def crop(photo: Image.Image, preprocess: Preprocess, chance: random.Random) -> T
     return preprocess(part.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def examine(name: str, count: int) -> str:
+def examine(name: str, count: int, numerics: str) -> str:
     """Return the line of one network."""
     network, card = load_model(name, weights="imagenet")
     batches = list(crops(card.preprocess, count))
     example = torch.zeros_like(batches[0])
     scores = []
-    for numerics in ("fp32", "bf16"):
-        compiled = compile_model(network.eval(), example, numerics=numerics)
-        padded = [torch.cat([one, example[len(one) :]]) for one in batches]
+    for one in ("fp32", numerics):
+        compiled = compile_model(network.eval(), example, numerics=one)
+        padded = [torch.cat([some, example[len(some) :]]) for some in batches]
         scores.append(
-            torch.cat([compiled(x)[: len(one)] for x, one in zip(padded, batches, strict=True)])
+            torch.cat([compiled(x)[: len(some)] for x, some in zip(padded, batches, strict=True)])
         )
     exact, rounded = scores
     same = exact.argmax(1) == rounded.argmax(1)
@@ -74,10 +75,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+", metavar="NAME")
     parser.add_argument("--crops", type=int, default=1200)
+    parser.add_argument("--numerics", choices=NUMERICS, default="bf16")
     given = parser.parse_args()
     print(f"{'network':20} crops  same, %  clear same, %     error")  # noqa: T201
     for name in given.names:
-        print(examine(name, given.crops), flush=True)  # noqa: T201
+        print(examine(name, given.crops, given.numerics), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

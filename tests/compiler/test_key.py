@@ -68,6 +68,7 @@ OTHER_FACTS = {
     "spare_registers": 3,
     "tile_pixels": 13,
     "bf16": "pairs",
+    "has_halves": False,
     "has_fma": False,
     "pause": ("another", (2,)),
     "gettid": 1,

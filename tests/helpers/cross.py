@@ -14,6 +14,7 @@ from onebyone.compiler.emit import threads
 from onebyone.compiler.jit import compile_module
 from onebyone.compiler.memory.arena import SLACK
 from onebyone.compiler.module import emit_network
+from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.plan.plan import ExecutionPlan, plan_execution
 from onebyone.compiler.runtime.native import show
 from onebyone.compiler.target import TARGETS
@@ -67,10 +68,10 @@ class Program:
         return found
 
 
-def build_program(graph: Graph, folder: Path) -> Program:
+def build_program(graph: Graph, folder: Path, options: CompileOptions = DEFAULT_OPTIONS) -> Program:
     """Compile a graph without opaque nodes for aarch64 and link it."""
     target = TARGETS["neon"]
-    plan = plan_execution(graph, target)
+    plan = plan_execution(graph, target, options)
     for name, module in (
         ("kernels", emit_network([plan], target)),
         ("threads", threads.emit_threads(target)),

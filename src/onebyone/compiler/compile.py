@@ -21,7 +21,7 @@ from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import Memory, NativeFunction
 from onebyone.compiler.split import Part, split_graph
-from onebyone.compiler.target import TARGETS, Target, can_run, host_target
+from onebyone.compiler.target import ABILITIES, TARGETS, Target, can_run, host_target, is_able
 from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError
 from onebyone.graph import Captured, Graph, Opaque, capture
 from onebyone.graph.images import first_difference, why_joined, with_images
@@ -337,10 +337,11 @@ def _known(target: object, options: CompileOptions) -> Target:
             f"`target` (={target!r}) must be a `Target`; `TARGETS` has them by name: "
             f"{', '.join(TARGETS)}"
         )
-    if options.numerics == "bf16" and not target.bf16:
-        able = ", ".join(one.name for one in TARGETS.values() if one.bf16)
+    if not is_able(target, options.numerics):
+        does, _ = ABILITIES[options.numerics]
+        able = ", ".join(one.name for one in TARGETS.values() if is_able(one, options.numerics))
         raise CompileError(
-            f"`numerics` (='bf16') needs a target that multiplies bfloat16 ({able}); "
+            f"`numerics` (={options.numerics!r}) needs a target that {does} ({able}); "
             f"{target.name!r} does not"
         )
     return target

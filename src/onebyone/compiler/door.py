@@ -58,13 +58,15 @@ def compile_network(
             constant.
         kwargs: Further arguments by name, with which it will be called too.
         threads: Threads to run on; as many as there are cores for this process if None.
-        numerics: What results promise. Both are within 1e-5 of float64 or, where the network
-            itself amplifies rounding beyond that, within 5 times the error of PyTorch's own
-            float32 (root of the mean square, relative), with the same bits for any
-            number of threads and any batch size, but for operators that PyTorch runs. "fp32" may
-            use Winograd's algorithm, which is faster, has two to ten times the rounding errors of a
+        numerics: What results promise. Those of "fp32" and "fp32-direct" are within 1e-5 of float64
+            or, where the network itself amplifies rounding beyond that, within 5 times the error of
+            PyTorch's own float32 (root of the mean square, relative); all have the same bits for
+            any number of threads and any batch size, but for operators that PyTorch runs. "fp32"
+            may use Winograd's algorithm, which is faster, has two to ten times the errors of a
             sum, and lets an infinite or NaN input spread to a few more pixels; "fp32-direct" keeps
-            to sums.
+            to sums. "fp16-weights" gives the bits of "fp32-direct" with weights of dense layers
+            rounded to halves, and keeps them in half of the memory; "bf16" rounds values between
+            layers, too, and is fast where the processor multiplies bfloat16.
         tune: How layers' tiles and loops are chosen; no choice changes a bit of the results.
             "estimate" takes what the cost model expects to be the fastest on this machine; it is
             within a few per cent of what can be found. "measure" times the likely ways of each

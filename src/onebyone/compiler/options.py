@@ -4,17 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from onebyone.compiler.memory.formats import BF16, FP32, Format
+from onebyone.compiler.memory.formats import BF16, FP16, FP32, Format
 from onebyone.compiler.threads import MOST_THREADS, usable_cores
 from onebyone.errors import ShapeError, UnknownNameError, check_choice, did_you_mean
 
-NUMERICS = ("fp32", "fp32-direct", "bf16")
+NUMERICS = ("fp32", "fp32-direct", "fp16-weights", "bf16")
 """What results promise.
 
 They are within 1e-5 of float64 (root of the mean square, relative) or, where the network itself
 amplifies rounding beyond that, within 5 times the error of PyTorch's own float32.
 
 "fp32" may compute convolutions by Winograd's algorithm, "fp32-direct" does not.
+
+"fp16-weights" is "fp32-direct", to the bit, with weights of dense convolutions and linear layers
+that were rounded to halves (float16, 11 digits of 24) beforehand; they take half of the memory. A
+layer that has weights beyond the range of halves, 65504, keeps float32.
 
 "bf16" promises less, for speed where the processor multiplies bfloat16: values between layers and
 weights of dense convolutions are rounded to it, 8 digits of float32's 24. Sums are float32.
@@ -96,6 +100,11 @@ class CompileOptions:
     def allows_winograd(self) -> bool:
         """Whether convolutions may be computed by Winograd's algorithm."""
         return self.numerics == "fp32"
+
+    @property
+    def weights(self) -> Format:
+        """In which format weights of dense convolutions lie, if it has room for them."""
+        return {"bf16": BF16, "fp16-weights": FP16}.get(self.numerics, FP32)
 
     @property
     def values(self) -> Format:

@@ -29,6 +29,7 @@ class Target:
         spare_registers: Those that a tile leaves to LLVM's scheduler, which spills without.
         tile_pixels: Pixels of a tile whose addresses fit the general registers.
         bf16: How it multiplies bfloat16: pairs of numbers in vectors, in tiles of a matrix, or "".
+        has_halves: Whether it makes float32 of a vector of halves in one instruction.
         has_fma: Whether multiply and add are one instruction (and one rounding).
         pause: Intrinsic (and its arguments) that tells the processor that a thread only waits.
         futex: Number of the system call that threads sleep and are woken with.
@@ -48,6 +49,7 @@ class Target:
     spare_registers: int = 0
     tile_pixels: int = 12
     bf16: Bf16 = ""
+    has_halves: bool = True
     has_fma: bool = True
     pause: tuple[str, tuple[int, ...]] = ("llvm.x86.sse2.pause", ())
     futex: int = 202
@@ -128,6 +130,7 @@ TARGETS = {
             lanes=4,
             narrowest_lanes=4,
             registers=16,
+            has_halves=False,
             has_fma=False,
         ),
         Target(
@@ -148,6 +151,18 @@ TARGETS = {
 """What can be compiled for, wherever we run; `host_target` picks one of them."""
 
 
+def is_able(target: Target, numerics: str) -> bool:
+    """Whether there is code for a target that promises such results."""
+    return {"bf16": bool(target.bf16), "fp16-weights": target.has_halves}.get(numerics, True)
+
+
+ABILITIES = {
+    "bf16": ("multiplies bfloat16", "amx_bf16 or avx512_bf16"),
+    "fp16-weights": ("converts halves", "f16c, with avx2 and fma"),
+}
+"""What some numerics need that not every processor does, and its features as Linux names them."""
+
+
 def find_target(name: str) -> Target:
     """Return the target of that name.
 
@@ -165,6 +180,9 @@ def find_target(name: str) -> Target:
 def host_target(numerics: str = "fp32") -> Target:
     """Return the best target that this processor can run: the widest; for "bf16", the fastest.
 
+    Args:
+        numerics: What results are to promise.
+
     Raises:
         CompileError: If there is none.
     """
@@ -174,15 +192,16 @@ def host_target(numerics: str = "fp32") -> Target:
             f"there is no code for this processor ({platform.machine()}, {platform.system()}); "
             "the compiler knows Linux on x86_64 and aarch64"
         )
-    if numerics != "bf16":
-        return max((one for one in runnable if not one.bf16), key=lambda target: target.lanes)
-    ways = [target for target in runnable if target.bf16]
-    if not ways:
+    able = [target for target in runnable if is_able(target, numerics)]
+    if not able:
+        does, features = ABILITIES[numerics]
         raise CompileError(
-            "`numerics` (='bf16') needs a processor that multiplies bfloat16 (amx_bf16 or "
-            f"avx512_bf16), and {this_processor().name or 'this one'} does not; 'fp32' runs here"
+            f"`numerics` (={numerics!r}) needs a processor that {does} ({features}), and "
+            f"{this_processor().name or 'this one'} does not; 'fp32' runs here"
         )
-    return max(ways, key=lambda target: target.bf16 == "tiles")
+    if numerics == "bf16":
+        return max(able, key=lambda target: target.bf16 == "tiles")
+    return max((one for one in able if not one.bf16), key=lambda target: target.lanes)
 
 
 def can_run(target: Target) -> bool:

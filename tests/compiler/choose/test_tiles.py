@@ -18,6 +18,7 @@ from onebyone.compiler.choose.tiles import choose_product_tiling, choose_tiling
 from onebyone.compiler.choose.tiling import cut_evenly
 from onebyone.compiler.kernels.tiles import LARGEST_UNROLL, LINE_FLOATS, fetched_floats, tiled
 from onebyone.compiler.machine.speeds import NOMINAL
+from onebyone.compiler.memory.formats import FP16, FP32
 from onebyone.compiler.target import TARGETS
 
 counts = st.integers(1, 5000)
@@ -73,12 +74,19 @@ def test_unrolled_steps_divide_the_sum(depth):
     assert tile.fetched_lines == 0
 
 
-@given(counts, st.integers(1, 300), st.integers(1, 500), st.sampled_from(["avx512", "avx2"]))
-def test_tiles_fetch_a_whole_panel_among_them(depth, channels, tiles, name):
+@given(
+    counts,
+    st.integers(1, 300),
+    st.integers(1, 500),
+    st.sampled_from(["avx512", "avx2"]),
+    st.sampled_from([FP32, FP16]),
+)
+def test_tiles_fetch_a_whole_panel_among_them(depth, channels, tiles, name, numbers):
     target = TARGETS[name]
     tiling = choose_tiling(target, 49, channels, depth)
-    tile = tiled(tiling, target, depth, fetchers=tiles, has_residual=False, activation=None)["tile"]
-    panel = depth * tiling.vectors * target.lanes
+    facts = {"has_residual": False, "activation": None, "weights": numbers}
+    tile = tiled(tiling, target, depth, fetchers=tiles, **facts)["tile"]
+    panel = depth * tiling.vectors * target.lanes // numbers.per_float
     each = fetched_floats(tile, depth)
     assert tiles * each >= panel
     if target.lanes == LINE_FLOATS:  # no more than a line too many in each turn of the inner loop
@@ -123,9 +131,9 @@ def test_no_part_is_without_rows_or_channels(shape, lanes, work):
 def test_cores_share_out_what_is_cheaper_to_have_from_others():
     """By pixels, each core reads all weights; by channels, what others have written."""
     target = replace(TARGETS["avx512"], speeds=replace(NOMINAL, cores=2))
-    assert choose_shared(target, weights=1e6, values=1e5, far=25e9) == "channels"
-    assert choose_shared(target, weights=1e5, values=1e6, far=25e9) == "pixels"
+    assert choose_shared(target, weights_bytes=4e6, values=1e5, far=25e9) == "channels"
+    assert choose_shared(target, weights_bytes=4e5, values=1e6, far=25e9) == "pixels"
     slow = replace(target, speeds=replace(target.speeds, handed_bytes_per_second=1e8))
-    assert choose_shared(slow, weights=1e6, values=1e5, far=25e9) == "pixels"
+    assert choose_shared(slow, weights_bytes=4e6, values=1e5, far=25e9) == "pixels"
     alone = replace(target, speeds=NOMINAL)
-    assert choose_shared(alone, weights=1e5, values=1e6, far=25e9) == "channels"
+    assert choose_shared(alone, weights_bytes=4e5, values=1e6, far=25e9) == "channels"

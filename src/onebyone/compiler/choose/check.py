@@ -8,7 +8,7 @@ from onebyone.compiler.choose.bands import may_run_together
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.filtering import winograds_for
 from onebyone.compiler.choose.matrices import MATRIX_TILE
-from onebyone.compiler.choose.units import Unit, unit_of
+from onebyone.compiler.choose.units import Converted, Unit, unit_of
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.errors import CompileError, did_you_mean, located
@@ -76,6 +76,14 @@ def check_way(one: object, target: Target) -> None:
     for name, word in (("inner", one.inner), ("shared", one.shared)):
         if word not in ("channels", "pixels"):
             raise CompileError(f"`{name}` (={word!r}) must be 'channels' or 'pixels'")
+    if one.converted not in get_args(Converted):
+        raise CompileError(
+            f"`converted` (={one.converted!r}) must be one of {', '.join(get_args(Converted))}"
+        )
+    if one.converted == "by panels" and one.band:
+        raise CompileError(
+            "weights of a band are not converted by panels: rows have none in common"
+        )
     if one.unit not in get_args(Unit):
         raise CompileError(f"`unit` (={one.unit!r}) must be one of {', '.join(get_args(Unit))}")
     registers = one.tile.pixels * one.tile.vectors if one.tile else 0

@@ -5,7 +5,7 @@ from typing import Literal
 
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import TileSize
-from onebyone.compiler.choose.units import Unit
+from onebyone.compiler.choose.units import Converted, Unit
 from onebyone.graph import Pair
 
 
@@ -37,11 +37,13 @@ class Choices:
 
     Args:
         winograd: How a convolution saves multiplications; None if it does not.
-        unit: What multiplies: vectors of float32, or of pairs of bfloat16, or matrix tiles of it.
+        unit: What multiplies: vectors of float32, whose weights may be halves; vectors of pairs of
+            bfloat16, or matrix tiles of it.
         tile: Of a convolution; those at the end of a line may be smaller.
         together: Images of a dense convolution whose pixels are cut into tiles as if they were one.
         parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.
             A band is cut into its rows.
+        converted: Where weights that are halves become float32.
         inner: What a chunk's inner loop goes through, tile by tile.
         shared: What threads share out: each begins with its own pixels and all channels, or with
             its own channels and all pixels.
@@ -56,6 +58,7 @@ class Choices:
     tile: TileSize | None = None
     together: int = 1
     parts: Pair = (1, 1)
+    converted: Converted = "in tiles"
     inner: Literal["channels", "pixels"] = "channels"
     shared: Literal["channels", "pixels"] = "pixels"
     transform_parts: Pair = (1, 1)

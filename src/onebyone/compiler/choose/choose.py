@@ -6,6 +6,7 @@ from math import prod
 from onebyone.compiler.choose.bands import choose_bands
 from onebyone.compiler.choose.choices import Band, Choices
 from onebyone.compiler.choose.chunks import (
+    Way,
     choose_chunks,
     parts_of_patches,
     parts_of_rows,
@@ -32,7 +33,14 @@ from onebyone.compiler.choose.tiles import (
     rank_tilings,
 )
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_evenly
-from onebyone.compiler.choose.units import Unit, depth_of, runs_depthwise, unit_of
+from onebyone.compiler.choose.units import (
+    Converted,
+    Unit,
+    depth_of,
+    runs_depthwise,
+    step_bytes,
+    unit_of,
+)
 from onebyone.compiler.choose.winograds import choose_winograds
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
@@ -43,6 +51,10 @@ WHOLE_PIXELS = (Input, LayerNorm, Softmax)
 
 JOINED_PIXELS = 64
 """Images with fewer pixels are tiled together, so that a batch of vectors is one matrix."""
+
+CONVERTED_PIXELS = 48
+"""Pixels that read a panel of halves: tiles of so many would convert it for longer than it takes to
+do so once and store it for all of them."""
 
 LARGEST_DEPTHWISE_TILE = 8
 """Outputs of a row at once: with a row of weights and an input they fit 16 registers."""
@@ -68,7 +80,7 @@ def choose(
     """
     ways = choose_winograds(graph, target) if options.allows_winograd else {}
     bands = choose_bands(graph, target, {name for name, (way, _) in ways.items() if way})
-    far = far_rate(graph, target, options.values.number_bytes)
+    far = far_rate(graph, target, options.weights.number_bytes)
 
     def way_of(node: Node) -> Choices:
         if not isinstance(node, Convolution):
@@ -131,6 +143,7 @@ def choose_convolution(
             _pixels_at_once(node),
             node.shape[1] // node.groups,
             depth_of(node, unit),
+            _read_by_tiles(node, target, unit, far),
             vectors,
         )
     )
@@ -143,7 +156,13 @@ def rank_tiles(
     """Return how a convolution that runs alone can be cut, and the seconds that its tiles take."""
     channels, depth = node.shape[1] // node.groups, depth_of(node, unit)
     if way is None:
-        return rank_tilings(target, _pixels_at_once(node), channels, depth)
+        return rank_tilings(
+            target,
+            _pixels_at_once(node),
+            channels,
+            depth,
+            _read_by_tiles(node, target, unit, far),
+        )
     shared = winograd_shared(target, node, way, node.shape[0], far)
     return rank_product_tilings(
         target, way, _patches(node, way), channels, node.weight.shape[1], shared
@@ -185,27 +204,51 @@ def _direct(
 ) -> Choices:
     together = node.shape[0] if _are_together(node) else 1
     batches = node.shape[0] // together
-    weights = node.shape[1] * depth_of(node, unit)
-    values = prod(node.shape) * (1 + node.weight.shape[1] * node.groups / node.shape[1])
-    shared = choose_shared(target, weights, values, far)
+    shared = _shared(node, target, unit, far)
+    converted = _converted(node, target, unit, far)
     parts, inner = parts_of_tiles(
         target,
         batches * tiling.tiles,
         node.groups * tiling.blocks,
         macs=node.macs // 2 if unit == "pairs" else node.macs,
-        weights=weights,
+        weights_bytes=_weights_bytes(node, unit),
         shared=shared,
+        converts_panels=converted == "by panels",
     )
     return Choices(
         unit=unit,
         tile=tiling.size,
         together=together,
         parts=parts,
+        converted=converted,
         inner=inner,
         shared="pixels" if inner == "channels" else shared,
-        seconds=direct_seconds(target, node, tiling, batches, far, unit),
+        seconds=direct_seconds(target, node, tiling, batches, far, unit, converted=converted),
         why=why,
     )
+
+
+def _weights_bytes(node: Convolution, unit: Unit) -> int:
+    return node.shape[1] * depth_of(node, unit) * step_bytes(unit)
+
+
+def _shared(node: Convolution, target: Target, unit: Unit, far: float) -> Way:
+    """Return what cores share out of a convolution that runs alone."""
+    values = prod(node.shape) * (1 + node.weight.shape[1] * node.groups / node.shape[1])
+    return choose_shared(target, _weights_bytes(node, unit), values, far)
+
+
+def _converted(node: Convolution, target: Target, unit: Unit, far: float) -> Converted:
+    """Return where halves become float32: at once, if many pixels read them in turn."""
+    images, _, rows, columns = node.shape
+    passes = target.speeds.cores if _shared(node, target, unit, far) == "pixels" else 1
+    are_many = images * rows * columns // passes >= CONVERTED_PIXELS
+    return "by panels" if unit == "halves" and are_many else "in tiles"
+
+
+def _read_by_tiles(node: Convolution, target: Target, unit: Unit, far: float) -> Unit:
+    """Return what multiplies in the tiles: vectors of float32 where panels have become that."""
+    return "vector" if _converted(node, target, unit, far) == "by panels" else unit
 
 
 def _winograd(
@@ -240,9 +283,11 @@ def _by_rows(
     node: Convolution, target: Target, band: Band, far: float, unit: Unit, vectors: int | None
 ) -> Choices:
     images, _, rows, _ = node.shape
-    tiling = choose_row_tiling(target, node, unit, vectors)
-    seconds = direct_seconds(target, node, tiling, images * rows, far, unit)
-    return Choices(unit=unit, tile=tiling.size, band=band, seconds=seconds)
+    # A band's weights are few and stay near, and a row has too few tiles to convert them for.
+    converted = "beforehand" if unit == "halves" else "in tiles"
+    tiling = choose_row_tiling(target, node, "vector" if unit == "halves" else unit, vectors)
+    seconds = direct_seconds(target, node, tiling, images * rows, far, unit, converted=converted)
+    return Choices(unit=unit, tile=tiling.size, converted=converted, band=band, seconds=seconds)
 
 
 def _of_rows(node: Node, target: Target) -> Choices:

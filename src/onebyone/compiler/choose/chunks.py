@@ -51,15 +51,27 @@ def parts_of_rows(shape: Shape, lanes: int, work: float) -> Pair:
 
 
 def parts_of_tiles(
-    target: Target, tiles: int, blocks: int, *, macs: int, weights: int, shared: Way
+    target: Target,
+    tiles: int,
+    blocks: int,
+    *,
+    macs: int,
+    weights_bytes: int,
+    shared: Way,
+    converts_panels: bool,
 ) -> tuple[Pair, Way]:
     """Return parts of pixels and of channel blocks, and what is the inner loop.
 
     If all weights stay in the private cache, pixels go outside and are read once. Else each block's
-    weights are read once for all pixels; or for each core's, where cores share pixels out.
+    weights are read once for all pixels; or for each core's, where cores share pixels out. So it is
+    also where a block's weights are converted before all pixels.
     """
     wanted = choose_chunks(macs, tiles * blocks)
-    if 4 * weights <= target.level2_bytes * WEIGHTS_SHARE:
+    are_near = weights_bytes <= target.level2_bytes * WEIGHTS_SHARE
+    if are_near and converts_panels:
+        own = target.speeds.cores if shared == "pixels" else 1
+        return (min(tiles, max(own, -(-min(wanted, LEAST_CHUNKS) // blocks))), blocks), "pixels"
+    if are_near:
         pixel_parts = min(tiles, wanted)
         return (pixel_parts, min(blocks, -(-wanted // pixel_parts))), "channels"
     if shared == "pixels":

@@ -11,7 +11,7 @@ from math import prod
 from onebyone.compiler.choose.chunks import Way, parts_of_patches
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import Tiling
-from onebyone.compiler.choose.units import Unit, depth_of
+from onebyone.compiler.choose.units import Converted, Unit, depth_of, step_bytes
 from onebyone.compiler.target import Target
 from onebyone.graph import (
     Activation,
@@ -45,6 +45,12 @@ EXPOSED = 0.65
 """Weights are read while others are multiplied. This part of the shorter one's time is added to the
 longer one's, as measured in whole networks; a loop that does nothing else hides all of it."""
 
+CONVERT_STEPS = 2.0
+"""Steps to make float32 of a vector of halves, on the units that multiply."""
+
+STORED_STEPS = 8.0
+"""Steps to do so and store it, for all tiles that will read it."""
+
 MATRIX_DEPTH = 32
 """Numbers of K that matrix tiles multiply at once."""
 
@@ -76,11 +82,14 @@ SUMMING_WEIGHT = 4
 """How much longer it takes to normalize a number, or to mix it of four."""
 
 
-def tile_seconds(target: Target, tiling: Tiling, depth: int, weights: int) -> float:
+def tile_seconds(
+    target: Target, tiling: Tiling, depth: int, weights: int, unit: Unit = "vector"
+) -> float:
     """Return the time of all tiles with `depth` steps of K, whose weights have been fetched.
 
     A step of K in a tile of P pixels and V vectors takes P * V multiply-adds, P + V loads, and
-    never less than the units' latency, or than it takes to read V vectors of weights. Tiles that
+    never less than the units' latency, or than it takes to read V vectors of weights. Where weights
+    are halves, these are converted by the units that multiply. Tiles that
     follow each other read the same panel, while the next one is fetched; or all of them, if there
     are no more. A last vector that is narrower than a register counts as a part of one.
 
@@ -88,15 +97,18 @@ def tile_seconds(target: Target, tiling: Tiling, depth: int, weights: int) -> fl
         target: Processor.
         tiling: How pixels and channels are cut.
         depth: Steps of K.
-        weights: How many weights there are in all.
+        weights: How many weights there are in all; pairs count as one.
+        unit: What multiplies.
     """
-    speeds, vector_bytes = target.speeds, 4 * target.lanes
+    speeds, vector_bytes = target.speeds, step_bytes(unit) * target.lanes
     panel = tiling.vectors * target.lanes * depth
-    near = speeds.bytes_per_second(4 * min(weights, 2 * panel))
+    near = speeds.bytes_per_second(step_bytes(unit) * min(weights, 2 * panel))
+    conversion = CONVERT_STEPS if unit == "halves" else 0.0
     steps_for_a_vector = vector_bytes / near * speeds.steps_per_second
 
     def tile(pixels: int, vectors: int, width: float) -> float:
-        step = max(pixels * width, pixels + vectors, LATENCY, vectors * steps_for_a_vector)
+        multiplied = (pixels + conversion) * width
+        step = max(multiplied, pixels + vectors, LATENCY, vectors * steps_for_a_vector)
         return depth * step + TILE_OVERHEAD + 2 * pixels * vectors
 
     def row(vectors: int, width: float) -> float:
@@ -117,15 +129,28 @@ def direct_seconds(
     batches: int,
     far: float,
     unit: Unit = "vector",
+    *,
+    converted: Converted = "in tiles",
 ) -> float:
     """Return the time of a dense convolution, of whose `batches` each is cut so.
 
-    `far` is how many bytes of weights arrive in a second, from where the network's weights lie.
+    Args:
+        target: Processor.
+        node: The convolution.
+        tiling: How the pixels of each batch, and channels, are cut.
+        batches: Of pixels.
+        far: Bytes of weights that arrive in a second, from where the network's weights lie.
+        unit: What multiplies.
+        converted: Where halves become float32.
     """
     depth = depth_of(node, unit)
     weights = node.shape[1] * depth  # numbers, or pairs in as much room
-    tiles = tile_seconds(target, tiling, depth, weights // node.groups)
-    return _side_by_side(batches * node.groups * tiles, 4 * weights / far)
+    kept = "vector" if converted == "beforehand" else unit
+    read = kept if converted == "in tiles" else "vector"
+    tiles = tile_seconds(target, tiling, depth, weights // node.groups, read)
+    steps = STORED_STEPS * weights / target.lanes if converted == "by panels" else 0.0
+    alone = batches * node.groups * tiles + steps / target.speeds.steps_per_second
+    return _side_by_side(alone, step_bytes(kept) * weights / far)
 
 
 def matrix_seconds(
@@ -166,7 +191,7 @@ def winograd_seconds(
     )
 
 
-def choose_shared(target: Target, weights: float, values: float, far: float) -> Way:
+def choose_shared(target: Target, weights_bytes: float, values: float, far: float) -> Way:
     """Return what cores share out of a layer whose weights do not stay near: pixels, or channels.
 
     By channels, a core reads all pixels, of which others have written most, and its own channels
@@ -174,12 +199,12 @@ def choose_shared(target: Target, weights: float, values: float, far: float) -> 
 
     Args:
         target: Processor.
-        weights: Of the layer.
+        weights_bytes: Of the layer.
         values: Numbers that are read and written.
         far: Bytes of weights that arrive in a second.
     """
     by_channels = 4 * values / target.speeds.handed_bytes_per_second
-    by_pixels = EXPOSED * 4 * weights / far
+    by_pixels = EXPOSED * weights_bytes / far
     return "pixels" if target.speeds.cores > 1 and by_pixels < by_channels else "channels"
 
 
@@ -205,7 +230,7 @@ def winograd_shared(
     products, (channels, depth) = way.multiplications, node.weight.shape[:2]
     patches = images * prod(way.patches(*node.shape[2:]))
     values = patches * depth * products + prod(node.shape)
-    return choose_shared(target, products * channels * depth, values, far)
+    return choose_shared(target, 4 * products * channels * depth, values, far)
 
 
 def _transform_seconds(target: Target, numbers: int, channels: int) -> float:

@@ -29,15 +29,15 @@ def choose_matrix(
     seconds = matrix_seconds(target, tiling, batches, steps, prod(node.shape), far)
     if band:
         return Choices(unit="matrix", tile=tiling.size, band=band, seconds=seconds)
-    weights = node.weight.numel() / 2
+    weights_bytes = 2 * node.weight.numel()
     values = prod(node.shape) * (1 + node.weight.shape[1] / channels) / 2
-    shared = choose_shared(target, weights, values, far)
+    shared = choose_shared(target, weights_bytes, values, far)
     parts = _parts(
         target,
         tiling,
         batches * tiling.tiles,
         pixels_bytes=_read_bytes(node),
-        weights_bytes=2 * node.weight.numel(),
+        weights_bytes=weights_bytes,
         seconds=seconds,
         shared=shared,
     )

@@ -14,10 +14,15 @@ from onebyone.graph import Convolution
 
 @functools.lru_cache(maxsize=4096)
 def choose_tiling(
-    target: Target, pixels: int, channels: int, depth: int, vectors: int | None = None
+    target: Target,
+    pixels: int,
+    channels: int,
+    depth: int,
+    unit: Unit = "vector",
+    vectors: int | None = None,
 ) -> Tiling:
     """Return the tiling that takes the least time, of those of so many `vectors` if that is set."""
-    return _fastest(rank_tilings(target, pixels, channels, depth), vectors)
+    return _fastest(rank_tilings(target, pixels, channels, depth, unit), vectors)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -39,7 +44,9 @@ def _fastest(ranked: Mapping[Tiling, float], vectors: int | None) -> Tiling:
     return min(fitting, key=lambda tiling: ranked[tiling])
 
 
-def rank_tilings(target: Target, pixels: int, channels: int, depth: int) -> dict[Tiling, float]:
+def rank_tilings(
+    target: Target, pixels: int, channels: int, depth: int, unit: Unit = "vector"
+) -> dict[Tiling, float]:
     """Return all tilings that the registers have room for, and the seconds that each takes.
 
     Accumulators, one row of weights and one number must fit the registers, and leave some to spare;
@@ -47,7 +54,7 @@ def rank_tilings(target: Target, pixels: int, channels: int, depth: int) -> dict
     pixels: it needs them to hide the latency.
     """
     return {
-        tiling: tile_seconds(target, tiling, depth, channels * depth)
+        tiling: tile_seconds(target, tiling, depth, channels * depth, unit)
         for tiling in _tilings(target, pixels, channels)
     }
 
@@ -67,7 +74,7 @@ def choose_row_tiling(
 ) -> Tiling:
     """Return the tiling of one row of outputs of a convolution, as `choose_tiling`."""
     channels, columns = node.shape[1] // node.groups, node.shape[3]
-    return choose_tiling(target, columns, channels, depth_of(node, unit), vectors)
+    return choose_tiling(target, columns, channels, depth_of(node, unit), unit, vectors)
 
 
 def _tilings(target: Target, pixels: int, channels: int) -> list[Tiling]:

@@ -2,11 +2,19 @@
 
 from typing import Literal
 
+import torch
+
+from onebyone.compiler.memory.formats import FLOAT_BYTES, FP16
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution
 
-Unit = Literal["vector", "pairs", "matrix"]
+Unit = Literal["vector", "halves", "pairs", "matrix"]
+"""Vectors of float32; these with weights that are halves; vectors of pairs of bfloat16; tiles."""
+
+Converted = Literal["in tiles", "by panels", "beforehand"]
+"""Where halves become float32: in each tile; a panel at once, for all tiles of a chunk; or before
+they are packed."""
 
 
 def runs_depthwise(node: Convolution) -> bool:
@@ -20,6 +28,8 @@ def unit_of(node: Convolution, target: Target, options: CompileOptions) -> Unit:
 
     It follows from the node alone, and not from the number of images, so that bits do.
     """
+    if options.weights == FP16:
+        return "halves" if not node.is_depthwise and fits_halves(node) else "vector"
     if options.numerics != "bf16" or runs_depthwise(node):
         return "vector"
     if target.bf16 == "tiles" and node.groups == 1:
@@ -31,3 +41,14 @@ def depth_of(node: Convolution, unit: Unit) -> int:
     """Return the steps of K of a convolution on vectors: numbers, or pairs of them."""
     numbers = node.weight[0].numel()
     return -(-numbers // 2) if unit == "pairs" else numbers
+
+
+def step_bytes(unit: Unit) -> int:
+    """Return the bytes of a channel's weights in one step of K, on vectors."""
+    return FP16.number_bytes if unit == "halves" else FLOAT_BYTES
+
+
+def fits_halves(node: Convolution) -> bool:
+    """Whether all weights are finite numbers as halves."""
+    extremes = torch.stack(node.weight.detach().aminmax())
+    return bool(extremes.half().isfinite().all())

@@ -1,8 +1,8 @@
 """Writing LLVM IR: loops, vectors and addresses in the words that kernels are written with.
 
 Numbers are float32 and indices 64 bits wide. An offset counts numbers, never bytes. Where an
-address says that numbers lie there as bfloat16, they become float32 when they are loaded, and are
-rounded when they are stored.
+address says that numbers lie there as bfloat16 or halves, they become float32 when they are loaded,
+and are rounded when they are stored.
 """
 
 import functools
@@ -51,7 +51,7 @@ def _shuffled(element: ir.Type, lanes: int) -> tuple[ir.Constant, ir.Constant]:
 
 def suffix_of(vector: ir.VectorType) -> str:
     """Return what the names of LLVM's functions of such vectors end with: `v16f32`."""
-    return f"v{vector.count}{'f32' if vector.element == F32 else 'bf16'}"
+    return f"v{vector.count}{vector.element.intrinsic_name}"
 
 
 @dataclass(slots=True)

@@ -4,13 +4,15 @@ from typing import Any
 
 from llvmlite import ir
 
-from onebyone.compiler.memory.formats import BF16, FP32, WIDE_BF16, Format
+from onebyone.compiler.memory.formats import BF16, FP16, FP32, WIDE_BF16, Format
 
 F32 = ir.FloatType()
 
 
 class BFloatType(ir.Type):
     """The upper half of a float32, which llvmlite does not know."""
+
+    intrinsic_name = "bf16"
 
     def _to_string(self) -> str:
         return "bfloat"
@@ -31,6 +33,12 @@ class BFloatPointer(NumbersPointer):
     format = BF16
 
 
+class HalfPointer(NumbersPointer):
+    """An address of halves."""
+
+    format = FP16
+
+
 class WideBFloatPointer(NumbersPointer):
     """An address of float32 numbers that are bfloat16."""
 
@@ -41,8 +49,13 @@ PTR = ir.PointerType()
 """An address of anything; numbers there are float32."""
 
 BFLOAT = BFloatType()
-_POINTERS = {FP32: PTR, BF16: BFloatPointer(), WIDE_BF16: WideBFloatPointer()}
-_NUMBERS = {FP32: F32, BF16: BFLOAT, WIDE_BF16: F32}
+_POINTERS = {
+    FP32: PTR,
+    BF16: BFloatPointer(),
+    FP16: HalfPointer(),
+    WIDE_BF16: WideBFloatPointer(),
+}
+_NUMBERS = {FP32: F32, BF16: BFLOAT, FP16: ir.HalfType(), WIDE_BF16: F32}
 
 
 def pointer_to(numbers: Format) -> ir.PointerType:

@@ -10,6 +10,7 @@ from onebyone.compiler.kernels.kernel import Kernel, Operation
 from onebyone.compiler.memory.buffers import Buffer, Region
 from onebyone.compiler.memory.constants import Constants
 from onebyone.compiler.memory.placement import Placement
+from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Node
 from onebyone.graph.words import kind_of
@@ -22,6 +23,7 @@ class PlanBuilder:
     Args:
         graph: Where the nodes come from.
         target: Processor.
+        options: What was asked for.
         placement: Where values lie.
         choices: How nodes run.
         constants: Weights and tables so far.
@@ -34,6 +36,7 @@ class PlanBuilder:
 
     graph: Graph
     target: Target
+    options: CompileOptions
     placement: Placement
     choices: Mapping[str, Choices]
     constants: Constants

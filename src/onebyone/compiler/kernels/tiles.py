@@ -14,6 +14,7 @@ from onebyone.compiler.choose.tiling import Tiling
 from onebyone.compiler.emit.code import Code, int64
 from onebyone.compiler.emit.record import Record
 from onebyone.compiler.kernels.kernel import Kernel
+from onebyone.compiler.memory.formats import FP32, Format
 from onebyone.compiler.target import Target
 from onebyone.graph import Function
 
@@ -80,13 +81,15 @@ def tiled(
     activation: Function | None,
     of_pairs: bool = False,
     has_odd: bool = False,
+    weights: Format = FP32,
 ) -> dict[str, Any]:
     """Return the fields of a `TiledKernel` for a tiling, and `depth` steps of K.
 
-    While so many tiles (`fetchers`) read a panel of weights, they fetch the one behind it.
+    While so many tiles (`fetchers`) read a panel of weights, they fetch the one behind it, of which
+    a line has as many numbers as their format says.
     """
     unroll = max(u for u in range(1, LARGEST_UNROLL + 1) if depth % u == 0)
-    lines = -(-unroll * tiling.vectors * target.lanes // LINE_FLOATS)
+    lines = -(-unroll * tiling.vectors * target.lanes // line_numbers(weights))
     tile = Tile(
         pixels=tiling.pixels,
         vectors=tiling.vectors,
@@ -103,6 +106,11 @@ def tiled(
         "has_smaller_tiles": tiling.larger_tiles < tiling.tiles,
         "last_vectors": tiling.last_vectors,
     }
+
+
+def line_numbers(numbers: Format) -> int:
+    """Return how many numbers of a format a cache line has."""
+    return LINE_FLOATS * numbers.per_float
 
 
 def fetched_floats(tile: Tile, depth: int) -> int:

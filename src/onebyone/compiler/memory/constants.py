@@ -10,11 +10,12 @@ from torch import Tensor
 from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.memory.arena import SLACK, aligned
 from onebyone.compiler.memory.buffers import Place
+from onebyone.compiler.memory.formats import FLOAT_BYTES, FP32, Format
 
 
 @dataclass(slots=True)
 class Constants:
-    """Lay out float32 (or int32) tensors in one block of memory, each at a cache line.
+    """Lay out tensors (float32, int32 or halves) in one block of memory, each at a cache line.
 
     Where they lie is known at once. Their numbers are computed when the block is made, so that
     code which reads them can be made meanwhile, and each is in memory only once.
@@ -33,25 +34,31 @@ class Constants:
     )
     """By facts; they are kept, so that no other tensor gets the same `id`."""
 
-    def add(self, size: int, pack: Callable[[], Tensor], *facts: object) -> Place:
+    def add(
+        self, size: int, pack: Callable[[], Tensor], *facts: object, numbers: Format = FP32
+    ) -> Place:
         """Make room for a tensor of `size` numbers, which `pack` will return; return its place.
 
         If there are `facts`, the numbers follow from them alone: who comes with the same ones gets
         the same place. Of tensors only the very same one is the same.
         """
         if not facts:
-            return self._place(size, pack)
-        key = (size, *(id(fact) if isinstance(fact, Tensor) else fact for fact in facts))
+            return self._place(size, pack, numbers)
+        key = (
+            size,
+            numbers,
+            *(id(fact) if isinstance(fact, Tensor) else fact for fact in facts),
+        )
         if key not in self._packed:
-            self._packed[key] = self._place(size, pack), facts
+            self._packed[key] = self._place(size, pack, numbers), facts
         return self._packed[key][0]
 
-    def _place(self, size: int, pack: Callable[[], Tensor]) -> Place:
+    def _place(self, size: int, pack: Callable[[], Tensor], numbers: Format = FP32) -> Place:
         name = f"packed {len(self._packs)}"  # no node has a name like this
         self._packs[name] = size, pack
         self.offsets[name] = self.size
-        self.size = aligned(self.size + size)
-        return Place(name, BaseWord.CONSTANTS)
+        self.size = aligned(self.size - (-size // numbers.per_float))
+        return Place(name, BaseWord.CONSTANTS, format=numbers)
 
     def table(self, numbers: Tensor) -> Place:
         """Put in a table (int32), or find an equal one that is there."""
@@ -72,9 +79,9 @@ class Constants:
         """Compute all of them and return them as one int32 tensor, with some room behind."""
         block = torch.zeros(self.size + SLACK, dtype=torch.int32)
         for name, (size, pack) in self._packs.items():
-            tensor = pack()
-            assert tensor.dtype in (torch.float32, torch.int32)
-            assert tensor.numel() == size, name
-            start = self.offsets[name]
-            block[start : start + size] = tensor.detach().flatten().view(torch.int32)
+            packed = pack().detach().flatten()
+            assert packed.dtype in (torch.float32, torch.int32, torch.float16)
+            assert packed.numel() == size, name
+            start = self.offsets[name] * (FLOAT_BYTES // packed.element_size())
+            block.view(packed.dtype)[start : start + size] = packed
         return block

@@ -24,5 +24,8 @@ FP32 = Format("fp32", 4)
 BF16 = Format("bf16", 2)
 """The upper half of a float32: as large a range, and 8 digits of 24."""
 
+FP16 = Format("fp16", 2)
+"""IEEE's half: 11 digits of 24, and no number beyond 65504."""
+
 WIDE_BF16 = Format("wide-bf16", 4)
 """Numbers of bfloat16 in the room of float32: what is read more than once need not be spread."""

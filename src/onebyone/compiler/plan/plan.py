@@ -94,7 +94,7 @@ def plan_execution(
     check_choices(graph, target, options, choices, chosen)
     constants = like.constants if like else Constants()
     values = place_values(graph, choices, options.values)
-    builder = PlanBuilder(graph, target, values, choices, constants)
+    builder = PlanBuilder(graph, target, options, values, choices, constants)
     lower(builder)
     groups = _form_groups(builder)
     lifetimes = _lifetimes(groups, builder.buffers)

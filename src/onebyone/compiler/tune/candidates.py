@@ -24,7 +24,7 @@ def find_candidates(
 ) -> Mapping[str, tuple[Choices, ...]]:
     """Return at most so many ways for each convolution that runs alone, the expected best first."""
     choices = choose(graph, target, options)
-    far = far_rate(graph, target, options.values.number_bytes)
+    far = far_rate(graph, target, options.weights.number_bytes)
     found: dict[str, tuple[Choices, ...]] = {}
     for node in graph:
         if not isinstance(node, Convolution) or runs_depthwise(node):
@@ -38,7 +38,7 @@ def find_candidates(
 
 def _ways(node: Convolution, target: Target, best: Choices, far: float) -> Iterator[Choices]:
     yield best
-    if not best.winograd:
+    if not best.winograd and best.converted != "by panels":
         yield replace(best, inner=_other(best.inner))
     yield replace(best, shared=_other(best.shared))
     ranked = rank_tiles(node, target, best.winograd, far=far, unit=best.unit)

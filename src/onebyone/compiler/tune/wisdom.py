@@ -166,6 +166,7 @@ def layer_key(node: Convolution, choices: Choices, in_shape: tuple[int, ...], th
         "residual" if node.inputs[1:] else "",
         node.activation.name if node.activation else "",
         f"Winograd {choices.winograd}" if choices.winograd else "",
+        "weights as halves" if choices.unit == "halves" else "",
         f"threads {threads}",
     ]
     return ", ".join(filter(None, facts))

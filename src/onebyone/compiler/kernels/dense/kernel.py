@@ -11,18 +11,19 @@ from typing import Any
 
 from llvmlite import ir
 
+from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.emit.code import I32, I64, Code, int64
 from onebyone.compiler.emit.functions import apply_function
 from onebyone.compiler.emit.numbers import PTR, format_of
 from onebyone.compiler.emit.record import Formats, Record, Work
 from onebyone.compiler.kernels.tiles import (
-    LINE_FLOATS,
     Tile,
     TiledKernel,
     by_tile,
     first_of_pass,
     first_pixel,
     for_tiles,
+    line_numbers,
     part_of_chunk,
 )
 from onebyone.compiler.memory.buffers import Place
@@ -30,7 +31,14 @@ from onebyone.compiler.memory.buffers import Place
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvolutionKernel(TiledKernel):
-    """Compute tiles of a dense (or grouped) convolution as a matrix product."""
+    """Compute tiles of a dense (or grouped) convolution as a matrix product.
+
+    Args:
+        converts_panels: Whether a panel of halves becomes float32 once for all tiles of a chunk,
+            one after the other, and not in each of them.
+    """
+
+    converts_panels: bool = False
 
     def write(self, code: Code, record: Record) -> None:
         """Write one chunk: its pixel tiles and channel blocks."""
@@ -42,7 +50,13 @@ class ConvolutionKernel(TiledKernel):
         def run(tile: Any, block: Any) -> None:
             code.builder.call(run_tile, [record.address, record.bases, tile, block, first])
 
-        for_tiles(code, record, part, run)
+        if not self.converts_panels:
+            for_tiles(code, record, part, run)
+            return
+        with part.each_block(code) as block:
+            _convert_panel(code, self, record, block)
+            with part.each_tile(code) as tile:
+                run(tile, block)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +64,13 @@ class ConvolutionWork(Work):
     """Numbers for `ConvolutionKernel`.
 
     Tables are of 32 bits; three say where each pixel of an image lies. `taps` are the positions of
-    the kernel, each at an entry of `tap_table`. A tile fetches `fetched` floats of the next panel.
+    the kernel, each at an entry of `tap_table`. A tile fetches `fetched` numbers of the next panel.
+    `converted` is where a panel of halves becomes float32, in the thread's scratch memory.
     """
 
     source: Place
     weights: Place
+    converted: Place
     bias: Place
     target: Place
     residual: Place
@@ -81,6 +97,25 @@ class ConvolutionWork(Work):
     blocks_inside: int
     shares_pixels: int
     fetched: int
+
+
+def _convert_panel(code: Code, kernel: ConvolutionKernel, record: Record, block: Any) -> None:
+    """Make float32 of a block's weights, if they are not there since the chunk before."""
+    b = code.builder
+    is_there = b.and_(
+        record.base_is(BaseWord.BAND_OWNER, record.address),
+        record.base_is(BaseWord.BAND_NEXT, block),
+    )
+    with b.if_then(b.not_(is_there)):
+        halves = code.at(record.pointer("weights"), code.mul(block, record.number("panel")))
+        floats, steps = record.pointer("converted"), code.mul(*record.numbers("taps", "depth"))
+        width = kernel.tile.vectors * code.lanes
+        with code.loop(0, code.mul(steps, width), width, name="row") as row:
+            for vector in range(0, width, code.lanes):
+                place = code.add(row, vector)
+                code.store(code.load(code.at(halves, place)), code.at(floats, place))
+        record.set_base(BaseWord.BAND_OWNER, record.address)
+        record.set_base(BaseWord.BAND_NEXT, block)
 
 
 def _emit_dispatch(outer: Code, kernel: ConvolutionKernel, formats: Formats) -> ir.Function:
@@ -110,7 +145,8 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel, formats: Formats) -> 
     target = code.at(
         record.pointer("target"), code.mul(image, record.number("target_image")), channel
     )
-    weights = code.at(record.pointer("weights"), code.mul(block, record.number("panel")))
+    panel = code.at(record.pointer("weights"), code.mul(block, record.number("panel")))
+    weights = record.pointer("converted") if kernel.converts_panels else panel
     bias = code.at(record.pointer("bias"), code.mul(block, record.number("bias_step")))
     residual = target
     if kernel.tile.has_residual:
@@ -123,7 +159,7 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel, formats: Formats) -> 
     ]
     arguments = [source, weights, bias, target, residual, record.pointer("tap_table"), *tables]
     arguments += record.numbers("taps", "depth")
-    arguments.append(next_panel(code, record, weights, code.sub(tile, first_tile)))
+    arguments.append(next_panel(code, record, panel, code.sub(tile, first_tile)))
 
     by_tile(
         code,
@@ -152,7 +188,7 @@ def tile_symbol(tile: Tile, kinds: Sequence[ir.Type]) -> str:
     after = "".join(c if c.isalnum() else "_" for c in after)
     numbers = f"{'pairs' if tile.of_pairs else ''}{'_odd' if tile.has_odd else ''}"
     shape = f"{tile.pixels}x{tile.vectors}_{tile.stored_lanes}_{tile.unroll}_{tile.fetched_lines}"
-    formats = "_".join(format_of(kinds[i]).name for i in (0, 3, 4))
+    formats = "_".join(format_of(kinds[i]).name for i in (0, 1, 3, 4, 11))
     return f"tile_{shape}_{formats}{numbers}{after}"
 
 
@@ -182,7 +218,8 @@ def tile_function(code: Code, tile: Tile, arguments: Sequence[Any]) -> ir.Functi
 def _emit_tile(code: Code, tile: Tile) -> None:
     source, weights, bias, target, residual, tap_table, *rest = code.function.args
     *tables, taps, depth, ahead = rest
-    lanes, fetched = code.lanes, tile.fetched_lines * LINE_FLOATS
+    lanes, line = code.lanes, line_numbers(format_of(ahead.type))
+    fetched = tile.fetched_lines * line
     # The last vector may be narrower; LLVM then spreads each number once, and takes its low half.
     last = code.with_lanes(code.target.lanes_for(tile.stored_lanes))
     writers = [code] * (tile.vectors - 1) + [last]
@@ -222,8 +259,8 @@ def _emit_tile(code: Code, tile: Tile) -> None:
 
         def channels(_step: Any, carried: list[Any]) -> list[Any]:
             offset, panel, ahead, *sums = carried
-            for line in range(0, fetched, LINE_FLOATS):
-                code.fetch(code.at(ahead, line))
+            for further in range(0, fetched, line):
+                code.fetch(code.at(ahead, further))
             for u in range(tile.unroll):
                 row = code.at(panel, u * tile.vectors * lanes)
                 sums = step(offset, row, sums, u * numbers)

@@ -2,6 +2,8 @@
 
 import torch
 
+from onebyone.compiler.abi import BaseWord
+from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.tiling import cut_tiles
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.kernel import ConvolutionKernel, ConvolutionWork
@@ -9,7 +11,9 @@ from onebyone.compiler.kernels.dense.weights import pack_bias, pack_convolution,
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.kernels.places import batches_of, pixel_table, taps_and_depth
 from onebyone.compiler.kernels.tiles import fetched_floats, tiled
-from onebyone.compiler.memory.formats import BF16
+from onebyone.compiler.memory.buffers import Place
+from onebyone.compiler.memory.formats import BF16, FP16, FP32
+from onebyone.compiler.options import CompileOptions
 from onebyone.graph import Convolution
 
 
@@ -24,6 +28,7 @@ def lower_dense(builder: PlanBuilder, node: Convolution) -> None:
         work,
         chunks=work.pixel_parts * work.block_parts,
         target=operands.target,
+        scratch=work.panel if kernel.converts_panels else 0,
         macs=node.macs,
         note=f"{note}, {choices.inner} inside",
     )
@@ -44,6 +49,8 @@ def plan_dense(
     taps, depth = taps_and_depth(node, source)
     of_pairs = choices.unit == "pairs" and source.buffer.format == BF16 and depth > 1
     steps = depth // 2 if of_pairs else depth
+    are_halves = choices.unit == "halves"
+    numbers = FP16 if are_halves and choices.converted != "beforehand" else FP32
     # Else weights stay in the private cache, and are there but for the first time.
     is_streamed = choices.inner == "pixels" and not batches.are_rows
     passes = parts[0] if choices.shared == "pixels" else 1
@@ -57,8 +64,10 @@ def plan_dense(
             activation=node.activation,
             of_pairs=of_pairs,
             has_odd=of_pairs and depth % 2 == 1,
+            weights=numbers,
         ),
         last_lanes=tiling.last_channels,
+        converts_panels=numbers == FP16 and choices.converted == "by panels",
     )
     constants = builder.constants
     block, blocks = tiling.vectors * lanes, node.groups * tiling.blocks
@@ -66,17 +75,24 @@ def plan_dense(
     weight = node.weight.detach()
     bias = None if node.bias is None else node.bias.detach()
     facts = (*tiling.channels, lanes)
+    how = "pairs" if of_pairs else "halves" if are_halves else "floats"
+
+    def pack_weights() -> torch.Tensor:
+        if of_pairs:
+            return pack_pairs(weight, node.groups, len(taps), tiling, lanes)
+        rounded = weight.half() if are_halves else weight
+        kept = rounded if numbers == FP16 else rounded.float()
+        return pack_convolution(kept, node.groups, tiling, lanes)
+
     work = ConvolutionWork(
         source=operands.first_source(node).place,
         weights=constants.add(
             blocks * panel,
-            lambda: (
-                pack_pairs(weight, node.groups, len(taps), tiling, lanes)
-                if of_pairs
-                else pack_convolution(weight, node.groups, tiling, lanes)
-            ),
-            *("pairs" if of_pairs else "dense", node.weight, node.groups, len(taps), *facts),
+            pack_weights,
+            *(how, node.weight, node.groups, len(taps), *facts),
+            numbers=numbers,
         ),
+        converted=Place("converted", BaseWord.SCRATCH),
         bias=constants.add(
             blocks * block,
             lambda: pack_bias(bias, channels, node.groups, tiling, lanes),
@@ -106,7 +122,16 @@ def plan_dense(
         block_parts=parts[1],
         blocks_inside=int(choices.inner == "channels"),
         shares_pixels=int(choices.shared == "pixels"),
-        fetched=fetched_floats(kernel.tile, len(taps) * steps),
+        fetched=fetched_floats(kernel.tile, len(taps) * steps) * numbers.per_float,
     )
-    note = f"tile {tiling.pixels}x{tiling.vectors * lanes}"
-    return kernel, work, f"{note} of pairs" if of_pairs else note
+    note = f"tile {tiling.pixels}x{tiling.vectors * lanes}{' of pairs' if of_pairs else ''}"
+    return kernel, work, f"{note}{_weights_note(builder.options, node, choices)}"
+
+
+def _weights_note(options: CompileOptions, node: Convolution, choices: Choices) -> str:
+    """Say in which format weights are, where it is not float32 or should not be."""
+    if choices.unit == "halves":
+        rounded = choices.converted == "beforehand"
+        return f", weights {'rounded to' if rounded else 'as'} halves"
+    is_kept = options.weights == FP16 and not node.is_depthwise
+    return ", weights as float32, as some are beyond halves" if is_kept else ""
