@@ -32,7 +32,7 @@ def find_overwritten(
     borders: Mapping[str, Padding],
     joined: Set[str],
 ) -> dict[str, str]:
-    """Return the values that nodes write over, each with the node that does so.
+    """Return the nodes that write over another's value, each with that other.
 
     Args:
         graph: Whose values.
@@ -56,7 +56,7 @@ def find_overwritten(
                 and not graph.is_output(name)
                 and is_last_reader(node, name)
             ):
-                found[name] = node.name
+                found[node.name] = name
                 break
     return found
 
