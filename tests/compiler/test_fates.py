@@ -120,7 +120,7 @@ def test_what_pytorch_runs_is_named_and_what_surrounds_it_says_why_it_is_alone()
     assert told["cumsum"] == ("in PyTorch", "no native code for aten.cumsum.default")
     assert told["norm"] == (
         "alone",
-        "not folded: cumsum is no convolution, and its activation comes before last",
+        "in place; not folded: cumsum is no convolution, and its activation comes before last",
     )
     assert told["tanh"] == ("fused", "into norm")
     assert told["add"] == ("fused", "into right; an output")

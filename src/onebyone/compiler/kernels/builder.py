@@ -83,6 +83,8 @@ class PlanBuilder:
         sources = tuple(node.inputs if sources is None else sources)
         made = self.writers.setdefault(node.name, [])
         reads = [self.region(source).buffer for source in sources]
+        if target in (self.region(source) for source in sources):
+            note = ", ".join(filter(None, [note, "in place"]))
         operation = Operation(
             name=f"{node.name} {len(made) + 1}" if made else node.name,
             path=node.path,

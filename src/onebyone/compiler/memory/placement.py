@@ -2,8 +2,8 @@
 
 Most values have a buffer of their own. A slice of channels is a view. What is concatenated is
 written straight into the buffer of the concatenation; one that repeats the beginning of a longer
-one (as in DenseNet) is a view of that. A value that a padded convolution reads gets a border of
-zeros.
+one (as in DenseNet) is a view of that. A sum is written over what is added, if nobody reads that
+afterwards. A value that a padded convolution reads gets a border of zeros.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,11 @@ from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.memory.arena import LINE_FLOATS
 from onebyone.compiler.memory.buffers import Buffer, Region
 from onebyone.compiler.memory.formats import FP32, Format
-from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Pad, Padding, Slice
+from onebyone.compiler.memory.overwriting import NO_BORDER, NOT_SHARED, find_overwritten
+from onebyone.graph import Concat, Constant, Convolution, Graph, Node, Padding, Slice
 
 ALIASING_FLOATS = 512
 """4096 bytes: what first-level caches take apart addresses by."""
-
-NOT_SHARED = (Constant, Pad)
-"""Kinds with a buffer of their own: constants lie elsewhere, frames are filled as a whole."""
 
 
 @dataclass(slots=True)
@@ -58,15 +56,11 @@ def place_values(graph: Graph, choices: Mapping[str, Choices], numbers: Format =
         numbers: Format of values that are neither constants nor the caller's.
     """
     shares, copied = _share_buffers(graph)
-
-    def root(name: str) -> _Share:
-        channel = 0
-        while name in shares:
-            share = shares[name]
-            name, channel = share.owner, channel + share.channel
-        return _Share(name, channel)
-
-    roots = {node.name: root(node.name) for node in graph}
+    joined = shares.keys() | {share.owner for share in shares.values()}
+    apart = _borders(graph, _roots(graph, shares), choices)
+    overwritten = find_overwritten(graph, choices, apart, joined)
+    shares |= {name: _Share(old, 0) for name, old in overwritten.items()}
+    roots = _roots(graph, shares)
     borders = _borders(graph, roots, choices)
     direct = _direct_outputs(graph, roots, borders)
     placement = Placement()
@@ -79,7 +73,7 @@ def place_values(graph: Graph, choices: Mapping[str, Choices], numbers: Format =
                 if isinstance(owner, Constant)
                 else direct.get(owner.name, BaseWord.ARENA)
             )
-            border = borders.get(owner.name, (0, 0, 0, 0))
+            border = borders.get(owner.name, NO_BORDER)
             buffers[owner.name] = Buffer(
                 name=owner.name,
                 shape=owner.shape,
@@ -141,6 +135,19 @@ def _share_buffers(graph: Graph) -> tuple[dict[str, _Share], dict[str, list[tupl
     return shares, copied
 
 
+def _roots(graph: Graph, shares: Mapping[str, _Share]) -> dict[str, _Share]:
+    """Return for each node whose buffer it lies in, and from which channel on."""
+
+    def root(name: str) -> _Share:
+        channel = 0
+        while name in shares:
+            share = shares[name]
+            name, channel = share.owner, channel + share.channel
+        return _Share(name, channel)
+
+    return {node.name: root(node.name) for node in graph}
+
+
 def _begins_longer(graph: Graph, node: Concat, shares: dict[str, _Share]) -> _Share | None:
     """Return where this concatenation lies, if its inputs follow each other in a longer one."""
     if node.name in shares or not all(name in shares for name in node.inputs):
@@ -164,7 +171,7 @@ def _borders(
     for node in graph:
         if isinstance(node, Convolution):
             owner = roots[node.inputs[0]].owner
-            known = borders.get(owner, (0, 0, 0, 0))
+            known = borders.get(owner, NO_BORDER)
             _, _, height, width = graph[node.inputs[0]].shape
             way = choices[node.name].winograd
             reached = (way.reach if way else _reach)(node, height, width)

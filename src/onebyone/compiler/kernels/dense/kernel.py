@@ -209,8 +209,6 @@ def tile_function(code: Code, tile: Tile, arguments: Sequence[Any]) -> ir.Functi
     if known is not None:
         return known
     own = Code.internal(code.module, code.target, symbol, *kinds, attribute="noinline")
-    # What a tile writes to is nothing that it reads.
-    own.function.args[3].add_attribute("noalias")
     _emit_tile(own, tile)
     return own.function
 
