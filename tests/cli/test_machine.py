@@ -9,6 +9,7 @@ import pytest
 from onebyone.cli import main
 from onebyone.compiler.machine import measure as module
 from onebyone.compiler.machine.speeds import NOMINAL, Calibration
+from onebyone.compiler.target import host_target, runs_here
 
 
 @pytest.fixture
@@ -30,6 +31,8 @@ def spreads(monkeypatch, tmp_path):
     spreads = [0.02, 0.5]
 
     def measure_speeds(target, cores):
+        if target.bf16:
+            return Calibration(speeds=NOMINAL, spread=0.01, measured_at=time.time())
         return Calibration(speeds=NOMINAL, spread=spreads.pop(0), measured_at=time.time())
 
     monkeypatch.setattr(module, "measure_speeds", measure_speeds)
@@ -58,6 +61,15 @@ def test_as_json(run, spreads):
     assert content["is_steady"]
     assert content["speeds"] == json.loads(json.dumps(NOMINAL.to_json()))
     assert content["machine"]["cores"] >= 1
+
+
+@pytest.mark.skipif(not runs_here("bf16"), reason="this processor does not multiply bfloat16")
+def test_bfloat16_has_a_row_of_its_own(run, spreads):
+    name = host_target("bf16").name
+    assert f"bfloat16 ({name}), GMAC/s" in run()
+    content = json.loads(run("--json"))
+    assert content["bf16"]["target"] == name
+    assert content["bf16"]["speeds"]["bf16_macs_per_second"] == NOMINAL.bf16_macs_per_second
 
 
 def test_the_roofline_is_the_lower_of_two_lines(run, spreads):

@@ -10,7 +10,7 @@ from onebyone.cli.console import bar, print_json, stdout, tell
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from onebyone.compiler.machine.speeds import Calibration
+    from onebyone.compiler.machine.speeds import Calibration, Speeds
     from onebyone.compiler.target import Target
 
 PIXELS = {"1 (linear)": 1, "2 x 2": 4, "4 x 4": 16, "7 x 7": 49, "14 x 14": 196}
@@ -27,40 +27,56 @@ def machine(
 ) -> None:
     """Say how fast this machine is: what the compiler's choices rest on.
 
-    It is measured once, in half a second, and kept for this processor and number of cores.
+    It is measured once, in half a second (and as long for bfloat16), and kept for this processor and number of cores.
     """
     from onebyone.bench import describe_machine
     from onebyone.compiler.machine.calibrate import calibrate, find_calibration
-    from onebyone.compiler.target import host_target
+    from onebyone.compiler.target import host_target, runs_here
+
+    def measured(target: "Target") -> "Calibration":
+        found = None if again else find_calibration(target)
+        if found is None:
+            tell(f"measuring, as {target.name}")
+            found = calibrate(target, again=again)
+        return found
 
     target = host_target()
-    found = None if again else find_calibration(target)
-    if found is None:
-        tell("measuring")
-        found = calibrate(target, again=again)
+    found = measured(target)
+    bf16 = host_target("bf16") if runs_here("bf16") else None
+    bf16_speeds = measured(bf16).speeds if bf16 else None
     described = describe_machine()
     if as_json:
         content = {"machine": described.to_json(), "target": target.name, "lanes": target.lanes}
-        print_json(content | found.to_json() | {"is_steady": found.is_steady})
+        content |= found.to_json() | {"is_steady": found.is_steady}
+        if bf16 and bf16_speeds:
+            content["bf16"] = {"target": bf16.name, "speeds": bf16_speeds.to_json()}
+        print_json(content)
         return
     console = stdout()
     console.print(f"{described}\n", markup=False)
-    for title, table in (_rates(found, target), _readings(found), _roofline(found, target)):
+    rates = _rates(found, target, bf16, bf16_speeds)
+    for title, table in (rates, _readings(found), _roofline(found, target)):
         console.print(title, markup=False)
         console.print(table)
         console.print()
     console.print(_remark(found), markup=False, soft_wrap=True)
 
 
-def _rates(found: "Calibration", target: "Target") -> "tuple[str, RenderableType]":
+def _rates(
+    found: "Calibration", target: "Target", bf16: "Target | None", bf16_speeds: "Speeds | None"
+) -> "tuple[str, RenderableType]":
     speeds = found.speeds
     table = _table("")
     for cores in _heads(speeds.cores):
         table.add_column(cores, justify="right")
     rates = (speeds.steps_per_second, speeds.all_steps_per_second)
-    table.add_row("GMAC/s", *(f"{rate * target.lanes / 1e9:.1f}" for rate in rates))
+    table.add_row("float32, GMAC/s", *(f"{rate * target.lanes / 1e9:.1f}" for rate in rates))
+    if bf16 and bf16_speeds:
+        rates = (bf16_speeds.bf16_macs_per_second, bf16_speeds.all_bf16_macs_per_second)
+        row = (f"{rate / 1e9:.1f}" for rate in rates)
+        table.add_row(f"bfloat16 ({bf16.name}), GMAC/s", *row)
     table.add_row("all meet, us", "", f"{speeds.wait_seconds * 1e6:.2f}")
-    return f"Multiply-adds of float32, in vectors of {target.lanes}", table
+    return f"Multiply-adds; float32 in vectors of {target.lanes}", table
 
 
 def _readings(found: "Calibration") -> "tuple[str, RenderableType]":

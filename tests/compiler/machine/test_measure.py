@@ -110,3 +110,14 @@ def test_a_machine_that_stays_busy_is_said_to_be(monkeypatch):
     assert not found.is_steady
     assert found.spread == 1.0
     assert len(machine.slept) == measure.TRIES - 1
+
+
+def test_a_loop_multiplies_bfloat16_if_the_target_does(target):
+    loops = load_loops(target)
+    numbers = torch.zeros(target.lanes)
+    loops.multiply_bf16(numbers.data_ptr(), 3, 2)
+    assert bool(loops.bf16_macs) == bool(target.bf16)
+    speeds = measure_speeds(target, 1, sleep=lambda _: None).speeds
+    assert bool(speeds.bf16_macs_per_second) == bool(target.bf16)
+    # Sums of products of 2 * 16 numbers in a vector, or of 4 * 16 * 16 * 32 in tiles.
+    assert loops.bf16_macs in (0, 2 * ACCUMULATORS * target.lanes, 1 << 15)

@@ -54,8 +54,8 @@ STORED_STEPS = 8.0
 MATRIX_DEPTH = 32
 """Numbers of K that matrix tiles multiply at once."""
 
-MATRIX_STEPS = 128
-"""Steps in the time of four products of matrix tiles, 16 x 16 x 32 each."""
+MATRIX_MACS = 4 * 16 * 16 * MATRIX_DEPTH
+"""Multiply-adds of a step of K in a block of four matrix tiles."""
 
 COPY_STEPS = 4
 """Steps to copy 32 numbers that matrix tiles will read."""
@@ -167,11 +167,13 @@ def matrix_seconds(
         far: Bytes of weights that arrive in a second.
     """
     tiles = batches * tiling.tiles
-    multiplied = tiles * tiling.blocks * (steps * MATRIX_STEPS + TILE_OVERHEAD)
+    rate = target.speeds.steps_per_second
+    step_steps = MATRIX_MACS / target.speeds.bf16_macs_per_second * rate
+    multiplied = tiles * tiling.blocks * (steps * step_steps + TILE_OVERHEAD)
     copied = tiles * tiling.pixels * steps * COPY_STEPS
     finished = outputs / target.lanes * FINISH_STEPS
     weights_bytes = 2 * steps * MATRIX_DEPTH * tiling.blocks * tiling.vectors * target.lanes
-    alone = (multiplied + copied + finished) / target.speeds.steps_per_second
+    alone = (multiplied + copied + finished) / rate
     return _side_by_side(alone, weights_bytes / far)
 
 

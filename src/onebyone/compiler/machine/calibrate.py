@@ -16,7 +16,7 @@ from onebyone.compiler.target import Target, host_target
 from onebyone.compiler.threads import usable_cores
 from onebyone.store import keep_content, read_content
 
-FORMAT = 2
+FORMAT = 3
 """Of what is kept; what an older version kept is measured again."""
 
 BUSY_SECONDS = 3600
@@ -88,6 +88,7 @@ def calibrate(target: Target, *, again: bool = False) -> Calibration:
         speeds = replace(
             measured.speeds,
             steps_per_second=alone.steps_per_second,
+            bf16_macs_per_second=alone.bf16_macs_per_second,
             readings=alone.readings,
         )
         measured = replace(measured, speeds=speeds)

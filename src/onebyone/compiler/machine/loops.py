@@ -8,6 +8,14 @@ from typing import Any
 from llvmlite import ir
 
 from onebyone.compiler.emit.code import I64, VOID, Code, int64
+from onebyone.compiler.emit.matrix_tiles import (
+    COLUMNS,
+    DEPTH,
+    ROWS,
+    call_tiles,
+    configure_tiles,
+    tile_number,
+)
 from onebyone.compiler.emit.numbers import PTR
 from onebyone.compiler.emit.waiting import pause
 from onebyone.compiler.jit import Loaded, compile_module, load_object
@@ -32,10 +40,15 @@ class Loops:
         read: `(numbers, floats, rounds)`: reads so many floats, so often.
         write: The same, but writes them.
         meet: `(words, threads, rounds)`: waits for all threads so often; returns the rounds done.
+        multiply_bf16: `(numbers, count, rounds)`: `bf16_macs` multiply-adds of bfloat16,
+            `count * rounds` times.
+        bf16_macs: Those of a turn; 0 if the target has none.
         loaded: Keeps the code.
     """
 
     multiply: Callable[[int, int, int], None]
+    multiply_bf16: Callable[[int, int, int], None]
+    bf16_macs: int
     read: Callable[[int, int, int], None]
     write: Callable[[int, int, int], None]
     meet: Callable[[int, int, int], int]
@@ -49,13 +62,17 @@ def load_loops(target: Target) -> Loops:
     _write_sums(module, target, "read", _read, step=VECTORS_AT_ONCE * target.lanes)
     _write_sums(module, target, "write", _write, step=VECTORS_AT_ONCE * target.lanes)
     _write_meet(module, target)
-    loaded = load_object(compile_module(module, target), ("multiply", "read", "write", "meet"))
+    macs = _write_bf16(module, target)
+    symbols = ("multiply", "multiply_bf16", "read", "write", "meet")
+    loaded = load_object(compile_module(module, target), symbols)
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     plain = ctypes.CFUNCTYPE(None, pointer, number, number)
     meeting = ctypes.CFUNCTYPE(number, pointer, number, number)
     names = loaded.addresses
     return Loops(
         multiply=plain(names["multiply"]),
+        multiply_bf16=plain(names["multiply_bf16"]),
+        bf16_macs=macs,
         read=plain(names["read"]),
         write=plain(names["write"]),
         meet=meeting(names["meet"]),
@@ -95,6 +112,40 @@ def _write_sums(
 def _multiply_add(code: Code, _place: Any, sums: list[Any]) -> list[Any]:
     half = code.splat(0.5)  # sums tend to 1: neither overflow nor next to nothing
     return [code.multiply_add(one, half, half) for one in sums]
+
+
+def _write_bf16(module: ir.Module, target: Target) -> int:
+    """Write a loop that multiplies bfloat16 as the target does; return the products of a turn."""
+    if target.bf16 == "tiles":
+        _write_tiles(module, target)
+        return len(SUMS) * ROWS * COLUMNS * DEPTH
+    has_pairs = target.bf16 == "pairs"
+    _write_sums(module, target, "multiply_bf16", _multiply_pairs if has_pairs else _multiply_add)
+    return 2 * ACCUMULATORS * target.lanes if has_pairs else 0
+
+
+def _multiply_pairs(code: Code, _place: Any, sums: list[Any]) -> list[Any]:
+    word = code.splat(0.0)
+    return [code.multiply_pairs(word, word, one) for one in sums]
+
+
+SUMS, FACTORS = (0, 1, 2, 3), (4, 5, 6, 7)
+"""Matrix tiles: as many sums as there are products of two rows and two columns of factors."""
+
+
+def _write_tiles(module: ir.Module, target: Target) -> None:
+    kinds = [PTR, I64, I64]
+    code = Code(module, target, ir.Function(module, ir.FunctionType(VOID, kinds), "multiply_bf16"))
+    _, count, rounds = code.function.args
+    configure_tiles(code, dict.fromkeys((*SUMS, *FACTORS), ROWS))
+    for number in (*SUMS, *FACTORS):
+        call_tiles(code, "tilezero", tile_number(number))
+    with code.loop(0, code.mul(count, rounds), name="turn"):
+        for number in SUMS:
+            one, other = FACTORS[number // 2], FACTORS[2 + number % 2]
+            call_tiles(code, "tdpbf16ps", *map(tile_number, (number, one, other)))
+    call_tiles(code, "tilerelease")
+    code.builder.ret_void()
 
 
 def _read(code: Code, place: Any, sums: list[Any]) -> list[Any]:

@@ -34,6 +34,9 @@ ROUNDS = 5
 TURNS = 1_000_000
 """Of a loop of multiply-adds: some two milliseconds, a thousand times what it takes to call it."""
 
+BF16_TURNS = TURNS // 16
+"""Likewise, of a loop that multiplies bfloat16, whose instructions do more and take longer."""
+
 READ_BYTES = 64 * MB
 """Likewise, of what is in a cache."""
 
@@ -99,6 +102,8 @@ def _speeds(rates: Mapping[str, float], cores: int) -> Speeds:
         all_readings=readings("all read"),
         handed_bytes_per_second=rates["handed"] or read[0].bytes_per_second,
         wait_seconds=1 / rates["meet"] if rates["meet"] else NOMINAL.wait_seconds,
+        bf16_macs_per_second=rates.get("multiply bf16", 0.0),
+        all_bf16_macs_per_second=rates.get("all multiply bf16", 0.0),
     )
 
 
@@ -126,9 +131,15 @@ def _jobs(loops: Loops, address: int, cores: int) -> Mapping[str, Job]:
         calls = [partial(loops.read, place, size // 4, rounds) for place in places]
         return partial(_rate, calls, size * rounds)
 
+    def multiply_bf16(places: Sequence[int]) -> Job:
+        calls = [partial(loops.multiply_bf16, place, BF16_TURNS, 1) for place in places]
+        return partial(_rate, calls, BF16_TURNS * loops.bf16_macs)
+
+    bf16 = {"multiply bf16": multiply_bf16([address]), "all multiply bf16": multiply_bf16(places)}
     return {
         "multiply": multiply([address]),
         "all multiply": multiply(places),
+        **(bf16 if loops.bf16_macs else {}),
         "meet": partial(_meetings, loops, cores),
         "handed": partial(_handed, loops, address, cores),
         **{f"read {size}": read([address], size) for size in _sizes(1)},

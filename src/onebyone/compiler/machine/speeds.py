@@ -29,6 +29,9 @@ class Speeds:
         all_readings: As `readings`, where each core goes through so much of its own; the sum.
         handed_bytes_per_second: How fast one core reads what another has just written.
         wait_seconds: What it takes until all cores have seen that all have arrived.
+        bf16_macs_per_second: Multiply-adds of bfloat16 of one core, as the target does them; 0 if
+            it does none.
+        all_bf16_macs_per_second: The same, all cores together.
     """
 
     steps_per_second: float
@@ -38,6 +41,8 @@ class Speeds:
     all_readings: tuple[Reading, ...]
     handed_bytes_per_second: float
     wait_seconds: float
+    bf16_macs_per_second: float
+    all_bf16_macs_per_second: float
 
     def bytes_per_second(self, size_bytes: float) -> float:
         """Return how fast one core reads what it goes through again and again.
@@ -54,6 +59,7 @@ class Speeds:
             cores=1,
             all_steps_per_second=self.steps_per_second,
             all_readings=self.readings,
+            all_bf16_macs_per_second=self.bf16_macs_per_second,
             handed_bytes_per_second=self.readings[0].bytes_per_second,
             wait_seconds=NOMINAL.wait_seconds,
         )
@@ -73,8 +79,10 @@ class Speeds:
         for name in ("readings", "all_readings"):
             known[name] = tuple(Reading(**reading) for reading in facts[name])
         speeds = cls(**known)
-        if not (speeds.readings and speeds.all_readings) or not all(
-            _is_positive(one) for one in speeds._numbers()
+        if (
+            not (speeds.readings and speeds.all_readings)
+            or not all(_is_positive(one) for one in speeds._numbers())
+            or min(speeds.bf16_macs_per_second, speeds.all_bf16_macs_per_second) < 0
         ):
             raise ValueError("a machine does something in a second")
         return speeds
@@ -119,6 +127,8 @@ NOMINAL = Speeds(
     all_readings=_READINGS,
     handed_bytes_per_second=20e9,
     wait_seconds=1e-6,
+    bf16_macs_per_second=1e12,
+    all_bf16_macs_per_second=1e12,
 )
 """What is assumed of a machine that nobody has measured: round numbers of a common server."""
 

@@ -16,28 +16,28 @@ from typing import Any
 from llvmlite import ir
 
 from onebyone.compiler.abi import BaseWord
-from onebyone.compiler.emit.code import VOID, Code, int64
+from onebyone.compiler.emit.code import Code, int64
 from onebyone.compiler.emit.functions import apply_function
-from onebyone.compiler.emit.numbers import PTR, format_of
+from onebyone.compiler.emit.matrix_tiles import (
+    COLUMNS,
+    LINE_BYTES,
+    ROWS,
+    call_tiles,
+    configure_tiles,
+    tile_number,
+)
+from onebyone.compiler.emit.matrix_tiles import DEPTH as STEP
+from onebyone.compiler.emit.numbers import format_of
 from onebyone.compiler.emit.record import Record, Work
-from onebyone.compiler.emit.schedule import constant
 from onebyone.compiler.kernels.kernel import Kernel
-from onebyone.compiler.kernels.matrix.weights import COLUMNS, STEP
 from onebyone.compiler.kernels.tiles import LINE_FLOATS, Part, first_pixel, part_of_chunk
 from onebyone.compiler.memory.buffers import Place
 from onebyone.compiler.memory.formats import BF16
 from onebyone.graph import Function
 
-ROWS = 16
-"""Most pixels of a matrix tile."""
-
-LINE_BYTES = 64
-"""Of a row of any matrix tile."""
-
 TILE_FLOATS = 256
 """Room of a tile of weights: 32 numbers of bfloat16 for each of 16 channels."""
 
-I8 = ir.IntType(8)
 SUMS, PIXELS, WEIGHTS = (0, 1, 2, 3), (4, 5), (6, 7)
 """What is in which of the eight tiles."""
 
@@ -92,7 +92,8 @@ class MatrixKernel(Kernel):
     def write(self, code: Code, record: Record) -> None:
         """Write one chunk: copy its pixels if need be, then multiply."""
         part = part_of_chunk(code, record, code.mul(*record.numbers("tiles", "images")))
-        _configure(code, self)
+        heights = dict.fromkeys((*SUMS, *PIXELS), self.rows) | dict.fromkeys(WEIGHTS, ROWS)
+        configure_tiles(code, heights)
         if self.is_copied:
             _fill_panel(code, self, record, part)
         last = code.sub(record.number("blocks"), 1)
@@ -106,7 +107,7 @@ class MatrixKernel(Kernel):
                     is_last,
                     lambda end, at=place: _multiply(code, self, record, at, is_last=end),
                 )
-        _tile_call(code, "tilerelease")
+        call_tiles(code, "tilerelease")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,26 +173,6 @@ def by_end(code: Code, is_last: Any | None, body: Callable[[bool], object]) -> N
             body(True)
         with other:
             body(False)
-
-
-def _configure(code: Code, kernel: MatrixKernel) -> None:
-    """Tell the processor how large the tiles are."""
-    sizes = dict.fromkeys((*SUMS, *PIXELS), kernel.rows)
-    sizes |= dict.fromkeys(WEIGHTS, ROWS)
-    widths = [0] * 16
-    rows = [0] * 16
-    for number, height in sizes.items():
-        widths[number], rows[number] = LINE_BYTES, height
-    content = [1, *[0] * 15]
-    for width in widths:
-        content += [width & 255, width >> 8]
-    content += rows
-    name = f"matrix_tiles_{kernel.rows}"
-    known = code.module.globals.get(name)
-    if known is None:
-        kind = ir.ArrayType(I8, len(content))
-        known = constant(code.module, name, kind, [ir.Constant(I8, one) for one in content])
-    _tile_call(code, "ldtilecfg", known)
 
 
 def _fill_panel(code: Code, kernel: MatrixKernel, record: Record, part: Part) -> None:
@@ -338,7 +319,7 @@ def _product_function(
     width, stride = int64(LINE_BYTES), code.mul(position, BF16.number_bytes)
     lower = code.mul(position, rows)
     for number in SUMS[: heights * vectors]:
-        _tile_call(code, "tilezero", _tile(number))
+        call_tiles(code, "tilezero", tile_number(number))
 
     def tap(index: Any, carried: list[Any]) -> list[Any]:
         def step(_index: Any, carried: list[Any]) -> list[Any]:
@@ -347,13 +328,15 @@ def _product_function(
                 code.fetch(code.at(ahead, line * LINE_FLOATS))
             for i in range(heights):
                 place = code.at(upper, lower) if i else upper
-                _tile_call(code, "tileloadd64", _tile(PIXELS[i]), place, stride)
+                call_tiles(code, "tileloadd64", tile_number(PIXELS[i]), place, stride)
             for j in range(vectors):
                 place = code.at(weights, j * TILE_FLOATS)
-                _tile_call(code, "tileloadd64", _tile(WEIGHTS[j]), place, width)
+                call_tiles(code, "tileloadd64", tile_number(WEIGHTS[j]), place, width)
                 for i in range(heights):
-                    which = _tile(SUMS[i * vectors + j])
-                    _tile_call(code, "tdpbf16ps", which, _tile(PIXELS[i]), _tile(WEIGHTS[j]))
+                    which = tile_number(SUMS[i * vectors + j])
+                    call_tiles(
+                        code, "tdpbf16ps", which, tile_number(PIXELS[i]), tile_number(WEIGHTS[j])
+                    )
             weights = code.at(weights, vectors * TILE_FLOATS)
             return [code.at(upper, advance), weights, code.at(ahead, lines * LINE_FLOATS)]
 
@@ -364,17 +347,7 @@ def _product_function(
     for i in range(heights):
         for j in range(vectors):
             place = code.at(sums, (i * rows * vectors + j) * COLUMNS)
-            which = _tile(SUMS[i * vectors + j])
-            _tile_call(code, "tilestored64", which, place, int64(vectors * LINE_BYTES))
+            which = tile_number(SUMS[i * vectors + j])
+            call_tiles(code, "tilestored64", which, place, int64(vectors * LINE_BYTES))
     code.builder.ret_void()
     return code.function
-
-
-def _tile(number: int) -> ir.Constant:
-    return ir.Constant(I8, number)
-
-
-def _tile_call(code: Code, name: str, *arguments: Any) -> None:
-    kinds = [PTR if isinstance(one, ir.GlobalVariable) else one.type for one in arguments]
-    function = code.intrinsic(f"llvm.x86.{name}", VOID, kinds)
-    code.builder.call(function, list(arguments))

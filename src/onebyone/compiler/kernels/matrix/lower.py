@@ -6,10 +6,12 @@ import torch
 
 from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.choose.tiling import cut_tiles
+from onebyone.compiler.emit.matrix_tiles import COLUMNS
+from onebyone.compiler.emit.matrix_tiles import DEPTH as STEP
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.weights import pack_bias
 from onebyone.compiler.kernels.matrix.kernel import TILE_FLOATS, MatrixKernel, MatrixWork
-from onebyone.compiler.kernels.matrix.weights import COLUMNS, STEP, pack_matrix, steps_of
+from onebyone.compiler.kernels.matrix.weights import pack_matrix, steps_of
 from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.kernels.places import Batches, batches_of, pixel_table, taps_and_depth
 from onebyone.compiler.memory.arena import LINE_FLOATS, aligned

@@ -4,14 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from onebyone.compiler.choose.cost import MATRIX_DEPTH
 from onebyone.compiler.choose.tiling import Tiling
-
-STEP = MATRIX_DEPTH
-"""Numbers of K that a matrix tile multiplies at once: 16 pairs."""
-
-COLUMNS = 16
-"""Output channels of a matrix tile."""
+from onebyone.compiler.emit.matrix_tiles import COLUMNS
+from onebyone.compiler.emit.matrix_tiles import DEPTH as STEP
 
 
 def steps_of(depth: int) -> int:
