@@ -27,7 +27,7 @@ def machine(
 ) -> None:
     """Say how fast this machine is: what the compiler's choices rest on.
 
-    It is measured once, in half a second (and as long for bfloat16), and kept for this processor and number of cores.
+    It is measured once, in a second at most, and kept for this processor and number of cores.
     """
     from onebyone.bench import describe_machine
     from onebyone.compiler.machine.calibrate import calibrate, find_calibration

@@ -176,12 +176,12 @@ def find_target(name: str) -> Target:
     return TARGETS[name]
 
 
-@functools.cache
 def runs_here(numerics: str) -> bool:
     """Whether there is a target that this processor can run, and that keeps what is promised."""
     return any(can_run(target) and is_able(target, numerics) for target in TARGETS.values())
 
 
+@functools.cache
 def host_target(numerics: str = "fp32") -> Target:
     """Return the best target that this processor can run: the widest; for "bf16", the fastest.
 
