@@ -184,15 +184,16 @@ def test_the_effective_rank_of_equal_values_is_their_number(count, zeros):
 
 
 # Effective rank of the input; shares kept by the best choice, by the layer, by a random mixture;
-# effective rank of the output. From another program, on other crops of the same photos.
+# effective rank of the output. By least squares and principal components on the samples themselves,
+# in NumPy, on the same crops; of the first two layers on 40,000 of the samples.
 LITE0 = {
-    "blocks.1.0.conv_pwl": (40.6, 0.763, 0.601, 0.579, 14.3),
-    "blocks.1.1.conv_pwl": (68.8, 0.630, 0.328, 0.410, 13.5),
-    "blocks.3.0.conv_pwl": (60.0, 0.892, 0.825, 0.769, 32.8),
-    "blocks.3.2.conv_pwl": (214.4, 0.624, 0.357, 0.419, 55.1),
-    "blocks.4.2.conv_pwl": (279.5, 0.643, 0.369, 0.441, 82.0),
-    "blocks.5.0.conv_pwl": (106.6, 0.922, 0.856, 0.824, 67.1),
-    "blocks.6.0.conv_pwl": (68.5, 0.973, 0.925, 0.932, 57.5),
+    "blocks.1.0.conv_pwl": (39.8, 0.761, 0.611, 0.575, 14.0),
+    "blocks.1.1.conv_pwl": (64.6, 0.647, 0.353, 0.419, 13.4),
+    "blocks.3.0.conv_pwl": (54.6, 0.903, 0.843, 0.789, 30.0),
+    "blocks.3.2.conv_pwl": (200.3, 0.643, 0.389, 0.439, 53.7),
+    "blocks.4.2.conv_pwl": (260.8, 0.658, 0.391, 0.459, 79.5),
+    "blocks.5.0.conv_pwl": (97.9, 0.930, 0.864, 0.841, 63.0),
+    "blocks.6.0.conv_pwl": (61.4, 0.980, 0.935, 0.944, 51.1),
 }
 
 
@@ -205,7 +206,7 @@ def test_trained_reductions_keep_what_was_measured_elsewhere():
     for path, (rank_in, best, kept, random, rank_out) in LITE0.items():
         found = layers[path]
         shares = (found.best, found.kept, found.random)
-        assert shares == pytest.approx((best, kept, random), abs=0.03), path
-        assert (found.rank_in, found.rank_out) == pytest.approx((rank_in, rank_out), rel=0.1), path
+        assert shares == pytest.approx((best, kept, random), abs=0.01), path
+        assert (found.rank_in, found.rank_out) == pytest.approx((rank_in, rank_out), rel=0.02), path
     scarce = {path.rpartition(".")[0] for path, kept in layers.items() if kept.is_scarce}
     assert scarce == {"blocks.5.0", "blocks.5.1", "blocks.5.2", "blocks.5.3", "blocks.6.0"}

@@ -38,7 +38,7 @@ def sample_report(network: nn.Module, size: int, *, model: str = "sample") -> Re
                 if one.role in (Role.REDUCE, Role.PROJECT)
             ),
             images=56,
-            source="8 crops of each of 7 sample photos",
+            source="8 crops of each of 6 sample photos",
         ),
         nonlinearity=_nonlinearity(cost),
         speed=_speed(cost),

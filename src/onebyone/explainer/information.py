@@ -75,7 +75,7 @@ class Information:
     Attributes:
         layers: In the order in which they run.
         images: How many images were looked at.
-        source: Where they came from, for people, such as "8 crops of each of 7 sample photos".
+        source: Where they came from, for people, such as "8 crops of each of 6 sample photos".
     """
 
     layers: tuple[Kept, ...]
