@@ -37,7 +37,7 @@ def sample_report(network: nn.Module, size: int, *, model: str = "sample") -> Re
                 for number, one in enumerate(pointwise)
                 if one.role in (Role.REDUCE, Role.PROJECT)
             ),
-            images=56,
+            images=48,
             source="8 crops of each of 6 sample photos",
         ),
         nonlinearity=_nonlinearity(cost),
