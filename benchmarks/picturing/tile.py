@@ -109,7 +109,7 @@ def inner_loop_of(subject: Subject, name: str) -> InnerLoop:
     """
     kernel, work = subject.tiled(name)
     text = assembly(emit_network([subject.plan], subject.target), subject.target)
-    lines = _largest_loop(_function(text, tile_symbol(kernel.tile, [PTR] * 9)))
+    lines = _largest_loop(_function(text, tile_symbol(kernel.tile, [PTR] * 12)))
     reader = Reader(kernel.tile.vectors, subject.target.lanes)
     return InnerLoop(
         path=subject.operation(name).path,

@@ -79,7 +79,7 @@ def test_half_a_vector_of_channels_is_half_a_register():
     graph = capture(nn.Conv2d(32, 24, 1).eval(), (torch.randn(1, 32, 4, 4),)).graph
     text = assembly(emit_network([plan_execution(graph, target)], target), target)
     (tile,) = re.findall(
-        r"^tile_\w+_8_8_0_fp32_fp32_fp32_fp32_linear:\n(.*?)\n\tretq",
+        r"^tile_\w+_8_8_0_fp32_fp32_fp32_fp32_fp32_linear:\n(.*?)\n\tretq",
         text,
         re.DOTALL | re.MULTILINE,
     )

@@ -10,7 +10,7 @@ from onebyone.compiler.memory import placement
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
-from onebyone.compiler.runtime.native import NativeFunction
+from onebyone.compiler.runtime.native import Memory, NativeFunction
 from onebyone.compiler.target import TARGETS
 from onebyone.graph import (
     Activation,
@@ -95,8 +95,8 @@ BLOCKS = {
 
 
 def run(graph, inputs, target, threads):
-    built = build(graph, target, None, CompileOptions(numerics="bf16" if target.bf16 else "fp32"))
-    return NativeFunction(built.binary, threads)(inputs)
+    built = build([graph], target, None, CompileOptions(numerics="bf16" if target.bf16 else "fp32"))
+    return NativeFunction(Memory(built.binary, threads))(inputs)
 
 
 @pytest.mark.parametrize("target", [*RUNNABLE, *RUNNABLE_BF16])

@@ -75,7 +75,7 @@ def clock(monkeypatch):
     graph = {}
 
     def build(some, target, key, options, chosen):
-        graph.setdefault("choices", choose(some, target, options))
+        graph.setdefault("choices", choose(*some, target, options))
         return graph["choices"] | chosen
 
     monkeypatch.setattr(module, "build", build)
