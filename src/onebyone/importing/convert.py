@@ -1,0 +1,77 @@
+"""From a file's network to a module: onnx2fx's functions, PyTorch's layers, and names."""
+
+from typing import TYPE_CHECKING
+
+from torch import fx, nn
+
+from onebyone.errors import ModelError, first_line
+from onebyone.importing.layers import layers_as_modules
+from onebyone.importing.names import name_layers, scope_of
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+def convert(model: "ModelProto") -> fx.GraphModule:
+    """Return a file's network as a module in evaluation mode.
+
+    Its layers are PyTorch's modules under the names that the file has for them; what has no weights
+    is functions.
+
+    Raises:
+        ModelError: If some of it cannot be converted.
+    """
+    from onnx2fx import convert as convert_functions
+
+    with layers_as_modules() as layers:
+        try:
+            made = convert_functions(model)
+        except Exception as error:  # besides its own errors, whatever a setting it did not expect
+            raise ModelError(f"it cannot be converted to PyTorch: {first_line(error)}") from error
+    made.graph.eliminate_dead_code()  # what read weights that belong to layers now
+    names = name_layers(layers.nodes, is_taken=_is_taken)
+    _place(made, model, names)
+    return _rebuilt(made, names).eval()
+
+
+def read_channels_first(network: fx.GraphModule, index: int) -> None:
+    """Let a network read an input as `(N, C, H, W)` that was `(N, H, W, C)`, in place."""
+    value = [node for node in network.graph.nodes if node.op == "placeholder"][index]
+    with network.graph.inserting_after(value):
+        turned = network.graph.call_method("permute", (value, 0, 2, 3, 1))
+    value.replace_all_uses_with(turned, delete_user_cb=lambda user: user is not turned)
+    network.recompile()
+
+
+def _is_taken(name: str) -> bool:
+    return hasattr(_EMPTY, name)
+
+
+_EMPTY = fx.GraphModule(nn.Module(), fx.Graph())
+
+
+def _place(made: fx.GraphModule, model: "ModelProto", names: dict[str, str]) -> None:
+    """Say of each operator which module it came from, where the file tells."""
+    scopes = {node.name: scope_of(node) for node in model.graph.node if node.name}
+    for node in made.graph.nodes:
+        if node.op == "call_module":
+            node.target = names[str(node.target)]
+        elif scope := scopes.get(node.meta.get("onnx_name", "")):
+            node.meta["nn_module_stack"] = {scope: (scope, nn.Module)}
+
+
+def _rebuilt(made: fx.GraphModule, names: dict[str, str]) -> fx.GraphModule:
+    """Return the graph on modules under their names, and the constants that it still reads."""
+    root = nn.Module()
+    for old, path in names.items():
+        *parents, name = path.split(".")
+        holder = root
+        for parent in parents:
+            if not hasattr(holder, parent):
+                holder.add_module(parent, nn.Module())
+            holder = holder.get_submodule(parent)
+        holder.add_module(name, made.get_submodule(old))
+    for node in made.graph.nodes:
+        if node.op == "get_attr" and not hasattr(root, str(node.target)):
+            root.register_buffer(str(node.target), made.get_buffer(str(node.target)))
+    return fx.GraphModule(root, made.graph, class_name="OnnxNetwork")

@@ -1,0 +1,115 @@
+"""From an ONNX file to a module that gives what ONNX Runtime gives: `import_onnx`."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor, fx
+
+from onebyone.errors import ModelError, located
+from onebyone.importing.check import deviation_of, run_module, run_onnx
+from onebyone.importing.convert import convert, read_channels_first
+from onebyone.importing.file import read_model
+from onebyone.importing.inputs import Input, Size, fix_inputs
+from onebyone.importing.operators import check_operators, count_operators
+from onebyone.importing.simplify import simplify
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+TOLERANCE = 1e-5
+"""Relative RMS between PyTorch and ONNX Runtime from which on a line says so."""
+
+MOST_DEVIATION = 1e-3
+"""A module that gives something further from its file is refused; rounding comes to some 1e-6."""
+
+_LOG = logging.getLogger("onebyone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A network that was made of an ONNX file.
+
+    Attributes:
+        network: In evaluation mode; images are `(N, C, H, W)`, whatever they are in the file.
+        inputs: What it reads, as the file has it.
+        operators: How often each operator occurs in the file.
+        deviation: Largest relative root mean square between what the network and ONNX Runtime give
+            for random numbers; None if ONNX Runtime is not installed.
+        facts: The file's metadata.
+    """
+
+    network: fx.GraphModule
+    inputs: tuple[Input, ...]
+    operators: Counter[str]
+    deviation: float | None
+    facts: Mapping[str, str]
+
+
+def import_onnx(path: Path, *, size: Size | None = None, tolerance: float = TOLERANCE) -> Imported:
+    """Make a module of an ONNX file, and try it against ONNX Runtime.
+
+    Args:
+        path: The file.
+        size: Height and width for images whose size the file leaves open. An open batch is 1 when
+            it is tried, and stays open.
+        tolerance: Deviation from ONNX Runtime from which on a line is logged.
+
+    Raises:
+        ModelError: If the file cannot be read or converted, or the module gives something else.
+        ShapeError: If what it reads is left open, and not given.
+        MissingPackageError: If a package is missing for it.
+    """
+    with located(str(path)):
+        model = read_model(path)
+        check_operators(model)
+        inputs = fix_inputs(model, size)
+        images = [one.example() for one in inputs]
+        network = convert(_simple(model))
+        deviation = _tried(model, network, images, tolerance)
+        for index, one in enumerate(inputs):
+            if one.channels_last:
+                read_channels_first(network, index)
+    return Imported(
+        network=network,
+        inputs=inputs,
+        operators=count_operators(model),
+        deviation=deviation,
+        facts={one.key: one.value for one in model.metadata_props},
+    )
+
+
+def _simple(model: "ModelProto") -> "ModelProto":
+    """Return a file's network simplified, or as it is where that is not possible."""
+    try:
+        return simplify(model)
+    except Exception as error:  # onnxscript has no errors of its own
+        _LOG.debug("not simplified: %r", error)
+        return model
+
+
+def _tried(
+    model: "ModelProto", network: fx.GraphModule, images: list[Tensor], tolerance: float
+) -> float | None:
+    found = run_module(network, images)
+    wanted = run_onnx(model, images)
+    if wanted is None:
+        _LOG.warning("it was not tried against ONNX Runtime: onnxruntime is not installed")
+        return None
+    deviation = deviation_of(found, wanted)
+    if not deviation <= MOST_DEVIATION:
+        raise ModelError(
+            f"what it was converted to gives something else than ONNX Runtime (relative RMS "
+            f"{deviation:.1e}); name the PyTorch network that it was made from, as file.py:FUNCTION"
+        )
+    if deviation > tolerance:
+        _LOG.warning(
+            "what it was converted to is further from ONNX Runtime than wanted: relative RMS "
+            "%.1e, and at most %.0e was",
+            deviation,
+            tolerance,
+        )
+    return deviation
