@@ -6,17 +6,21 @@ from torch import fx, nn
 
 from onebyone.errors import ModelError, first_line
 from onebyone.importing.layers import layers_as_modules
-from onebyone.importing.names import name_layers, scope_of
+from onebyone.importing.names import Origins, name_layers, scope_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def convert(model: "ModelProto") -> fx.GraphModule:
+def convert(model: "ModelProto", origins: Origins) -> fx.GraphModule:
     """Return a file's network as a module in evaluation mode.
 
     Its layers are PyTorch's modules under the names that the file has for them; what has no weights
     is functions.
+
+    Args:
+        model: The network, simplified or not.
+        origins: What its nodes were in the file.
 
     Raises:
         ModelError: If some of it cannot be converted.
@@ -29,8 +33,8 @@ def convert(model: "ModelProto") -> fx.GraphModule:
         except Exception as error:  # besides its own errors, whatever a setting it did not expect
             raise ModelError(f"it cannot be converted to PyTorch: {first_line(error)}") from error
     made.graph.eliminate_dead_code()  # what read weights that belong to layers now
-    names = name_layers(layers.nodes, is_taken=_is_taken)
-    _place(made, model, names)
+    names = name_layers(layers.nodes, origins, is_taken=_is_taken)
+    _place(made, model, origins, names)
     return _rebuilt(made, names).eval()
 
 
@@ -50,9 +54,11 @@ def _is_taken(name: str) -> bool:
 _EMPTY = fx.GraphModule(nn.Module(), fx.Graph())
 
 
-def _place(made: fx.GraphModule, model: "ModelProto", names: dict[str, str]) -> None:
+def _place(
+    made: fx.GraphModule, model: "ModelProto", origins: Origins, names: dict[str, str]
+) -> None:
     """Say of each operator which module it came from, where the file tells."""
-    scopes = {node.name: scope_of(node) for node in model.graph.node if node.name}
+    scopes = {node.name: scope_of(origins.find(node)) for node in model.graph.node if node.name}
     for node in made.graph.nodes:
         if node.op == "call_module":
             node.target = names[str(node.target)]

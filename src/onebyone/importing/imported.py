@@ -14,6 +14,7 @@ from onebyone.importing.check import deviation_of, run_module, run_onnx
 from onebyone.importing.convert import convert, read_channels_first
 from onebyone.importing.file import read_model
 from onebyone.importing.inputs import Input, Size, fix_inputs
+from onebyone.importing.names import Origins
 from onebyone.importing.operators import check_operators, count_operators
 from onebyone.importing.simplify import simplify
 
@@ -68,7 +69,7 @@ def import_onnx(path: Path, *, size: Size | None = None, tolerance: float = TOLE
         check_operators(model)
         inputs = fix_inputs(model, size)
         images = [one.example() for one in inputs]
-        network = convert(_simple(model))
+        network = convert(_simple(model), Origins.of(model))
         deviation = _tried(model, network, images, tolerance)
         for index, one in enumerate(inputs):
             if one.channels_last:

@@ -8,6 +8,7 @@ PyTorch's exporters tell it by the names of weights ("layer1.0.conv1.weight"), o
 import ast
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, count, pairwise
 from typing import TYPE_CHECKING
 
@@ -30,16 +31,45 @@ _WORDS: Mapping[str, str] = {
 """What a layer is called that nobody names."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """The nodes of a file as it was written, which simplifying it may have replaced.
+
+    Attributes:
+        by_weight: By the name of the weight that a node is the first to read.
+        by_output: By the name of what it gives.
+    """
+
+    by_weight: Mapping[str, "NodeProto"]
+    by_output: Mapping[str, "NodeProto"]
+
+    @classmethod
+    def of(cls, model: "ModelProto") -> "Origins":
+        """Return the nodes of a file."""
+        nodes = list(model.graph.node)
+        by_weight = {node.input[1]: node for node in reversed(nodes) if len(node.input) > 1}
+        return cls(by_weight, {output: node for node in nodes for output in node.output})
+
+    def find(self, node: "NodeProto") -> "NodeProto":
+        """Return the node that a node was before, or itself."""
+        weight = node.input[1] if len(node.input) > 1 else ""
+        before = self.by_weight.get(weight)
+        if before is None or before.op_type != node.op_type:
+            before = self.by_output.get(node.output[0])
+        return node if before is None else before
+
+
 def name_layers(
-    nodes: Mapping[str, "NodeProto"], *, is_taken: Callable[[str], bool]
+    nodes: Mapping[str, "NodeProto"], origins: Origins, *, is_taken: Callable[[str], bool]
 ) -> dict[str, str]:
     """Return a path for the module of each layer, no two alike and none within another.
 
     Args:
-        nodes: The file's nodes, by any key.
+        nodes: The nodes of layers, by any key.
+        origins: What they were in the file.
         is_taken: Whether a module cannot have an attribute of that name.
     """
-    told = {key: _told(node) for key, node in nodes.items()}
+    told = {key: _told(origins.find(node)) for key, node in nodes.items()}
     told = dict(zip(told, _without_common_start(list(told.values())), strict=True))
     names: dict[str, str] = {}
     for key, node in nodes.items():
