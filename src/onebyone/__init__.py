@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from onebyone.errors import FallbackWarning, OneByOneError
     from onebyone.explainer import explain_network as explain
     from onebyone.exporting import export
-    from onebyone.models import create_model, load, load_model, open_photo, predict, save
+    from onebyone.models import (
+        create_model,
+        from_onnx,
+        load,
+        load_model,
+        open_photo,
+        predict,
+        save,
+    )
     from onebyone.offline import predict_many
     from onebyone.shrinking import LatencyBudget, MacsBudget, analyse_shrink, plan_shrink, shrink
     from onebyone.studies import run_study as study
@@ -29,6 +37,7 @@ __all__ = [
     "create_model",
     "explain",
     "export",
+    "from_onnx",
     "load",
     "load_model",
     "models",
@@ -50,7 +59,7 @@ __getattr__, __dir__ = offer(
         "onebyone.errors": "FallbackWarning OneByOneError",
         "onebyone.explainer": "explain_network=explain",
         "onebyone.exporting": "export",
-        "onebyone.models": "create_model load load_model open_photo predict save",
+        "onebyone.models": "create_model from_onnx load load_model open_photo predict save",
         "onebyone.offline": "predict_many",
         "onebyone.shrinking": "LatencyBudget MacsBudget analyse_shrink plan_shrink shrink",
         "onebyone.studies": "run_study=study",

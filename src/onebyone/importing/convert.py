@@ -1,6 +1,6 @@
 """From a file's network to a module: onnx2fx's functions, PyTorch's layers, and names."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import fx, nn
 
@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def convert(model: "ModelProto", origins: Origins) -> fx.GraphModule:
+class OnnxNetwork(fx.GraphModule):
+    """A network that was made of an ONNX file."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxNetwork":
+        """Return a copy that has what was set on this one, such as a card."""
+        copy = super().__deepcopy__(memo)  # of its graph and modules only
+        for name, value in vars(self).items():
+            vars(copy).setdefault(name, value)
+        return copy
+
+
+def convert(model: "ModelProto", origins: Origins) -> OnnxNetwork:
     """Return a file's network as a module in evaluation mode.
 
     Its layers are PyTorch's modules under the names that the file has for them; what has no weights
@@ -51,7 +62,7 @@ def _is_taken(name: str) -> bool:
     return hasattr(_EMPTY, name)
 
 
-_EMPTY = fx.GraphModule(nn.Module(), fx.Graph())
+_EMPTY = OnnxNetwork(nn.Module(), fx.Graph())
 
 
 def _place(
@@ -66,7 +77,7 @@ def _place(
             node.meta["nn_module_stack"] = {scope: (scope, nn.Module)}
 
 
-def _rebuilt(made: fx.GraphModule, names: dict[str, str]) -> fx.GraphModule:
+def _rebuilt(made: fx.GraphModule, names: dict[str, str]) -> OnnxNetwork:
     """Return the graph on modules under their names, and the constants that it still reads."""
     root = nn.Module()
     for old, path in names.items():
@@ -80,4 +91,4 @@ def _rebuilt(made: fx.GraphModule, names: dict[str, str]) -> fx.GraphModule:
     for node in made.graph.nodes:
         if node.op == "get_attr" and not hasattr(root, str(node.target)):
             root.register_buffer(str(node.target), made.get_buffer(str(node.target)))
-    return fx.GraphModule(root, made.graph, class_name="OnnxNetwork")
+    return OnnxNetwork(root, made.graph)

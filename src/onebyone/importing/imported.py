@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import Tensor, fx
+from torch import Tensor
 
 from onebyone.errors import ModelError, located
-from onebyone.importing.check import deviation_of, run_module, run_onnx
-from onebyone.importing.convert import convert, read_channels_first
+from onebyone.importing.check import deviation_of, resolutions_of, run_module, run_onnx
+from onebyone.importing.convert import OnnxNetwork, convert, read_channels_first
 from onebyone.importing.file import read_model
 from onebyone.importing.inputs import Input, Size, fix_inputs
 from onebyone.importing.names import Origins
@@ -43,7 +43,7 @@ class Imported:
         facts: The file's metadata.
     """
 
-    network: fx.GraphModule
+    network: OnnxNetwork
     inputs: tuple[Input, ...]
     operators: Counter[str]
     deviation: float | None
@@ -93,14 +93,14 @@ def _simple(model: "ModelProto") -> "ModelProto":
 
 
 def _tried(
-    model: "ModelProto", network: fx.GraphModule, images: list[Tensor], tolerance: float
+    model: "ModelProto", network: OnnxNetwork, images: list[Tensor], tolerance: float
 ) -> float | None:
     found = run_module(network, images)
     wanted = run_onnx(model, images)
     if wanted is None:
         _LOG.warning("it was not tried against ONNX Runtime: onnxruntime is not installed")
         return None
-    deviation = deviation_of(found, wanted)
+    deviation = deviation_of(found, wanted, resolutions_of(model))
     if not deviation <= MOST_DEVIATION:
         raise ModelError(
             f"what it was converted to gives something else than ONNX Runtime (relative RMS "

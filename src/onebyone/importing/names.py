@@ -51,12 +51,15 @@ class Origins:
         return cls(by_weight, {output: node for node in nodes for output in node.output})
 
     def find(self, node: "NodeProto") -> "NodeProto":
-        """Return the node that a node was before, or itself."""
-        weight = node.input[1] if len(node.input) > 1 else ""
-        before = self.by_weight.get(weight)
-        if before is None or before.op_type != node.op_type:
-            before = self.by_output.get(node.output[0])
-        return node if before is None else before
+        """Return the node that a node was before, or itself.
+
+        What took the place of several gives what the last of them gave, and has the first's weight.
+        """
+        by_output = self.by_output.get(node.output[0])
+        by_weight = self.by_weight.get(node.input[1]) if len(node.input) > 1 else None
+        both = [one for one in (by_output, by_weight) if one is not None]
+        alike = [one for one in both if one.op_type == node.op_type]
+        return next(iter([*alike, *both, node]))
 
 
 def name_layers(
@@ -69,8 +72,11 @@ def name_layers(
         origins: What they were in the file.
         is_taken: Whether a module cannot have an attribute of that name.
     """
-    told = {key: _told(origins.find(node)) for key, node in nodes.items()}
-    told = dict(zip(told, _without_common_start(list(told.values())), strict=True))
+    before = {key: origins.find(node) for key, node in nodes.items()}
+    told = {key: _module_path(node) for key, node in before.items()}
+    untold = [key for key, parts in told.items() if not parts]
+    paths = _without_common_start([_path_of_name(before[key]) for key in untold])
+    told |= dict(zip(untold, paths, strict=True))
     names: dict[str, str] = {}
     for key, node in nodes.items():
         word = _WORDS.get(node.op_type, node.op_type.lower())
@@ -92,19 +98,24 @@ def scope_of(node: "NodeProto") -> str:
     return ".".join(_noted(node) or _from_scopes(node.name))
 
 
-def _told(node: "NodeProto") -> list[str]:
-    """Return the parts of a layer's path, by the first of what may tell it."""
-    weight = node.input[1] if len(node.input) > 1 else ""
-    match = _WEIGHT.fullmatch(weight)
-    layer = match["layer"] if match else ""
+def _module_path(node: "NodeProto") -> list[str]:
+    """Return the parts of a layer's path, if its weight, a note or its node's name has it."""
+    layer = _layer_of_weight(node)
     if layer and "/" not in layer and "::" not in layer:
         return layer.split(".")
-    return (
-        _noted(node)
-        or _from_scopes(node.name)
-        or (_parts(layer) if layer else [])
-        or _from_name(node.name)
-    )
+    return _noted(node) or _from_scopes(node.name)
+
+
+def _path_of_name(node: "NodeProto") -> list[str]:
+    """Return the parts of what a weight or a node is called, of which the last is the operator."""
+    layer = _layer_of_weight(node)
+    parts = [part for part in re.split("/|::", layer or node.name) if part]
+    return parts if layer else parts[:-1]
+
+
+def _layer_of_weight(node: "NodeProto") -> str:
+    match = _WEIGHT.fullmatch(node.input[1]) if len(node.input) > 1 else None
+    return match["layer"] if match else ""
 
 
 def _noted(node: "NodeProto") -> list[str]:
@@ -133,16 +144,6 @@ def _from_scopes(name: str) -> list[str]:
         if not following.startswith(f"{scope}.")
     ]
     return ".".join(kept).split(".") if kept else []
-
-
-def _from_name(name: str) -> list[str]:
-    """Return the path in a node's name that has one: its last part says the operator."""
-    parts = _parts(name)
-    return parts[:-1] if len(parts) > 1 else []
-
-
-def _parts(name: str) -> list[str]:
-    return [part for part in re.split(r"[/.]|::", name) if part]
 
 
 def _without_common_start(paths: Sequence[list[str]]) -> list[list[str]]:
