@@ -43,6 +43,7 @@ def convert(model: "ModelProto", origins: Origins) -> OnnxNetwork:
             made = convert_functions(model)
         except Exception as error:  # besides its own errors, whatever a setting it did not expect
             raise ModelError(f"it cannot be converted to PyTorch: {first_line(error)}") from error
+    _spell_numbers(made)
     made.graph.eliminate_dead_code()  # what read weights that belong to layers now
     names = name_layers(layers.nodes, origins, is_taken=_is_taken)
     _place(made, model, origins, names)
@@ -63,6 +64,30 @@ def _is_taken(name: str) -> bool:
 
 
 _EMPTY = OnnxNetwork(nn.Module(), fx.Graph())
+
+
+_SAY_HOW = frozenset(
+    ("Expand", "Pad", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "Unsqueeze")
+)
+"""Operators that are told by tensors what they do: shapes, sides, and where to cut."""
+
+
+def _spell_numbers(made: fx.GraphModule) -> None:
+    """Write known numbers that say what an operator does into the graph, in place.
+
+    As tensors they would be read while the network runs, which no exporter can follow.
+    """
+    for node in made.graph.nodes:
+        if node.meta.get("onnx_op_type") in _SAY_HOW:
+            first, *others = node.args
+            node.args = (first, *(_spelt(made, one) for one in others))
+
+
+def _spelt(made: fx.GraphModule, value: Any) -> Any:
+    if not isinstance(value, fx.Node) or value.op != "get_attr":
+        return value
+    numbers = made.get_buffer(str(value.target))
+    return numbers.tolist() if numbers.dim() == 1 else value
 
 
 def _place(
