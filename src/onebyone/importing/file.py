@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onebyone.errors import MissingPackageError, ModelError, first_line
-from onebyone.files import check_file
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -22,14 +21,13 @@ _POINTER = b"version https://git-lfs"
 
 
 def read_model(path: Path) -> "ModelProto":
-    """Read a file with all its weights.
+    """Read a file that is there, with all its weights.
 
     Raises:
         MissingPackageError: If a package is missing for it.
-        ModelError: If there is no such file, it is none of ONNX, it is cut or damaged, or weights
-            that it keeps in other files are not there.
+        ModelError: If it is none of ONNX, it is cut or damaged, or weights that it keeps in other
+            files are not there.
     """
-    check_file(path, WANTED, ModelError)
     check_packages()
     import onnx
     from onnx.external_data_helper import load_external_data_for_model

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from onebyone.errors import ModelError, located
+from onebyone.files import check_file
 from onebyone.importing.check import deviation_of, resolutions_of, run_module, run_onnx
 from onebyone.importing.convert import OnnxNetwork, convert, read_channels_first
-from onebyone.importing.file import read_model
+from onebyone.importing.file import WANTED, read_model
 from onebyone.importing.inputs import Input, Size, fix_inputs
 from onebyone.importing.names import Origins
 from onebyone.importing.operators import check_operators, count_operators
@@ -64,6 +65,7 @@ def import_onnx(path: Path, *, size: Size | None = None, tolerance: float = TOLE
         ShapeError: If what it reads is left open, and not given.
         MissingPackageError: If a package is missing for it.
     """
+    check_file(path, WANTED, ModelError)
     with located(str(path)):
         model = read_model(path)
         check_operators(model)

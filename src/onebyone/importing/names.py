@@ -107,10 +107,19 @@ def _module_path(node: "NodeProto") -> list[str]:
 
 
 def _path_of_name(node: "NodeProto") -> list[str]:
-    """Return the parts of what a weight or a node is called, of which the last is the operator."""
-    layer = _layer_of_weight(node)
-    parts = [part for part in re.split("/|::", layer or node.name) if part]
-    return parts if layer else parts[:-1]
+    """Return the parts of a layer's path in what its weight or its node is called.
+
+    Behind the path stands what the operator is, and of a weight also how it is read, as in
+    "resnet50/conv1_conv/Conv2D/ReadVariableOp:0".
+    """
+    if layer := _layer_of_weight(node):
+        return _split(layer)
+    weight = _split(node.input[1]) if len(node.input) > 1 else []
+    return weight[:-2] or _split(node.name)[:-1]
+
+
+def _split(name: str) -> list[str]:
+    return [part for part in re.split("/|::", name) if part]
 
 
 def _layer_of_weight(node: "NodeProto") -> str:
