@@ -24,19 +24,16 @@ OPSET = 17
 
 
 def draw_weights(network: keras.Model) -> None:
-    """Give every batch norm a scale, a shift and statistics of its own, as in trained networks."""
+    """Give every batch norm a scale and a shift of its own, and the statistics of some images."""
     numbers = np.random.default_rng(0)
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            shape = layer.gamma.shape
-            layer.set_weights(
-                [
-                    numbers.uniform(0.5, 1.0, shape),
-                    numbers.normal(0.2, 0.2, shape),
-                    numbers.normal(0.0, 0.2, shape),
-                    numbers.uniform(0.5, 1.5, shape),
-                ]
-            )
+    norms = [
+        layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    for norm in norms:
+        norm.momentum = 0.0  # what is seen last is all that counts
+        norm.gamma.assign(numbers.uniform(0.2, 0.6, norm.gamma.shape))
+        norm.beta.assign(numbers.normal(0.2, 0.2, norm.beta.shape))
+    network(numbers.normal(size=(2, SIDE, SIDE, 3)).astype("float32"), training=True)
 
 
 def main() -> None:
