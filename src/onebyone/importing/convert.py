@@ -1,10 +1,12 @@
 """From a file's network to a module: onnx2fx's functions, PyTorch's layers, and names."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
-from onebyone.errors import ModelError, first_line
+from onebyone.errors import ModelError, ShapeError, first_line
+from onebyone.importing.inputs import Input
 from onebyone.importing.layers import layers_as_modules
 from onebyone.importing.names import Origins, name_layers, scope_of
 
@@ -50,13 +52,43 @@ def convert(model: "ModelProto", origins: Origins) -> OnnxNetwork:
     return _rebuilt(made, names).eval()
 
 
-def read_channels_first(network: fx.GraphModule, index: int) -> None:
-    """Let a network read an input as `(N, C, H, W)` that was `(N, H, W, C)`, in place."""
-    value = [node for node in network.graph.nodes if node.op == "placeholder"][index]
-    with network.graph.inserting_after(value):
-        turned = network.graph.call_method("permute", (value, 0, 2, 3, 1))
-    value.replace_all_uses_with(turned, delete_user_cb=lambda user: user is not turned)
+def finish_inputs(network: OnnxNetwork, inputs: Sequence[Input], name: str) -> None:
+    """Let a network read images as `(N, C, H, W)` and nothing of another size, in place.
+
+    Sizes are part of it: what depends on them was worked out beforehand.
+
+    Args:
+        network: As it was converted.
+        inputs: What it reads.
+        name: Of the file, for the line that says so.
+    """
+    values = [node for node in network.graph.nodes if node.op == "placeholder"]
+    for value, one in zip(values, inputs, strict=True):
+        shape = one.shape
+        users = list(value.users)
+        with network.graph.inserting_after(value):
+            last = checked = network.graph.call_function(_checked)
+        if one.channels_last:
+            shape = (shape[0], *(one.image_shape or ()))
+            with network.graph.inserting_after(checked):
+                last = network.graph.call_method("permute", (checked, 0, 2, 3, 1))
+        checked.args = (value, name, None if one.any_batch else shape[0], shape[1:])
+        for user in users:
+            user.replace_input_with(value, last)
     network.recompile()
+
+
+def _checked(value: Tensor, name: str, batch: int | None, sizes: tuple[int, ...]) -> Tensor:
+    """Return a tensor that a network may read.
+
+    Raises:
+        ShapeError: If it is of another shape.
+    """
+    if tuple(value.shape[1:]) == tuple(sizes) and batch in (None, value.shape[0]):
+        return value
+    wanted = ", ".join(map(str, ("N" if batch is None else batch, *sizes)))
+    cure = "" if batch is None else "; for another number of images export it with an open batch"
+    raise ShapeError(f"{name} reads ({wanted}), and {tuple(value.shape)} came{cure}")
 
 
 def _is_taken(name: str) -> bool:

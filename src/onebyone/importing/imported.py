@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from onebyone.errors import ModelError, located
 from onebyone.files import check_file
+from onebyone.importing.batch import open_batch, takes_any_batch
 from onebyone.importing.check import deviation_of, resolutions_of, run_module, run_onnx
-from onebyone.importing.convert import OnnxNetwork, convert, read_channels_first
+from onebyone.importing.convert import OnnxNetwork, convert, finish_inputs
 from onebyone.importing.file import WANTED, read_model
 from onebyone.importing.inputs import Input, Size, fix_inputs
 from onebyone.importing.names import Origins
@@ -37,7 +38,7 @@ class Imported:
 
     Attributes:
         network: In evaluation mode; images are `(N, C, H, W)`, whatever they are in the file.
-        inputs: What it reads, as the file has it.
+        inputs: What it reads, as the file has it; but for the batch, if that can be any.
         operators: How often each operator occurs in the file.
         deviation: Largest relative root mean square between what the network and ONNX Runtime give
             for random numbers; None if ONNX Runtime is not installed.
@@ -56,8 +57,7 @@ def import_onnx(path: Path, *, size: Size | None = None, tolerance: float = TOLE
 
     Args:
         path: The file.
-        size: Height and width for images whose size the file leaves open. An open batch is 1 when
-            it is tried, and stays open.
+        size: Height and width for images whose size the file leaves open.
         tolerance: Deviation from ONNX Runtime from which on a line is logged.
 
     Raises:
@@ -70,12 +70,9 @@ def import_onnx(path: Path, *, size: Size | None = None, tolerance: float = TOLE
         model = read_model(path)
         check_operators(model)
         inputs = fix_inputs(model, size)
-        images = [one.example() for one in inputs]
-        network = convert(_simple(model), Origins.of(model))
-        deviation = _tried(model, network, images, tolerance)
-        for index, one in enumerate(inputs):
-            if one.channels_last:
-                read_channels_first(network, index)
+        network, inputs = _converted(model, inputs)
+        deviation = _tried(model, network, [one.example() for one in inputs], tolerance)
+        finish_inputs(network, inputs, str(path))
     return Imported(
         network=network,
         inputs=inputs,
@@ -83,6 +80,23 @@ def import_onnx(path: Path, *, size: Size | None = None, tolerance: float = TOLE
         deviation=deviation,
         facts={one.key: one.value for one in model.metadata_props},
     )
+
+
+def _converted(
+    model: "ModelProto", inputs: tuple[Input, ...]
+) -> tuple[OnnxNetwork, tuple[Input, ...]]:
+    """Return a file's network, and what it reads: any number of images, if it can be made so."""
+    origins = Origins.of(model)
+    if len(inputs) == 1 and inputs[0].image_shape and not inputs[0].any_batch:
+        (images,) = inputs
+        try:
+            network = convert(_simple(open_batch(model, images)), origins)
+        except Exception as error:  # nothing is lost: the file's own way is left
+            _LOG.debug("the batch stays fixed: %r", error)
+        else:
+            if takes_any_batch(network, images):
+                return network, (replace(images, any_batch=True),)
+    return convert(_simple(model), origins), inputs
 
 
 def _simple(model: "ModelProto") -> "ModelProto":

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from onebyone.errors import ModelError, OneByOneError, ShapeError
+from onebyone.errors import ModelError, OneByOneError
 from onebyone.importing import Imported, import_onnx
 from onebyone.importing.inputs import Size
 from onebyone.models.card import ModelCard, give_card
