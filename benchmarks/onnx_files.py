@@ -3,9 +3,9 @@
     python benchmarks/onnx_files.py
     python benchmarks/onnx_files.py --files FILE.onnx[:SIZE]...
 
-The first writes networks of timm and torchvision with PyTorch's two exporters, to a folder that goes
-away, and prints a line for each; the second does so for files at hand. `benchmarks/onnx_exporters/`
-has what writes files with other exporters.
+The first writes networks of timm and torchvision with PyTorch's two exporters, to a folder that
+goes away, and prints a line for each; the second does so for files at hand. What writes files with
+other exporters is in `benchmarks/onnx_exporters/`.
 """
 
 import argparse
@@ -74,15 +74,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", nargs="+", help="files at hand, as `onebyone` takes them")
     files = parser.parse_args().files
-    print("| file | exporter | operators | relative RMS, PyTorch | compiled | run by PyTorch |")
-    print("|---|---|---|---|---|---|")
+    print("| file | exporter | operators | relative RMS, PyTorch | compiled | run by PyTorch |")  # noqa: T201
+    print("|---|---|---|---|---|---|")  # noqa: T201
     if files:
         for file in files:
-            print(row(file), flush=True)
+            print(row(file), flush=True)  # noqa: T201
         return
     with tempfile.TemporaryDirectory() as folder:
         for path in write_files(Path(folder)):
-            print(row(str(path)), flush=True)
+            print(row(str(path)), flush=True)  # noqa: T201
             path.unlink()
 
 

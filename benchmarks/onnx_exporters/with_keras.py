@@ -52,7 +52,7 @@ def main() -> None:
         tf2onnx.convert.from_function(
             run, input_signature=signature, opset=OPSET, output_path=str(path)
         )
-        print(path)
+        print(path)  # noqa: T201
 
 
 if __name__ == "__main__":

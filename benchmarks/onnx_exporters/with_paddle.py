@@ -41,7 +41,7 @@ def main() -> None:
         images = paddle.static.InputSpec([None, 3, SIDE, SIDE], "float32", "images")
         path = out / f"paddle_{name}"
         paddle.onnx.export(network, str(path), input_spec=[images], opset_version=OPSET)
-        print(f"{path}.onnx")
+        print(f"{path}.onnx")  # noqa: T201
 
 
 if __name__ == "__main__":

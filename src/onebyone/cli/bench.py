@@ -22,7 +22,8 @@ def bench(
         list[str],
         typer.Argument(
             metavar="MODEL",
-            help="Zoo names, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or checkpoints.",
+            help="Zoo names, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or "
+            "checkpoints.",
         ),
     ],
     against: Annotated[

@@ -33,7 +33,8 @@ def explain(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or a checkpoint.",
+            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or a "
+            "checkpoint.",
         ),
     ],
     images: Annotated[

@@ -19,7 +19,8 @@ def export(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or a checkpoint.",
+            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or a "
+            "checkpoint.",
         ),
     ],
     out: Annotated[

@@ -31,7 +31,8 @@ def predict(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or a checkpoint.",
+            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or a "
+            "checkpoint.",
         ),
     ],
     photos: Annotated[

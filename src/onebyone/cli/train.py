@@ -25,7 +25,7 @@ def train(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="A zoo name, timm:NAME, file.py:factory, net.onnx, or a checkpoint; by default the data's "
+            help="A zoo name, timm:NAME, file.py:factory, or a checkpoint; by default the data's "
             "usual one.",
             show_default=False,
         ),

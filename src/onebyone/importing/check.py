@@ -1,9 +1,10 @@
 """Whether a module gives what ONNX Runtime gives for the file that it was made of."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from math import inf, isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +28,11 @@ def run_onnx(model: "ModelProto", inputs: Sequence[Tensor]) -> list[Tensor] | No
     """
     if find_spec("onnxruntime") is None:
         return None
-    from onnxruntime import InferenceSession, SessionOptions
-
-    options = SessionOptions()
+    onnxruntime: Any = import_module("onnxruntime")
+    options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what it warns of is for those who wrote the file
     try:
-        session = InferenceSession(
+        session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         names = (value.name for value in session.get_inputs())

@@ -1,6 +1,7 @@
 """From a file's network to a module: onnx2fx's functions, PyTorch's layers, and names."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, fx, nn
@@ -20,6 +21,7 @@ class OnnxNetwork(fx.GraphModule):
     def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxNetwork":
         """Return a copy that has what was set on this one, such as a card."""
         copy = super().__deepcopy__(memo)  # of its graph and modules only
+        assert isinstance(copy, OnnxNetwork)
         for name, value in vars(self).items():
             vars(copy).setdefault(name, value)
         return copy
@@ -38,11 +40,10 @@ def convert(model: "ModelProto", origins: Origins) -> OnnxNetwork:
     Raises:
         ModelError: If some of it cannot be converted.
     """
-    from onnx2fx import convert as convert_functions
-
+    onnx2fx: Any = import_module("onnx2fx")
     with layers_as_modules() as layers:
         try:
-            made = convert_functions(model)
+            made = onnx2fx.convert(model)
         except Exception as error:  # besides its own errors, whatever a setting it did not expect
             raise ModelError(f"it cannot be converted to PyTorch: {first_line(error)}") from error
     _spell_numbers(made)

@@ -85,8 +85,8 @@ def _parsed(path: Path) -> "ModelProto":
     except DecodeError as error:
         if content.startswith(_FIRST):
             raise ModelError(
-                f"it begins as an ONNX file and cannot be read to its end ({len(content):,} bytes): "
-                "it is cut or damaged; get the file again"
+                f"it begins as an ONNX file and ends too early ({len(content):,} bytes); "
+                "it is cut or damaged: get the file again"
             ) from error
         raise ModelError(f"it is no ONNX file, and {WANTED} was wanted") from error
     return model

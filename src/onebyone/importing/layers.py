@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from math import inf
 from typing import Any
 
@@ -54,15 +55,14 @@ def layers_as_modules() -> Generator[Layers]:
     Side effects:
         Until the end, onnx2fx converts these operators so for everybody in the process.
     """
-    from onnx2fx.op_registry import get_handler, register, registry_context
-
+    registry: Any = import_module("onnx2fx.op_registry")
     layers = Layers()
-    with registry_context():
+    with registry.registry_context():
         for operator, versions in _VERSIONS.items():
             for version in versions:
-                ordinary = get_handler(operator, "", version)
+                ordinary = registry.get_handler(operator, "", version)
                 convert = partial(_convert, layers, operator, ordinary)
-                register(operator, since_version=version)(convert)
+                registry.register(operator, since_version=version)(convert)
         yield layers
 
 

@@ -13,7 +13,7 @@ from itertools import chain, count, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
+    from onnx import ModelProto, NodeProto
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """Where PyTorch's exporter notes the modules that a node came from."""

@@ -1,12 +1,14 @@
 """Which operators a file has, and those of them that nobody can convert."""
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from onebyone.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from onnx import GraphProto, ModelProto, NodeProto
 
 STANDARD = ("", "ai.onnx")
@@ -24,15 +26,14 @@ def check_operators(model: "ModelProto") -> None:
     Raises:
         ModelError: If some cannot; names all of them.
     """
-    from onnx2fx import is_supported
-
+    onnx2fx: Any = import_module("onnx2fx")
     opsets = {domain.domain: domain.version for domain in model.opset_import}
     own = {(function.domain, function.name) for function in model.functions}
     unknown = {
         operator_name(node.domain, node.op_type)
         for node in _nodes(model)
         if (node.domain, node.op_type) not in own
-        and not is_supported(node.op_type, node.domain, opsets.get(node.domain, 1))
+        and not onnx2fx.is_supported(node.op_type, node.domain, opsets.get(node.domain, 1))
     }
     if unknown:
         many = "operators" if len(unknown) > 1 else "an operator"

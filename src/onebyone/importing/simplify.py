@@ -49,12 +49,20 @@ def _bend(op: Any, x: Any) -> Any:
     return op.Erf(inner) + 1.0
 
 
-_GELUS = (
-    lambda op, x: 0.5 * (x * _bend(op, x)),
-    lambda op, x: x * (0.5 * _bend(op, x)),
-    lambda op, x: (0.5 * x) * _bend(op, x),
-)
-"""How exporters write GELU before ONNX had it."""
+def _halved(op: Any, x: Any) -> Any:
+    return 0.5 * (x * _bend(op, x))
+
+
+def _halved_bend(op: Any, x: Any) -> Any:
+    return x * (0.5 * _bend(op, x))
+
+
+def _halved_input(op: Any, x: Any) -> Any:
+    return (0.5 * x) * _bend(op, x)
+
+
+_GELUS = (_halved, _halved_bend, _halved_input)
+"""How exporters write GELU where ONNX has none yet."""
 
 
 def _gelu(op: Any, x: Any) -> Any:

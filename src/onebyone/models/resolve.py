@@ -43,9 +43,9 @@ def load_model(model: str | Path, *, weights: str | Path | None = None) -> Loade
             where the function returns a network; "net.onnx", or "net.onnx:480x640" where the file
             leaves height and width open; or a checkpoint that `save` wrote.
         weights: None for a random start, or for the weights that a checkpoint, an ONNX file or a
-            file's function brings along; "imagenet" for the default weights of a named model; or a file of weights.
-            If `save` wrote that, what was done to its network is done to this one, and its card is
-            taken. More for the zoo: see `create_model`.
+            file's function brings along; "imagenet" for the default weights of a named model; or a
+            file of weights. If `save` wrote that, what was done to its network is done to this one,
+            and its card is taken. More for the zoo: see `create_model`.
 
     Raises:
         OneByOneError: One of its kinds; see `create_model`, `load`, `from_onnx` and
