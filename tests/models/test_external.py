@@ -172,11 +172,6 @@ def test_files_that_are_no_models_are_answered(model, line):
     ("model", "line"),
     [
         (
-            "net.onnx",
-            "net.onnx is an ONNX file, and those cannot be read yet; name the PyTorch network that "
-            "it was made from, as file.py:FUNCTION",
-        ),
-        (
             "https://host/net.safetensors",
             "https://host/net.safetensors is an address, and networks are not loaded from those; "
             "download it and name the file, or name a network of the zoo: `onebyone models` lists "

@@ -1,6 +1,7 @@
 """From an ONNX file to a module that gives what ONNX Runtime gives: `import_onnx`."""
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -70,8 +71,11 @@ def import_onnx(path: Path, *, size: Size | None = None, tolerance: float = TOLE
         model = read_model(path)
         check_operators(model)
         inputs = fix_inputs(model, size)
-        network, inputs = _converted(model, inputs)
-        deviation = _tried(model, network, [one.example() for one in inputs], tolerance)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of packages, about the file's way of saying things
+            network, inputs = _converted(model, inputs)
+        images = [one.example() for one in inputs]
+        deviation = _tried(model, network, images, tolerance, str(path))
         finish_inputs(network, inputs, str(path))
     return Imported(
         network=network,
@@ -109,12 +113,13 @@ def _simple(model: "ModelProto") -> "ModelProto":
 
 
 def _tried(
-    model: "ModelProto", network: OnnxNetwork, images: list[Tensor], tolerance: float
+    model: "ModelProto", network: OnnxNetwork, images: list[Tensor], tolerance: float, name: str
 ) -> float | None:
+    """Return how far a network is from its file, and say so if that is further than wanted."""
     found = run_module(network, images)
     wanted = run_onnx(model, images)
     if wanted is None:
-        _LOG.warning("it was not tried against ONNX Runtime: onnxruntime is not installed")
+        _LOG.warning("%s: not tried against ONNX Runtime: onnxruntime is not installed", name)
         return None
     deviation = deviation_of(found, wanted, resolutions_of(model))
     if not deviation <= MOST_DEVIATION:
@@ -124,8 +129,9 @@ def _tried(
         )
     if deviation > tolerance:
         _LOG.warning(
-            "what it was converted to is further from ONNX Runtime than wanted: relative RMS "
+            "%s: what it was converted to is further from ONNX Runtime than wanted: relative RMS "
             "%.1e, and at most %.0e was",
+            name,
             deviation,
             tolerance,
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from math import inf
+from threading import Lock
 from typing import Any
 
 import torch
@@ -18,6 +19,10 @@ from torch import Tensor, fx, nn
 
 Pads = tuple[int, ...]
 """As `F.pad` has them: before and behind, the last dimension first."""
+
+
+_ONE_AT_A_TIME = Lock()
+"""What onnx2fx makes of operators is written down once for the process."""
 
 
 @dataclass(slots=True)
@@ -57,7 +62,7 @@ def layers_as_modules() -> Generator[Layers]:
     """
     registry: Any = import_module("onnx2fx.op_registry")
     layers = Layers()
-    with registry.registry_context():
+    with _ONE_AT_A_TIME, registry.registry_context():
         for operator, versions in _VERSIONS.items():
             for version in versions:
                 ordinary = registry.get_handler(operator, "", version)
