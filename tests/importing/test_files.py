@@ -78,7 +78,7 @@ WRONG = {
     "the width is open": (reads(1, 3, 8, "w"), "leaves the size of images open (8x?); say"),
     "channels are open": (
         reads("n", "c", 8, 8),
-        "its input 'x' is (n, c, 8, 8), and only the batch, height and width of images can be fixed",
+        "its input 'x' is (n, c, 8, 8), and only the batch, height and width of images can be",
     ),
     "it has operators of nobody": (
         nodes(
@@ -94,10 +94,7 @@ WRONG = {
         nodes(node("Squash", "x")),
         "it has an operator that cannot be converted to PyTorch: Squash;",
     ),
-    "it does not fit together": (
-        nodes(node("Conv", "x x")),
-        "what it was converted to does not run",
-    ),
+    "it does not fit together": (nodes(node("MatMul", "x w")), "it does not run in ONNX Runtime ("),
 }
 
 

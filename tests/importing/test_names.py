@@ -4,7 +4,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import helper
 from torch import nn
 
 import onebyone
@@ -32,7 +31,7 @@ def names_of(nodes):
         ("conv1_weights", "Conv@0", "conv1"),
         ("stage1_conv0_weight", "stage1_conv0_fwd", "stage1_conv0"),
         ("features.forward.weight", "", "features.forward_"),
-        ("größe/1.weight", "", "conv"),
+        ("größe/1.weight", "", "gr_e.1"),
     ],
 )
 def test_what_exporters_call_a_layer(weight, name, path):

@@ -307,6 +307,16 @@ def test_simplifying_leaves_the_file_alone_and_shapes_become_numbers():
     assert kinds == ["Conv", "GlobalAveragePool", "Reshape", "Gemm"]
 
 
+def test_constants_of_any_name_are_kept_apart(tmp_path):
+    """As attributes of a module some would be one, and some are taken."""
+    names = ("a.b", "a_b", "half", "training", "conv")
+    nodes = [node("Conv", "x w", "y0")]
+    nodes += [node("Mul", f"y{i} {name}", f"y{i + 1}") for i, name in enumerate(names)]
+    constants = {name: np.float32(2 + i) for i, name in enumerate(names)}
+    path = write(tmp_path / "net.onnx", nodes, {"w": W3, **constants}, gives=["y5"])
+    check_file(path)
+
+
 def test_a_network_goes_out_and_comes_in_again(tmp_path):
     """PyTorch's exporter can follow what was made of a file, with an open batch too."""
     network = onebyone.from_onnx(

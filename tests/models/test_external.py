@@ -194,13 +194,14 @@ def test_files_that_are_no_models_are_answered(model, line):
         ),
         (
             "tests",
-            "tests is a folder; a name of the zoo, timm:NAME, torchvision:NAME, file.py:FUNCTION "
-            "or a checkpoint (.safetensors) was wanted",
+            "tests is a folder; a name of the zoo, timm:NAME, torchvision:NAME, file.py:FUNCTION, "
+            "an ONNX file (.onnx) or a checkpoint (.safetensors) was wanted",
         ),
         (
             "Makefile",
             "Makefile is no file that holds a network; a name of the zoo, timm:NAME, "
-            "torchvision:NAME, file.py:FUNCTION or a checkpoint (.safetensors) was wanted",
+            "torchvision:NAME, file.py:FUNCTION, an ONNX file (.onnx) or a checkpoint "
+            "(.safetensors) was wanted",
         ),
         (
             "timm/resnet50.a1_in1k",

@@ -1,5 +1,6 @@
 """From a file's network to a module: onnx2fx's functions, PyTorch's layers, and names."""
 
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,8 @@ from torch import Tensor, fx, nn
 from onebyone.errors import ModelError, ShapeError, first_line
 from onebyone.importing.inputs import Input
 from onebyone.importing.layers import layers_as_modules
-from onebyone.importing.names import Origins, name_layers, scope_of
+from onebyone.importing.names import Origins, apart, name_layers, scope_of
+from onebyone.importing.operators import nodes_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -43,7 +45,7 @@ def convert(model: "ModelProto", origins: Origins) -> OnnxNetwork:
     onnx2fx: Any = import_module("onnx2fx")
     with layers_as_modules() as layers:
         try:
-            made = onnx2fx.convert(model)
+            made = onnx2fx.convert(_with_apart_constants(model))
         except Exception as error:  # besides its own errors, whatever a setting it did not expect
             raise ModelError(f"it cannot be converted to PyTorch: {first_line(error)}") from error
     _spell_numbers(made)
@@ -99,6 +101,30 @@ def _is_taken(name: str) -> bool:
 _EMPTY = OnnxNetwork(nn.Module(), fx.Graph())
 
 
+def _with_apart_constants(model: "ModelProto") -> "ModelProto":
+    """Return a file whose constants can all be attributes of one module.
+
+    onnx2fx makes attributes of their names: "a.b" and "a_b" would be one, and "half" is taken.
+    """
+    attributes: set[str] = set()
+    renamed: dict[str, str] = {}
+    for tensor in model.graph.initializer:
+        attribute = re.sub(r"\W", "_", tensor.name, flags=re.ASCII)
+        if attribute in attributes or _is_taken(attribute):
+            renamed[tensor.name] = attribute = f"constant_{len(renamed)}_of_{attribute}"
+        attributes.add(attribute)
+    if not renamed:
+        return model
+    copy = type(model)()
+    copy.CopyFrom(model)
+    for tensor in copy.graph.initializer:
+        tensor.name = renamed.get(tensor.name, tensor.name)
+    for node in nodes_of(copy.graph):
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+    return copy
+
+
 _SAY_HOW = frozenset(
     ("Expand", "Pad", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "Unsqueeze")
 )
@@ -146,7 +172,12 @@ def _rebuilt(made: fx.GraphModule, names: dict[str, str]) -> OnnxNetwork:
                 holder.add_module(parent, nn.Module())
             holder = holder.get_submodule(parent)
         holder.add_module(name, made.get_submodule(old))
+    constants: dict[str, str] = {}
     for node in made.graph.nodes:
-        if node.op == "get_attr" and not hasattr(root, str(node.target)):
-            root.register_buffer(str(node.target), made.get_buffer(str(node.target)))
+        if node.op == "get_attr":
+            old = str(node.target)
+            if old not in constants:
+                constants[old] = apart(old, "constant", [*names.values(), *constants.values()])
+                root.register_buffer(constants[old], made.get_buffer(old))
+            node.target = constants[old]
     return OnnxNetwork(root, made.graph)

@@ -116,8 +116,8 @@ def _tried(
     model: "ModelProto", network: OnnxNetwork, images: list[Tensor], tolerance: float, name: str
 ) -> float | None:
     """Return how far a network is from its file, and say so if that is further than wanted."""
+    wanted = run_onnx(model, images)  # first: it may be the file that does not run
     found = run_module(network, images)
-    wanted = run_onnx(model, images)
     if wanted is None:
         _LOG.warning("%s: not tried against ONNX Runtime: onnxruntime is not installed", name)
         return None

@@ -81,7 +81,7 @@ def name_layers(
     for key, node in nodes.items():
         word = _WORDS.get(node.op_type, node.op_type.lower())
         parts = [_cleaned(part, is_taken) for part in told[key]] or [word]
-        names[key] = _apart(".".join(parts), word, names.values())
+        names[key] = apart(".".join(parts), word, names.values())
     return names
 
 
@@ -172,13 +172,13 @@ def _cleaned(part: str, is_taken: Callable[[str], bool]) -> str:
     return f"{part}_" if is_taken(part) else part
 
 
-def _apart(path: str, word: str, others: Collection[str]) -> str:
+def apart(path: str, word: str, others: Collection[str]) -> str:
     """Return a path that is no other, and neither holds another nor is held by one.
 
     Example:
-        >>> _apart("stem", "conv", ["stem"]), _apart("stem", "conv", ["stem.0"])
+        >>> apart("stem", "conv", ["stem"]), apart("stem", "conv", ["stem.0"])
         ('stem_1', 'stem.conv')
-        >>> _apart("stem.0", "conv", ["stem"])
+        >>> apart("stem.0", "conv", ["stem"])
         'stem_0'
     """
     holders = [other for other in others if path.startswith(f"{other}.")]

@@ -55,14 +55,15 @@ def operator_name(domain: str, operator: str) -> str:
 
 
 def _nodes(model: "ModelProto") -> "Iterator[NodeProto]":
-    yield from _nodes_of(model.graph)
+    yield from nodes_of(model.graph)
     for function in model.functions:
         yield from function.node
 
 
-def _nodes_of(graph: "GraphProto") -> "Iterator[NodeProto]":
+def nodes_of(graph: "GraphProto") -> "Iterator[NodeProto]":
+    """Give the nodes of a graph, and of the branches and loops in it."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes_of(inner)
+                yield from nodes_of(inner)

@@ -8,6 +8,8 @@ open.
 import math
 from typing import TYPE_CHECKING, Any
 
+from onebyone.importing.shapes import fix_reshapes
+
 if TYPE_CHECKING:
     from onnx import ModelProto
 
@@ -23,7 +25,7 @@ def simplify(model: "ModelProto") -> "ModelProto":
     """
     from onnxscript import ir, optimizer, rewriter
 
-    copy = ir.from_proto(model)
+    copy = ir.from_proto(fix_reshapes(model))
     optimizer.optimize(copy)
     rewriter.rewrite(copy, pattern_rewrite_rules=_rules())
     return ir.to_proto(copy)

@@ -136,11 +136,10 @@ def _padded(site: Site) -> Seen | None:
     # PyTorch counts dimensions from the last one on, with what comes before and behind each.
     sides = {3 - i: (flat[2 * i], flat[2 * i + 1]) for i in range(len(flat) // 2)}
     padded = {dim for dim, both in sides.items() if any(both)}
-    fitting = [dims for dims in (NCHW, NHWC) if padded <= set(dims[2:])]
-    if not fitting:
+    direct = [dims for dims in (NCHW, NHWC) if site.builder.is_direct(seen, dims)]
+    dims = direct[0] if direct else NCHW
+    if not padded <= set(dims[2:]):
         return None
-    direct = [dims for dims in fitting if site.builder.is_direct(seen, dims)]
-    dims = next(iter([*direct, *fitting]))
     name = site.builder.native(seen, dims)
     (top, bottom), (left, right) = (sides.get(dim or 0, (0, 0)) for dim in dims[2:])
     n, c, height, width = site.builder.shape(name)
