@@ -169,7 +169,7 @@ def test_pad_of_images_with_channels_last(pad):
         return F.pad(x.permute(0, 2, 3, 1) * 2, (0, 0, *pad)).permute(0, 3, 1, 2)
 
     graph = check_capture(network, image())
-    assert kinds(graph)[1:2] == [Pad] or not any(pad)
+    assert Pad in kinds(graph) or not any(pad)
 
 
 def test_pad_of_one_row_pads_rows():

@@ -1,8 +1,10 @@
 """Whether a module gives what ONNX Runtime gives for the file that it was made of."""
 
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from importlib import import_module
 from importlib.util import find_spec
+from io import StringIO
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +54,8 @@ def run_module(network: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
         ModelError: If it fails.
     """
     try:
-        with torch.inference_mode():
+        # A traced graph prints its code before it raises what went wrong in it.
+        with torch.inference_mode(), redirect_stderr(StringIO()):
             return tree_leaves(network(*inputs))
     except Exception as error:
         raise ModelError(
