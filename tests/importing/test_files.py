@@ -12,7 +12,7 @@ import onebyone
 from onebyone.cli.program import run_program
 from onebyone.errors import MissingPackageError, ModelError, ShapeError
 from onebyone.importing import imported
-from onebyone.importing.check import deviation_of
+from onebyone.importing.check import deviation_of, run_module
 from onebyone.importing.file import read_model
 from tests.helpers.onnx_files import IMAGE, convolution, make_model, node, numbers, write
 
@@ -161,10 +161,10 @@ def test_a_size_that_the_file_does_not_have_is_refused(tmp_path):
 
 def test_a_network_that_gives_something_else_is_refused(tmp_path, monkeypatch):
     """The fault is planted: what is compared with ONNX Runtime is slightly off."""
-    path, run = convolution(tmp_path / "net.onnx"), imported.run_module
+    path = convolution(tmp_path / "net.onnx")
 
     def run_wrongly(network, images):
-        return [one * 1.01 for one in run(network, images)]
+        return [one * 1.01 for one in run_module(network, images)]
 
     monkeypatch.setattr(imported, "run_module", run_wrongly)
     with pytest.raises(
@@ -174,10 +174,10 @@ def test_a_network_that_gives_something_else_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_deviation_beyond_the_tolerance_is_a_line(tmp_path, monkeypatch, caplog):
-    path, run = convolution(tmp_path / "net.onnx"), imported.run_module
+    path = convolution(tmp_path / "net.onnx")
 
     def run_inexactly(network, images):
-        return [one * (1 + 1e-4) for one in run(network, images)]
+        return [one * (1 + 1e-4) for one in run_module(network, images)]
 
     monkeypatch.setattr(imported, "run_module", run_inexactly)
     onebyone.from_onnx(path, tolerance=1e-3)
