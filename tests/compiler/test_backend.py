@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
 
-from onebyone.compiler import CompileOptions
+from onebyone.compiler import BatchedModel, CompiledModel, CompileOptions
 from onebyone.compiler import backend as door
 from onebyone.compiler.options import NUMERICS
 from onebyone.errors import FallbackWarning, OneByOneError
@@ -70,6 +70,20 @@ def test_a_network_is_one_native_graph(mode, graphs):
     (graph,) = graphs
     (compiled,) = graph.compiled
     assert not compiled.fallbacks
+
+
+def test_other_numbers_of_images_are_code_for_any_number(graphs):
+    model = small()
+    fast = torch.compile(model, backend="onebyone")
+    with torch.inference_mode():
+        for batch in (3, 2, 5, 11, 4):
+            x = torch.randn(batch, 3, 9, 9)
+            torch.testing.assert_close(fast(x), model(x))
+    # PyTorch's graph for the first number, and the one for all others.
+    assert [[type(one) for one in graph.compiled] for graph in graphs] == [
+        [CompiledModel],
+        [BatchedModel],
+    ]
 
 
 def test_other_shapes_are_compiled_when_they_come(graphs):

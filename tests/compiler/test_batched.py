@@ -220,3 +220,9 @@ def test_it_is_found_again_and_a_plan_for_fewer_images_reads_the_same_weights(mo
     with pytest.raises(TypeError):
         compile_network(model, x[:2], {"shift": x[2]}, batch=(1, 3))
     assert plan_model(model, x[:2], {"shift": x[2]})
+
+
+def test_no_images_are_refused_in_one_line():
+    fast = compile_network(nn.Conv2d(3, 4, 1).eval(), torch.empty(1, 3, 5, 5), batch="any")
+    with pytest.raises(ShapeError, match="there are no images in the arguments; at least one"):
+        fast(torch.empty(0, 3, 5, 5))

@@ -206,3 +206,9 @@ def test_a_failed_save_leaves_the_old_file(path, tmp_path):
         compile_model(Sums().eval(), torch.empty(1, 3, 9, 9)).save(path)
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["net.obo"]
+
+
+def test_a_loaded_network_is_no_source_of_libraries(path, tmp_path):
+    compile_model(nn.Conv2d(3, 4, 1).eval(), torch.empty(1, 3, 9, 9)).save(path)
+    with pytest.raises(CompileError, match="loaded from a file has no layers to make code of"):
+        onebyone.load_compiled(path).export(tmp_path / "library")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx
 
 from onebyone.compiler.batched import ANY, BatchedModel
-from onebyone.compiler.compile import compile_batches, compile_captured, why_apart
+from onebyone.compiler.compile import compile_batches, compile_captured
 from onebyone.compiler.fallback import describe_fallbacks
 from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.model import CompiledModel
@@ -210,11 +210,12 @@ class Specialized:
             )
             for images in ANY
         }
-        if why_apart(several):
+        target = calibrated_target(self._options.numerics)
+        try:
+            return compile_batches(several, target=target, options=self._options, is_any=True)
+        except CompileError:
             self._batch = None
             return None
-        target = calibrated_target(self._options.numerics)
-        return compile_batches(several, target=target, options=self._options, is_any=True)
 
     def _tell(self, reason: str) -> None:
         """Tell that PyTorch runs the graph."""

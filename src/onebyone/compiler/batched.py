@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from onebyone.errors import ShapeError
 from onebyone.graph import Captured
 from onebyone.graph.calls import Value
 from onebyone.graph.images import of_images, with_images
+
+if TYPE_CHECKING:
+    from onebyone.compiler.library.write import Library
 
 ANY = (1, 2, 3, 4, 5, 6, 7, 8)
 """What there is code for if any number of images may come; more are computed in pieces of these."""
@@ -102,6 +105,17 @@ class BatchedModel:
         """Memory that native code runs in: packed weights and tables, and room for activations."""
         return self._whole.memory_bytes
 
+    def export(self, out: str | Path, **options: Any) -> "Library":
+        """Write the network as a library, as `CompiledModel.export` does.
+
+        The library takes the smallest number of images that there is code for, or several times as
+        many in parts.
+
+        Raises:
+            OneByOneError: As there.
+        """
+        return self.models[min(self.models)].export(out, **options)
+
     def fates(self) -> LayerFates:
         """Return what became of each layer: with whom it was fused, or why not; print it."""
         return self._whole.fates()
@@ -156,7 +170,9 @@ class BatchedModel:
         return replace(captured, graph=graph, in_leaves=leaves)
 
     def _in_pieces(self, images: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        if not self.is_any or images < 1:
+        if images < 1:
+            raise ShapeError("there are no images in the arguments; at least one is needed")
+        if not self.is_any:
             known = ", ".join(map(str, self.models))
             raise ShapeError(
                 f"the network was compiled for {known} images, and {images} came; compile it with "

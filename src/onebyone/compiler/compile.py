@@ -188,7 +188,7 @@ def compile_batches(
         ShapeError: As there.
     """
     largest = max(several)
-    if reason := why_apart(several):
+    if reason := _why_apart(several):
         raise CompileError(
             f"the network cannot be compiled for several numbers of images ({reason}); leave out "
             "`batch`, and compile it for each number"
@@ -300,7 +300,7 @@ def _find_or_build(
     return build(graphs, target, key, options, chosen)
 
 
-def why_apart(several: Mapping[int, Captured]) -> str:
+def _why_apart(several: Mapping[int, Captured]) -> str:
     """Return why a network needs code of its own for each number of images, or nothing.
 
     It needs none if it does the same with each number, and computes each image by itself.

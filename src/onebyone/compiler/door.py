@@ -75,7 +75,9 @@ def compile_network(
         batch: How many images it may be called with, where that is not the example's number: "any",
             or several numbers, as (1, 8, 32). All share one copy of the weights and one working
             memory, and nothing is compiled later. With "any" there is code for 1 to 8 images, and
-            more are computed in pieces of 8.
+            more are computed in pieces of 8. Tensors of the example with as many
+            entries as its first one change with it, and others do not: if one has a single entry
+            for all images, let the example have two.
         strict: Raise an error if an operator has no native code, instead of running it in PyTorch.
 
     Returns:

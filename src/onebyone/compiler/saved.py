@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch.utils._pytree import treespec_dumps, treespec_loads
@@ -75,9 +75,11 @@ def save(models: Mapping[int, CompiledModel], path: Path, batch: Batch) -> Saved
             write_parts(
                 file, KEY, description, binary.constants, lambda: binary.code, summary=summary
             )
+            file.flush()
+            digest = _head_digest(file)
     except OSError as error:
         raise CompileError(f"{path} cannot be written ({error.strerror})") from error
-    return Saved(path.absolute(), _head_digest(path))
+    return Saved(path.absolute(), digest)
 
 
 def load_compiled(path: str | Path, *, threads: int | None = None) -> CompiledModel | BatchedModel:
@@ -127,7 +129,7 @@ def _load(path: Path, threads: int | None, digest: str | None) -> CompiledModel 
                     f"{path} is {head['key']!r}, and this version reads {KEY!r}: compile the "
                     "network and save it again"
                 )
-            found = _head_digest(path)
+            found = _head_digest(file)
             if digest not in (None, found):
                 raise CompileError(
                     f"{path} has another network than the one that was pickled; save and pickle "
@@ -182,10 +184,9 @@ def _only_step(model: CompiledModel) -> NativeStep:
     return steps[0]
 
 
-def _head_digest(path: Path) -> str:
+def _head_digest(file: IO[bytes]) -> str:
     """Return a digest of the head, which has digests of all that follows."""
-    with path.open("rb") as file:
-        return hashlib.sha256(os.pread(file.fileno(), PAGE, 0)).hexdigest()
+    return hashlib.sha256(os.pread(file.fileno(), PAGE, 0)).hexdigest()
 
 
 def _captured_as_json(captured: Captured) -> dict[str, Any]:

@@ -173,8 +173,6 @@ def _emit_run(code: Code, programs: Any, base_words: int, scratch_size: int) -> 
         done = code.word(counters, code.mul(group, stride))
         total = _group_field(code, table, group, 0, I64)
         operations = _group_field(code, table, group, 1, PTR)
-        # The thread's own memory may have served other operations since.
-        b.store(int64(0), code.word(bases, BaseWord.BAND_OWNER), align=8)
         with code.loop(0, threads, name="turn") as turn:
             share = code.rem(code.add(thread, turn), threads)
             claims = code.word(done, code.add(share, 1))

@@ -18,7 +18,8 @@ from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.model import CompiledModel
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target, can_run, find_target
-from onebyone.graph import capture
+from onebyone.errors import CompileError
+from onebyone.graph import Node, capture
 
 
 def plan_export(
@@ -76,6 +77,11 @@ def export_compiled(
     cc: str | None,
 ) -> Library:
     """Write the library of a compiled network; see `CompiledModel.export`."""
+    if any(type(node) is Node for node in compiled.captured.graph):
+        raise CompileError(
+            "a network that was loaded from a file has no layers to make code of; export the one "
+            "that it was compiled from, or a network by name"
+        )
     here = compiled.target
     wanted = [find_target(one) for one in dict.fromkeys(targets)] or [here]
     plan = plan_library(

@@ -1,7 +1,7 @@
 """From a plan to a folder: compiled, linked, tried, and only then put in its place."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,7 +32,7 @@ class Library:
     """
 
     out: Path
-    plan: LibraryPlan
+    plan: LibraryPlan = field(repr=False)
     code_bytes: int
     weights_bytes: int
     tried: tuple[str, ...]

@@ -41,13 +41,13 @@ class Loops:
         write: The same, but writes them.
         meet: `(words, threads, rounds)`: waits for all threads so often; returns the rounds done.
         multiply_bf16: `(numbers, count, rounds)`: `bf16_macs` multiply-adds of bfloat16,
-            `count * rounds` times.
-        bf16_macs: Those of a turn; 0 if the target has none.
+            `count * rounds` times; None if the target has none.
+        bf16_macs: Those of a turn, or 0.
         loaded: Keeps the code.
     """
 
     multiply: Callable[[int, int, int], None]
-    multiply_bf16: Callable[[int, int, int], None]
+    multiply_bf16: Callable[[int, int, int], None] | None
     bf16_macs: int
     read: Callable[[int, int, int], None]
     write: Callable[[int, int, int], None]
@@ -63,7 +63,7 @@ def load_loops(target: Target) -> Loops:
     _write_sums(module, target, "write", _write, step=VECTORS_AT_ONCE * target.lanes)
     _write_meet(module, target)
     macs = _write_bf16(module, target)
-    symbols = ("multiply", "multiply_bf16", "read", "write", "meet")
+    symbols = ("multiply", "read", "write", "meet", *(["multiply_bf16"] if macs else []))
     loaded = load_object(compile_module(module, target), symbols)
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     plain = ctypes.CFUNCTYPE(None, pointer, number, number)
@@ -71,7 +71,7 @@ def load_loops(target: Target) -> Loops:
     names = loaded.addresses
     return Loops(
         multiply=plain(names["multiply"]),
-        multiply_bf16=plain(names["multiply_bf16"]),
+        multiply_bf16=plain(names["multiply_bf16"]) if macs else None,
         bf16_macs=macs,
         read=plain(names["read"]),
         write=plain(names["write"]),
@@ -119,9 +119,10 @@ def _write_bf16(module: ir.Module, target: Target) -> int:
     if target.bf16 == "tiles":
         _write_tiles(module, target)
         return len(SUMS) * ROWS * COLUMNS * DEPTH
-    has_pairs = target.bf16 == "pairs"
-    _write_sums(module, target, "multiply_bf16", _multiply_pairs if has_pairs else _multiply_add)
-    return 2 * ACCUMULATORS * target.lanes if has_pairs else 0
+    if target.bf16 == "pairs":
+        _write_sums(module, target, "multiply_bf16", _multiply_pairs)
+        return 2 * ACCUMULATORS * target.lanes
+    return 0
 
 
 def _multiply_pairs(code: Code, _place: Any, sums: list[Any]) -> list[Any]:
