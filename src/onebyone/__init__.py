@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from onebyone.explainer import explain_network as explain
     from onebyone.exporting import export
     from onebyone.models import create_model, load, load_model, open_photo, predict, save
+    from onebyone.models.onnx_files import from_onnx
     from onebyone.native import open_native
     from onebyone.offline import predict_many
     from onebyone.shrinking import LatencyBudget, MacsBudget, analyse_shrink, plan_shrink, shrink
@@ -31,6 +32,7 @@ __all__ = [
     "create_model",
     "explain",
     "export",
+    "from_onnx",
     "load",
     "load_compiled",
     "load_model",
@@ -54,7 +56,7 @@ __getattr__, __dir__ = offer(
         "onebyone.errors": "FallbackWarning OneByOneError",
         "onebyone.explainer": "explain_network=explain",
         "onebyone.exporting": "export",
-        "onebyone.models": "create_model load load_model open_photo predict save",
+        "onebyone.models": "create_model from_onnx load load_model open_photo predict save",
         "onebyone.native": "open_native",
         "onebyone.offline": "predict_many",
         "onebyone.shrinking": "LatencyBudget MacsBudget analyse_shrink plan_shrink shrink",

@@ -1,6 +1,6 @@
 """Packages that not everybody needs: which extra brings each, and the line if one is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +20,12 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     "webdataset": {"webdataset": "webdataset"},
     "predict": {"braceexpand": "braceexpand", "pyarrow": "pyarrow"},
     "ray": {"ray": "ray"},
+    "onnx": {
+        "onnx": "onnx",
+        "onnx2fx": "onnx2fx",
+        "onnxruntime": "onnxruntime",
+        "onnxscript": "onnxscript",
+    },
     "bench": {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"},
 }
 """What each extra brings: what a package is imported as, and what pip calls it.
@@ -28,7 +34,6 @@ Peers of the benchmark say themselves what they come in (`bench/peers/`).
 """
 
 _PIP_NAMES = {package: name for brings in EXTRAS.values() for package, name in brings.items()}
-_EXTRA_OF = {package: extra for extra, brings in EXTRAS.items() for package in brings}
 
 
 def is_installed(package: str) -> bool:
@@ -57,11 +62,23 @@ def require(purpose: str, *packages: str) -> None:
     if missing:
         *others, last = (_PIP_NAMES[package] for package in missing)
         names = f"{', '.join(others)} and {last}" if others else last
-        extras = ",".join(dict.fromkeys(_EXTRA_OF[package] for package in missing))
+        extras = ",".join(_extras_with(missing))
         verb = "is" if len(missing) == 1 else "are"
         raise MissingPackageError(
             f"{purpose} needs {names}, which {verb} not installed; pip install 'onebyone[{extras}]'"
         )
+
+
+def _extras_with(packages: Sequence[str]) -> list[str]:
+    """Return the first extra that brings all of some packages; else the first that brings each."""
+    for extra, brings in EXTRAS.items():
+        if brings.keys() >= set(packages):
+            return [extra]
+    return list(dict.fromkeys(_first_with(package) for package in packages))
+
+
+def _first_with(package: str) -> str:
+    return next(extra for extra, brings in EXTRAS.items() if package in brings)
 
 
 def folder_of(package: str) -> Path | None:

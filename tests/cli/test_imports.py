@@ -13,7 +13,10 @@ from tests.helpers.photos import COFFEE
 HEAVY = {
     "huggingface_hub",
     "llvmlite",
+    "onnx",
+    "onnx2fx",
     "onnxruntime",
+    "onnxscript",
     "openvino",
     "pyarrow",
     "ray",
@@ -64,6 +67,7 @@ ALLOWED = {
     "forecast": (NOTHING, 2),
     "predict resnet52 PHOTO": (NOTHING, 2),
     "predict network.onnx PHOTO": (NOTHING, 2),
+    "explain network.onnx:wide": (NOTHING, 2),
     "predict no.py:make PHOTO": (NOTHING, 2),
     "predict resnet50 no.jpg": (NOTHING, 2),
     "predict resnet50 PHOTO --top 0": (NOTHING, 2),

@@ -161,6 +161,21 @@ def test_pad(pad, value):
     assert kinds(graph)[:1] == [Pad] or not any(pad)
 
 
+@given(st.lists(st.integers(0, 2), min_size=4, max_size=4))
+def test_pad_of_images_with_channels_last(pad):
+    """The channels come first in PyTorch's list, and are not padded."""
+
+    def network(x):
+        return F.pad(x.permute(0, 2, 3, 1) * 2, (0, 0, *pad)).permute(0, 3, 1, 2)
+
+    graph = check_capture(network, image())
+    assert Pad in kinds(graph) or not any(pad)
+
+
+def test_pad_of_one_row_pads_rows():
+    check_capture(lambda x: F.pad(x[:, :1, :1] * 2, (0, 0, 2, 1)), image())
+
+
 def test_pads_that_cut_or_that_add_channels_are_left_to_pytorch():
     check_capture(lambda x: F.pad(x, (-1, 0, 1, 1)), image(), opaque=["constant_pad_nd"])
     check_capture(lambda x: F.pad(x, (0, 0, 0, 0, 1, 0)), image(), opaque=["constant_pad_nd"])

@@ -118,8 +118,8 @@ def test_plain_tensors_do_not_say_of_which_network(tmp_path):
     ("changes", "line"),
     [
         (
-            {"format": 3},
-            "is of format 3, and this version of onebyone reads up to 2; install a newer one: "
+            {"format": 4},
+            "is of format 4, and this version of onebyone reads up to 3; install a newer one: "
             "pip install --upgrade onebyone",
         ),
         ({"family": "vgg"}, "the description of its network is damaged (KeyError: 'vgg')"),

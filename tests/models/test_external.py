@@ -172,11 +172,6 @@ def test_files_that_are_no_models_are_answered(model, line):
     ("model", "line"),
     [
         (
-            "net.onnx",
-            "net.onnx is an ONNX file, and those cannot be read yet; name the PyTorch network that "
-            "it was made from, as file.py:FUNCTION",
-        ),
-        (
             "https://host/net.safetensors",
             "https://host/net.safetensors is an address, and networks are not loaded from those; "
             "download it and name the file, or name a network of the zoo: `onebyone models` lists "
@@ -199,13 +194,14 @@ def test_files_that_are_no_models_are_answered(model, line):
         ),
         (
             "tests",
-            "tests is a folder; a name of the zoo, timm:NAME, torchvision:NAME, file.py:FUNCTION "
-            "or a checkpoint (.safetensors) was wanted",
+            "tests is a folder; a name of the zoo, timm:NAME, torchvision:NAME, file.py:FUNCTION, "
+            "an ONNX file (.onnx) or a checkpoint (.safetensors) was wanted",
         ),
         (
             "Makefile",
             "Makefile is no file that holds a network; a name of the zoo, timm:NAME, "
-            "torchvision:NAME, file.py:FUNCTION or a checkpoint (.safetensors) was wanted",
+            "torchvision:NAME, file.py:FUNCTION, an ONNX file (.onnx) or a checkpoint "
+            "(.safetensors) was wanted",
         ),
         (
             "timm/resnet50.a1_in1k",

@@ -24,7 +24,8 @@ def bench(
         list[str],
         typer.Argument(
             metavar="MODEL",
-            help="Zoo names, timm:NAME, torchvision:NAME, file.py:factory, or checkpoints.",
+            help="Zoo names, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or "
+            "checkpoints.",
         ),
     ],
     against: Annotated[

@@ -33,7 +33,8 @@ def explain(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, or a checkpoint.",
+            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or a "
+            "checkpoint.",
         ),
     ],
     images: Annotated[
@@ -127,7 +128,7 @@ def _explain(
     from onebyone.explainer import explain_network
 
     tell(f"loading {model}")
-    found = _load(model, weights, has_photos=images is not None, is_run=time)
+    found = _load(_sized(model, shapes), weights, has_photos=images is not None, is_run=time)
     network = found.network
     shapes = shapes or (found.input_shape,)
     is_meta = any(parameter.is_meta for parameter in network.parameters())
@@ -142,6 +143,17 @@ def _explain(
         weights=found.weights,
         watch=watch,
     )
+
+
+def _sized(model: str, shapes: Shapes | None) -> str:
+    """Return what an ONNX file is called whose images have the size that `--input` says."""
+    from onebyone.models.reference import OnnxFile, read_reference
+
+    reference = read_reference(model)
+    if not isinstance(reference, OnnxFile) or reference.size or not shapes:
+        return model
+    sides = {1: shapes[0] * 2, 4: shapes[0][2:]}.get(len(shapes[0]))
+    return f"{model}:{sides[0]}x{sides[1]}" if sides else model
 
 
 class _Found(NamedTuple):

@@ -21,7 +21,8 @@ def export(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, or a checkpoint.",
+            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or a "
+            "checkpoint.",
         ),
     ],
     out: Annotated[

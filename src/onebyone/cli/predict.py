@@ -32,7 +32,8 @@ def predict(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, or a checkpoint.",
+            help="A zoo name, timm:NAME, torchvision:NAME, file.py:factory, net.onnx, or a "
+            "checkpoint.",
         ),
     ],
     photos: Annotated[

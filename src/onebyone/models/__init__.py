@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from onebyone.models.create import create_model
     from onebyone.models.families import build_network
     from onebyone.models.network import Network, NetworkConfig
+    from onebyone.models.onnx_files import from_onnx
     from onebyone.models.photo import check_photo, find_photos, open_photo
     from onebyone.models.prediction import ClassScore, Prediction, predict
     from onebyone.models.preprocess import Preprocess
@@ -34,6 +35,7 @@ __all__ = [
     "default_weights",
     "find_model",
     "find_photos",
+    "from_onnx",
     "load",
     "load_model",
     "load_untrained",
@@ -50,6 +52,7 @@ __getattr__, __dir__ = offer(
         "onebyone.models.create": "create_model",
         "onebyone.models.families": "build_network",
         "onebyone.models.network": "Network NetworkConfig",
+        "onebyone.models.onnx_files": "from_onnx",
         "onebyone.models.photo": "check_photo find_photos open_photo",
         "onebyone.models.prediction": "ClassScore Prediction predict",
         "onebyone.models.preprocess": "Preprocess",

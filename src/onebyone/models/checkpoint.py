@@ -17,16 +17,16 @@ from onebyone.files import replacing
 from onebyone.models.card import ModelCard, card_of, give_card
 from onebyone.models.naming import describe_misfits, load_tensors
 from onebyone.models.origin import Origin, build_origin, describe_origin, find_origin, read_origin
-from onebyone.models.reference import SUFFIX, FileFactory
+from onebyone.models.reference import SUFFIX, FileFactory, OnnxFile
 from onebyone.models.steps import repeat_steps
 from onebyone.models.weight_files import read_metadata, read_safetensors
 from onebyone.typed import MisfitError, read_as
 
-FORMAT = 2
+FORMAT = 3
 """Raised by one whenever an older reader would misunderstand the metadata.
 
 A file has the first format that can tell what is in it, so that older readers read what they can:
-2 came with networks that are not of the zoo.
+2 came with networks that are not of the zoo, 3 with ONNX files.
 """
 
 _KEY = "onebyone"
@@ -50,8 +50,9 @@ class Checkpoint:
 def save(network: nn.Module, path: str | Path, *, card: ModelCard | None = None) -> None:
     """Write a network to one `.safetensors` file, which `load` rebuilds it from.
 
-    It may be of the zoo, of timm or of torchvision. What a function in a user's file returned is
-    written too, and read again where that is named: `load_model("file.py:make", weights=path)`.
+    It may be of the zoo, of timm or of torchvision. What a function in a user's file returned, or
+    an ONNX file became, is written too, and read again where that is named:
+    `load_model("file.py:make", weights=path)`.
 
     Args:
         network: As it was built, but for the steps on its card.
@@ -85,7 +86,7 @@ def save(network: nn.Module, path: str | Path, *, card: ModelCard | None = None)
         name: tensor.clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
     }
-    if not isinstance(origin, FileFactory):  # a user's file is run where they name it, only
+    if not isinstance(origin, FileFactory | OnnxFile):  # a user's file is read where they name it
         _check_rebuilt(tensors, _rebuild(origin, card))
     from safetensors.torch import save_file
 
@@ -101,7 +102,7 @@ def load(path: str | Path) -> nn.Module:
 
     Raises:
         WeightsError: If the file is missing, damaged, no checkpoint of ours, or too new, or if the
-            network comes from a function in a user's file.
+            network comes from a function in a user's file, or from an ONNX file.
         UnknownNameError: If a step was done to it that this version cannot do again, or its package
             has no such network any more.
         MissingPackageError: If it is of a package that is not installed.

@@ -1,8 +1,8 @@
 """What a network was built from, as checkpoints tell it, and building it again.
 
 A checkpoint may come from anywhere, so it names nothing but what is known here: a configuration of
-the zoo, or a network of a package. A function in a user's file it names for people to read: only
-they may have it run.
+the zoo, or a network of a package. A function in a user's file, or an ONNX file, it names for
+people to read: only they may have it run, or know where it is.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ from onebyone.models.card import ModelCard
 from onebyone.models.external import from_package
 from onebyone.models.families import CONFIGS, FAMILIES, build_network
 from onebyone.models.network import Network, NetworkConfig
-from onebyone.models.reference import FileFactory, PackageName, read_reference
+from onebyone.models.reference import FileFactory, OnnxFile, PackageName, read_reference
 from onebyone.typed import read_as
 
-Origin = NetworkConfig | PackageName | FileFactory
+Origin = NetworkConfig | PackageName | FileFactory | OnnxFile
 """What a network was built from."""
 
 
@@ -36,8 +36,8 @@ def find_origin(network: nn.Module, card: ModelCard) -> Origin:
     if reference is None:
         raise WeightsError(
             f"a card that says what the {type(network).__name__} was built from was wanted, with "
-            f"timm:NAME, torchvision:NAME or file.py:FUNCTION as its model, and {card.model!r} "
-            "came; pass the card that onebyone.load_model gave with the network"
+            "timm:NAME, torchvision:NAME, file.py:FUNCTION or net.onnx as its model, and "
+            f"{card.model!r} came; pass the card that onebyone.load_model gave with the network"
         )
     return reference
 
@@ -49,6 +49,8 @@ def describe_origin(origin: Origin) -> dict[str, Any]:
             return {"format": 2, "network": f"{package}:{name}"}
         case FileFactory(path, factory):
             return {"format": 2, "network": f"{path}:{factory}"}
+        case OnnxFile() as file:
+            return {"format": 3, "network": str(file)}
         case config:
             return {"format": 1, "family": FAMILIES[type(config)].family, "config": asdict(config)}
 
@@ -72,7 +74,7 @@ def build_origin(origin: Origin) -> nn.Module:
     """Build a network again, in evaluation mode; one of the zoo without memory for its tensors.
 
     Raises:
-        WeightsError: If no network can be built so, or a user's file would have to be run for it.
+        WeightsError: If no network can be built so, or a user's file would be needed for it.
         OneByOneError: As `onebyone.models.external.from_package`.
     """
     match origin:
@@ -86,16 +88,22 @@ def build_origin(origin: Origin) -> nn.Module:
                 "weights: onebyone.load_model('FILE.py:FUNCTION', weights=...), or "
                 "`onebyone predict FILE.py:FUNCTION --weights ...`"
             )
+        case OnnxFile() as file:
+            raise WeightsError(
+                f"this network comes from an ONNX file ({str(file)!r}), which is not in here; name "
+                "it, and pass the file as its weights: onebyone.load_model('net.onnx', "
+                "weights=...), or `onebyone predict net.onnx --weights ...`"
+            )
         case config:
             return _build_config(config)
 
 
-def _reference_to(model: str) -> PackageName | FileFactory | None:
+def _reference_to(model: str) -> PackageName | FileFactory | OnnxFile | None:
     try:
         reference = read_reference(model)
     except OneByOneError:
         return None
-    return reference if isinstance(reference, PackageName | FileFactory) else None
+    return reference if isinstance(reference, PackageName | FileFactory | OnnxFile) else None
 
 
 def _build_config(config: NetworkConfig) -> Network:

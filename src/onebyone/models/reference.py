@@ -75,9 +75,28 @@ class CheckpointFile:
     path: Path
 
 
-Reference = ZooName | PackageName | FileFactory | CheckpointFile
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """An ONNX file.
+
+    Attributes:
+        path: Where it is.
+        size: Height and width of its images, if the file leaves them open; None for the file's.
+    """
+
+    path: Path
+    size: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        """Return what a user calls it."""
+        return f"{self.path}:{self.size[0]}x{self.size[1]}" if self.size else str(self.path)
+
+
+Reference = ZooName | PackageName | FileFactory | CheckpointFile | OnnxFile
 
 _FACTORY = re.compile(r"(?P<path>.+\.py):(?P<factory>\w+)")
+_ONNX = re.compile(r"(?P<path>.+\.onnx)(:(?P<size>.*))?", re.IGNORECASE | re.DOTALL)
+_SIZE = re.compile(r"(?P<height>[1-9]\d{0,4})(x(?P<width>[1-9]\d{0,4}))?")
 _ADDRESS = re.compile(r"\w+://.*", re.DOTALL)
 _PACKAGE = re.compile(r"(?P<package>[A-Za-z]\w*):(?P<name>.*)", re.DOTALL)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -85,7 +104,6 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _FROM_PYTORCH = "name the PyTorch network that it was made from, as file.py:FUNCTION"
 # What else users hand over, by the end of its name: what it is, and what to do.
 _FOREIGN: Mapping[str, tuple[str, str]] = {
-    ".onnx": ("an ONNX file, and those cannot be read yet", _FROM_PYTORCH),
     ".pt2": ("an exported program, and those cannot be read", _FROM_PYTORCH),
     ".pkl": ("a pickle, which is not loaded because it could run code", _FROM_PYTORCH),
     ".tflite": ("a TensorFlow Lite file, and those cannot be read", _FROM_PYTORCH),
@@ -111,6 +129,8 @@ def read_reference(model: str) -> Reference:
         return ZooName(model)
     if match := _FACTORY.fullmatch(model):
         return FileFactory(Path(match["path"]), match["factory"])
+    if (match := _ONNX.fullmatch(model)) and not _ADDRESS.fullmatch(model):
+        return OnnxFile(Path(match["path"]), _read_size(model, match["size"]))
     if model.endswith(SUFFIX) and not _ADDRESS.fullmatch(model):
         return CheckpointFile(Path(model))
     _refuse_other_files(model)
@@ -130,6 +150,8 @@ def check_reference(model: str) -> Reference:
         check_file(reference.path, "a Python file", ModelError)
     elif isinstance(reference, CheckpointFile):
         check_file(reference.path, "a .safetensors file", WeightsError)
+    elif isinstance(reference, OnnxFile):
+        check_file(reference.path, "an ONNX file", ModelError)
     return reference
 
 
@@ -154,6 +176,19 @@ def unknown_model(name: str) -> UnknownNameError:
 def is_weight_file(text: str) -> bool:
     """Say whether a text names a weight file, by its ending."""
     return text.endswith(WEIGHT_SUFFIXES)
+
+
+def _read_size(model: str, size: str | None) -> tuple[int, int] | None:
+    """Read "224" or "480x640" behind the name of a file."""
+    if size is None:
+        return None
+    match = _SIZE.fullmatch(size)
+    if match is None:
+        raise ModelError(
+            f"{model}: the size of images was wanted behind the colon, as net.onnx:224 or "
+            f"net.onnx:480x640 (height, width); got {size!r}"
+        )
+    return int(match["height"]), int(match["width"] or match["height"])
 
 
 def _package_name(package: str, name: str) -> PackageName:
@@ -197,8 +232,8 @@ def _refuse_other_files(model: str) -> None:
     if _is_there(model):
         kind = "a folder" if Path(model).is_dir() else "no file that holds a network"
         raise ModelError(
-            f"{model} is {kind}; a name of the zoo, timm:NAME, torchvision:NAME, file.py:FUNCTION "
-            "or a checkpoint (.safetensors) was wanted"
+            f"{model} is {kind}; a name of the zoo, timm:NAME, torchvision:NAME, file.py:FUNCTION, "
+            "an ONNX file (.onnx) or a checkpoint (.safetensors) was wanted"
         )
     if _HUB_ID.fullmatch(model):
         raise ModelError(

@@ -15,9 +15,11 @@ from onebyone.models.checkpoint import is_checkpoint, load, load_onto
 from onebyone.models.create import create_model
 from onebyone.models.external import from_file, from_package
 from onebyone.models.naming import load_tensors
+from onebyone.models.onnx_files import check_photos, load_onnx
 from onebyone.models.reference import (
     CheckpointFile,
     FileFactory,
+    OnnxFile,
     PackageName,
     ZooName,
     is_weight_file,
@@ -38,14 +40,16 @@ def load_model(model: str | Path, *, weights: str | Path | None = None) -> Loade
 
     Args:
         model: A name of the zoo; "timm:NAME" or "torchvision:NAME"; "path/to/file.py:factory",
-            where the function returns a network; or a checkpoint that `save` wrote.
-        weights: None for a random start, or for the weights that a checkpoint or a file's function
-            brings along; "imagenet" for the default weights of a named model; or a file of weights.
-            If `save` wrote that, what was done to its network is done to this one, and its card is
-            taken. More for the zoo: see `create_model`.
+            where the function returns a network; "net.onnx", or "net.onnx:480x640" where the file
+            leaves height and width open; or a checkpoint that `save` wrote.
+        weights: None for a random start, or for the weights that a checkpoint, an ONNX file or a
+            file's function brings along; "imagenet" for the default weights of a named model; or a
+            file of weights. If `save` wrote that, what was done to its network is done to this one,
+            and its card is taken. More for the zoo: see `create_model`.
 
     Raises:
-        OneByOneError: One of its kinds; see `create_model`, `load` and `models.external`.
+        OneByOneError: One of its kinds; see `create_model`, `load`, `from_onnx` and
+            `models.external`.
     """
     network, card = _build(str(model), None if weights is None else str(weights))
     give_card(network, card)
@@ -64,6 +68,11 @@ def load_untrained(model: str) -> tuple[nn.Module, tuple[int, int, int]]:
     Raises:
         OneByOneError: One of its kinds; see `load_model`.
     """
+    reference = read_reference(model)
+    if isinstance(reference, OnnxFile):
+        network, card, shape = load_onnx(reference.path, size=reference.size)
+        give_card(network, card)
+        return network, shape
     try:
         network, card = load_model(model)
     except WeightsError:
@@ -86,6 +95,10 @@ def _build(model: str, weights: str | None) -> LoadedModel:
             return loaded if weights == "imagenet" else _with_weights(loaded, weights)
         case FileFactory(path, factory):
             return _with_weights(LoadedModel(*from_file(path, factory)), weights)
+        case OnnxFile(path, size):
+            network, card, image_shape = load_onnx(path, size=size)
+            check_photos(path, image_shape)
+            return _with_weights(LoadedModel(network, card), weights)
         case CheckpointFile(path):
             network = load(path)
             card = card_of(network)

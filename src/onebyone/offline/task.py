@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from onebyone.models.reference import CheckpointFile, FileFactory, read_reference
+from onebyone.models.reference import CheckpointFile, FileFactory, OnnxFile, read_reference
 from onebyone.offline.engine import Engine
 
 
@@ -32,6 +32,8 @@ class Task:
                 model = str(path.absolute())
             case FileFactory(path, factory):
                 model = f"{path.absolute()}:{factory}"
+            case OnnxFile(path) as file:
+                model = str(replace(file, path=path.absolute()))
             case _:
                 pass
         if weights is not None and Path(weights).is_file():

@@ -22,8 +22,8 @@ def fit_network(
     """Build the network that a user names, for the data's channels, classes and pixels.
 
     Args:
-        model: As for `onebyone.load_model`. A checkpoint, or what a file's function returns, is
-            taken as it is.
+        model: As for `onebyone.load_model`. A checkpoint, an ONNX file, or what a file's function
+            returns, is taken as it is.
         data: What it will be trained on.
         weights: Where to start from; None for a random start, or what a checkpoint has.
         seed: What a random start depends on.

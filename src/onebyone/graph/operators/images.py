@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 
-from onebyone.graph.builder import NCHW, Seen
+from onebyone.graph.builder import NCHW, NHWC, Seen
 from onebyone.graph.calls import Value
 from onebyone.graph.graph import (
     Pad,
@@ -130,20 +130,27 @@ def _reduced(site: Site, operator: Literal["max", "avg"]) -> Seen | None:
 
 
 def _padded(site: Site) -> Seen | None:
-    pad = list(site.given["pad"])
-    if not _is_image(site) or any(pad[4:]) or min(pad) < 0:
+    seen, flat = site.value("self"), list(site.given["pad"])
+    if seen is None or not _is_image(site) or min(flat) < 0:
         return None
-    left, right, top, bottom = [*pad, 0, 0][:4]
-    seen = site.value("self")
-    assert seen is not None
+    # PyTorch counts dimensions from the last one on, with what comes before and behind each.
+    sides = {3 - i: (flat[2 * i], flat[2 * i + 1]) for i in range(len(flat) // 2)}
+    padded = {dim for dim, both in sides.items() if any(both)}
+    direct = [dims for dims in (NCHW, NHWC) if site.builder.is_direct(seen, dims)]
+    dims = direct[0] if direct else NCHW
+    if not padded <= set(dims[2:]):
+        return None
+    name = site.builder.native(seen, dims)
+    (top, bottom), (left, right) = (sides.get(dim or 0, (0, 0)) for dim in dims[2:])
+    n, c, height, width = site.builder.shape(name)
     node = Pad(
         name="",
-        inputs=(site.builder.native(seen),),
-        shape=site.result.shape,
+        inputs=(name,),
+        shape=(n, c, height + top + bottom, width + left + right),
         padding=(top, bottom, left, right),
         value=float(site.given["value"] or 0),
     )
-    return site.builder.shown(site.builder.add(node).name, NCHW)
+    return site.builder.shown(site.builder.add(node).name, dims)
 
 
 def _upsampled(site: Site, mode: Literal["nearest", "bilinear"]) -> Seen | None:
