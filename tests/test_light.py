@@ -88,7 +88,7 @@ COMMANDS = {
         "train,html",
     ),
     "predict resnet18 tests --out no.parquet": ("writing Parquet files", "pyarrow", "predict"),
-    "export resnet18 --out no.onnx": ("writing ONNX", "onnx and onnxscript", "bench"),
+    "export resnet18 --out no.onnx": ("writing ONNX", "onnx and onnxscript", "onnx"),
 }
 
 

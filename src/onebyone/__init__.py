@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from onebyone.errors import FallbackWarning, OneByOneError
     from onebyone.explainer import explain_network as explain
     from onebyone.exporting import export
-    from onebyone.models import create_model, load, load_model, open_photo, predict, save
-    from onebyone.models.onnx_files import from_onnx
+    from onebyone.models import create_model, from_onnx, load, load_model, open_photo, predict, save
     from onebyone.native import open_native
     from onebyone.offline import predict_many
     from onebyone.shrinking import LatencyBudget, MacsBudget, analyse_shrink, plan_shrink, shrink
