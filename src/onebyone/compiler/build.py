@@ -55,19 +55,54 @@ def build(
     # What comes from the cache needs neither, and they take a tenth of a second to import. A child
     # that is forked meanwhile would wait for the rest of the import for ever.
     with whole:
-        from onebyone.compiler.module import emit_network
         from onebyone.compiler.plan.plan import plan_execution
 
     first = plan_execution(graphs[0], target, options, chosen)
     others = [plan_execution(graph, target, options, like=first) for graph in graphs[1:]]
-    plans = [first, *others]
+    return _build(graphs, [first, *others], target, key, options)
+
+
+def build_variants(
+    graph: Graph,
+    target: Target,
+    options: CompileOptions,
+    variants: "Sequence[Mapping[str, Choices]]",
+) -> Built:
+    """Compile a graph in several variants, which are programs of one network.
+
+    What they have in common, code and weights, is there once. Each says how some nodes run in
+    another way than the cost model says.
+
+    Raises:
+        CompileError: As `build`, or if a node cannot run so.
+    """
+    with whole:
+        from onebyone.compiler.plan.plan import plan_execution
+
+    plans = [plan_execution(graph, target, options, variants[0])]
+    for chosen in variants[1:]:
+        plans.append(plan_execution(graph, target, options, chosen, like=plans[0]))
+    return _build([graph] * len(plans), plans, target, None, options)
+
+
+def _build(
+    graphs: Sequence[Graph],
+    plans: "Sequence[ExecutionPlan]",
+    target: Target,
+    key: str | None,
+    options: CompileOptions,
+) -> Built:
+    """Write and compile what was planned; keep it under `key` unless that is None."""
+    with whole:
+        from onebyone.compiler.module import emit_network
+
     accounts = [Account.of(graph, plan) for graph, plan in zip(graphs, plans, strict=True)]
     description = _describe(accounts, plans)
     module = emit_network(plans, target)
     # LLVM leaves Python's lock free, so weights are packed and written while it is busy.
     with ThreadPoolExecutor(max_workers=1) as beside:
         code = beside.submit(compile_module, module, target)
-        constants = first.constants.block()
+        constants = plans[0].constants.block()
         if key is not None:
             summary = {
                 "layers": len(accounts[0].layers),

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from onebyone.compiler import compile_model, plan_model, tune_model
+from onebyone.compiler.build import build_variants
 from onebyone.compiler.choose.choose import choose
 from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
+from onebyone.compiler.runtime.native import Memory, NativeFunction
 from onebyone.compiler.target import TARGETS
 from onebyone.compiler.tune import tune as module
 from onebyone.compiler.tune.candidates import CLOSE, find_candidates
@@ -72,15 +74,14 @@ def clock(monkeypatch):
             ]
 
     clock = Clock()
-    graph = {}
 
-    def build(some, target, key, options, chosen):
-        graph.setdefault("choices", choose(*some, target, options))
-        return graph["choices"] | chosen
+    def build(some, target, options, variants):
+        expected = choose(some, target, options)
+        return [expected | chosen for chosen in variants]
 
-    monkeypatch.setattr(module, "build", build)
+    monkeypatch.setattr(module, "build_variants", build)
     monkeypatch.setattr(module, "measure_variants", clock.measure)
-    monkeypatch.setattr(module, "compare_whole", lambda untuned, tuned, threads: clock.gain)
+    monkeypatch.setattr(module, "compare_whole", lambda both, threads: clock.gain)
     return clock
 
 
@@ -109,6 +110,22 @@ def test_no_way_changes_a_bit(network):
         chosen = {name: ways[number % len(ways)] for name, ways in found.items()}
         got = compile_model(network, X, threads=1, chosen=chosen, keep=False)(X)
         assert torch.equal(got, expected)
+
+
+def test_variants_share_what_is_the_same_and_give_the_same_bits(network):
+    graph, target, options = graph_of(network), calibrated_target(), CompileOptions(threads=1)
+    ways = find_candidates(graph, target, options, 16)
+    other = {name: some[-1] for name, some in ways.items()}
+    one, twins, several = (
+        build_variants(graph, target, options, variants).binary
+        for variants in ([{}], [{}, {}], [{}, other, other])
+    )
+    assert len(twins.code) < 1.5 * len(one.code)
+    assert torch.equal(twins.constants, one.constants)
+    assert several.constants.numel() < 2 * one.constants.numel()
+    memory = Memory(several, threads=1)
+    first, *others = (NativeFunction(memory, number)([X])[0] for number in range(3))
+    assert all(torch.equal(first, one) for one in others)
 
 
 def test_the_fastest_way_is_found_kept_and_used(network, clock):

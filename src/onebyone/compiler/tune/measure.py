@@ -2,10 +2,10 @@
 
 import statistics
 import time
-from collections.abc import Sequence
 
 import torch
 
+from onebyone.compiler.account import Account
 from onebyone.compiler.build import Built
 from onebyone.compiler.profile import read_timings
 from onebyone.compiler.runtime.native import Memory, NativeFunction
@@ -17,24 +17,22 @@ Times = dict[str, list[float]]
 """Seconds of all threads together in each turn, by the names of nodes."""
 
 
-def measure_variants(variants: Sequence[Built], threads: int) -> list[Times]:
-    """Return how long each node takes in each variant."""
-    functions = [NativeFunction(Memory(one.binary, threads)) for one in variants]
-    inputs = _inputs(variants[0])
-    times: list[Times] = [{} for _ in variants]
+def measure_variants(built: Built, threads: int) -> list[Times]:
+    """Return how long each node takes in each variant: each program of a network."""
+    functions, inputs = _functions(built, threads), _inputs(built)
+    times: list[Times] = [{} for _ in functions]
     for number in range(ROUNDS):
-        for index in _turns(len(variants), number):
+        for index in _turns(len(functions), number):
             functions[index](inputs)
             _, timings = functions[index].timed(inputs)
-            for name, seconds in _by_node(variants[index], timings).items():
+            for name, seconds in _by_node(built.accounts[index], timings).items():
                 times[index].setdefault(name, []).append(seconds)
     return times
 
 
-def compare_whole(untuned: Built, tuned: Built, threads: int) -> float:
-    """Return the time of one network over that of another, median of turns."""
-    functions = [NativeFunction(Memory(one.binary, threads)) for one in (untuned, tuned)]
-    inputs = _inputs(untuned)
+def compare_whole(built: Built, threads: int) -> float:
+    """Return the time of the first of two programs over that of the second, median of turns."""
+    functions, inputs = _functions(built, threads), _inputs(built)
     seconds: list[list[float]] = [[], []]
     for number in range(2 * ROUNDS):
         for index in _turns(2, number):
@@ -43,6 +41,11 @@ def compare_whole(untuned: Built, tuned: Built, threads: int) -> float:
             functions[index](inputs)
             seconds[index].append(time.perf_counter() - start)
     return statistics.median(one / other for one, other in zip(*seconds, strict=True))
+
+
+def _functions(built: Built, threads: int) -> list[NativeFunction]:
+    memory = Memory(built.binary, threads)
+    return [NativeFunction(memory, number) for number in range(len(built.accounts))]
 
 
 def _inputs(built: Built) -> list[torch.Tensor]:
@@ -56,10 +59,10 @@ def _turns(count: int, number: int) -> list[int]:
     return [*range(first, count), *range(first)]
 
 
-def _by_node(built: Built, timings: torch.Tensor) -> dict[str, float]:
+def _by_node(account: Account, timings: torch.Tensor) -> dict[str, float]:
     """Add up what is done for a node: "conv1 transform" helps to compute "conv1"."""
     seconds: dict[str, float] = {}
-    for one in read_timings(built.accounts[0].layers, timings):
+    for one in read_timings(account.layers, timings):
         name = one.layer.name.partition(" ")[0]
         seconds[name] = seconds.get(name, 0.0) + one.seconds
     return seconds

@@ -1,8 +1,8 @@
 """The road of tuning: look up what is known, measure what is not, keep it, apply it.
 
-The network itself is compiled several times; each time its layers run in the next of their ways.
-These variants are called in turn, so that drift meets all alike, and each is in its own steady
-state: weights come from where they come from in earnest. Layers keep the way that was the fastest.
+The network itself is compiled in several variants; in each, its layers run in the next of their
+ways. They share code and weights that are the same, and are called in turn, so that drift meets all
+alike; weights come from where they come from in earnest. Layers keep the way that was the fastest.
 """
 
 import statistics
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 
-from onebyone.compiler.build import Built, build
+from onebyone.compiler.build import build_variants
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.target import Target
@@ -27,11 +27,14 @@ MOST_WAYS = {"measure": 4, "patient": 16}
 SECONDS = {"measure": 30.0, "patient": 600.0}
 """How long that may take, if nobody says otherwise."""
 
-AT_ONCE = 4
-"""Variants that are in memory together; one of them is the cost model's own."""
+AT_ONCE = 3
+"""Variants that are compiled and called together, beside the cost model's own."""
 
 WORTHWHILE = 0.97
 """Of the time that the expected way takes; what gains less may be noise."""
+
+EXPECTED: Mapping[str, Choices] = {}
+"""The variant in which each layer runs as the cost model says."""
 
 Watch = Callable[[int, int], None]
 """Is told how many variants have been measured, and how many there are."""
@@ -98,7 +101,6 @@ class _Part:
             known = wisdom.findings.get(key)
             if len(self._ways[name]) > (known.ways if known else 1):
                 self._missing[key].append(name)
-        self._base: Built | None = None
         self._times: list[tuple[Times, Times]] = []
         self.found: dict[str, Finding] = {}
         self.variants = max((self._count(key) for key in self._missing), default=1) - 1
@@ -106,10 +108,10 @@ class _Part:
     def measure(self, deadline: float) -> Iterator[int]:
         """Measure variants, a few at a time, and give how many they were."""
         while len(self._times) < self.variants and time.perf_counter() < deadline:
-            self._base = self._base or self._variant(0)
             done = len(self._times)
-            numbers = range(done + 1, min(done + AT_ONCE, self.variants + 1))
-            built = [self._base, *map(self._variant, numbers)]
+            numbers = range(done + 1, min(done + AT_ONCE, self.variants) + 1)
+            variants = [EXPECTED, *map(self._variant, numbers)]
+            built = build_variants(self._graph, self._target, self._options, variants)
             first, *others = measure_variants(built, self._options.thread_count)
             self._times += [(first, times) for times in others]
             self._keep({key: self._finding(key) for key in self._missing})
@@ -122,9 +124,10 @@ class _Part:
             The untuned part's time over the tuned one's.
         """
         chosen = {one.name: one.chosen for one in self.layers() if one.chosen != one.expected}
-        if not self._base or not chosen:
+        if not self._times or not chosen:
             return 1.0
-        gain = compare_whole(self._base, self._build(chosen), self._options.thread_count)
+        both = build_variants(self._graph, self._target, self._options, [EXPECTED, chosen])
+        gain = compare_whole(both, self._options.thread_count)
         if gain < 1.0:
             self._keep({key: self._untuned(key) for key in self.found})
         return max(1.0, gain)
@@ -150,19 +153,14 @@ class _Part:
     def _count(self, key: str) -> int:
         return len(self._ways[self._missing[key][0]])
 
-    def _variant(self, number: int) -> Built:
-        """Compile the part with the way of that number of each layer that has so many."""
-        return self._build(
-            {
-                name: self._ways[name][number]
-                for names in self._missing.values()
-                for name in names
-                if number < len(self._ways[name])
-            }
-        )
-
-    def _build(self, chosen: Mapping[str, Choices]) -> Built:
-        return build([self._graph], self._target, None, self._options, chosen)
+    def _variant(self, number: int) -> Mapping[str, Choices]:
+        """Return the way of that number of each layer that has so many."""
+        return {
+            name: self._ways[name][number]
+            for names in self._missing.values()
+            for name in names
+            if number < len(self._ways[name])
+        }
 
     def _finding(self, key: str) -> Finding:
         """Return the fastest of the ways that have been measured so far."""
