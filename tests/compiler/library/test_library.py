@@ -18,6 +18,7 @@ from torch import nn
 
 import onebyone
 from onebyone.compiler import TARGETS, compile_model
+from onebyone.compiler.batched import ANY
 from onebyone.compiler.library.names import check_name, name_for
 from onebyone.compiler.library.parts import Parts
 from onebyone.compiler.library.plan import plan_library
@@ -42,8 +43,8 @@ STRICT = ("-std=gnu99", "-Wall", "-Wextra", "-Werror", "-pthread")
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """A folder for all float32 targets that run here."""
-    return write_library(small_plan(HERE), tmp_path_factory.mktemp("library") / "net")
+    """A folder for all float32 targets that run here, and any number of images."""
+    return write_library(small_plan(HERE, batches=ANY), tmp_path_factory.mktemp("library") / "net")
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +272,7 @@ def build_damage(folder):
 
 
 def test_weights_inside_the_library(library, tmp_path):
-    embedded = write_library(small_plan(HERE, embed=True), tmp_path / "net")
+    embedded = write_library(small_plan(HERE, batches=ANY, embed=True), tmp_path / "net")
     assert not (embedded.out / "net.weights").exists()
     assert embedded.weights_bytes == library.weights_bytes
     assert embedded.code_bytes < 1e6
@@ -423,7 +424,7 @@ def test_every_name_becomes_one_that_c_takes(text):
 def test_a_plan_shows_targets_and_tensors():
     shown = str(small_plan(HERE))
     assert "library net for" in shown
-    assert "1 image in calls of any size" in shown
+    assert "1 image at once, in calls of any size" in shown
     assert "reads input 1x3x18x14; gives head 1x5, " in shown
     assert all(re.search(rf"^{name} +\d+ ", shown, re.MULTILINE) for name in HERE)
 

@@ -94,11 +94,11 @@ def export_compiled(
     compiled: CompiledModel | BatchedModel,
     out: str | Path,
     *,
-    name: str | None,
-    targets: Sequence[str],
-    about: About | None,
-    embed: bool,
-    cc: str | None,
+    name: str | None = None,
+    targets: Sequence[str] = (),
+    about: About | None = None,
+    embed: bool = False,
+    cc: str | None = None,
 ) -> Library:
     """Write the library of a compiled network; see `CompiledModel.export`."""
     models = compiled.models if isinstance(compiled, BatchedModel) else {1: compiled}

@@ -115,7 +115,7 @@ class LibraryPlan:
         shown = ", ".join(_shown(one) for one in self.inputs)
         given = ", ".join(_shown(one) for one in self.outputs)
         counts = f"{', '.join(map(str, self.batches))} image{'' if self.batches == (1,) else 's'}"
-        some = "any number" if self.batch == 1 else f"multiples of {self.batch}"
+        some = "any size" if self.batch == 1 else f"multiples of {self.batch}"
         images = f"{counts} at once, in calls of {some}" if self.any_batch else f"{counts} a call"
         where = "inside the library" if self.embed else f"in {self.name}.weights"
         lines = [
