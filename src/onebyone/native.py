@@ -163,9 +163,10 @@ class NativeNetwork:
             images = shape[0] if shape and wanted.per_image else self.batch
             fits = shape == wanted.shape_for(images) and self._takes(images)
             if kind != "float32" or not fits:
+                others = self._other_sizes() if wanted.per_image else ""
                 raise NativeError(
                     f"{self.name}: input {wanted.name!r} must be float32 of shape {wanted.shape}"
-                    f"{self._other_sizes() if wanted.per_image else ''}; got {kind} of shape {shape}"
+                    f"{others}; got {kind} of shape {shape}"
                 )
             if wanted.per_image:
                 counts.add(images)

@@ -45,7 +45,7 @@ def export(
         str,
         typer.Option(
             metavar="N|N,N|any",
-            help="Images in a call; 'any' for any number. native: computed at once, such as 1,8,32.",
+            help="Images in a call; 'any' for any number. native: those at once, such as 1,8,32.",
         ),
     ] = "1",
     target: Annotated[
@@ -124,9 +124,7 @@ def _export_native(model: str, out: Path, as_json: bool, **options: Any) -> None
     print_json(found.to_json() | plan.to_json()) if as_json else _show(found)
 
 
-def _check(
-    model: str, out: Path, to: str | None, native: Mapping[str, Any], batch: object
-) -> None:
+def _check(model: str, out: Path, to: str | None, native: Mapping[str, Any], batch: object) -> None:
     """Find what is wrong in the arguments, before anything heavy is loaded.
 
     Raises:

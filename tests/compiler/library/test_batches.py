@@ -4,7 +4,6 @@ And those that it has alone: with any others beside it, on any number of threads
 """
 
 import re
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 import onebyone
-from onebyone.compiler import TARGETS, compile_model
+from onebyone.compiler import compile_model
 from onebyone.compiler.batched import ANY
 from onebyone.compiler.library.parts import Parts
 from onebyone.compiler.library.sources import source

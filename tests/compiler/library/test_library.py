@@ -42,7 +42,9 @@ STRICT = ("-std=gnu99", "-Wall", "-Wextra", "-Werror", "-pthread")
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """A folder for all float32 targets that run here, in calls of any number of images."""
-    return write_library(small_plan(HERE, batches=(1, 2, 3)), tmp_path_factory.mktemp("library") / "net")
+    return write_library(
+        small_plan(HERE, batches=(1, 2, 3)), tmp_path_factory.mktemp("library") / "net"
+    )
 
 
 @pytest.fixture(scope="module")

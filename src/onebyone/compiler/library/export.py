@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from onebyone.compiler.batched import BatchedModel, check_batch, why_apart
-from onebyone.compiler.example import compile_arguments, examples_of
 from onebyone.compiler.library.facts import NOTHING_KNOWN, About
 from onebyone.compiler.library.names import name_for
 from onebyone.compiler.library.plan import LibraryPlan, plan_library
@@ -70,9 +69,10 @@ def _captured(model: Any, example: Tensor, batch: object) -> dict[int, Captured]
     """
     if batch is None:
         return {1: capture(model, (example,))}
-    args, named = compile_arguments(example)
-    sizes = check_batch(batch)
-    several = {images: capture(model, *examples_of(args, named, images)) for images in sizes}
+    several = {
+        images: capture(model, (example.new_zeros(images, *example.shape[1:]),))
+        for images in check_batch(batch)
+    }
     if reason := why_apart(several):
         raise CompileError(
             f"a library cannot be for several numbers of images ({reason}); export one for each "

@@ -15,7 +15,6 @@ from onebyone.compiler.threads import usable_cores
 from onebyone.graph import interpret
 from onebyone.native import NativeNetwork, open_native
 
-
 Results = Mapping[int, Sequence[Tensor]]
 """What a library gives, by the number of images that it was called with."""
 
@@ -105,7 +104,7 @@ def _as_in_memory(tensor: Tensor, strides: tuple[int, ...]) -> Tensor:
 
 
 def try_targets(plan: LibraryPlan, folder: Path, given: Golden) -> dict[str, Results]:
-    """Return what each target gives that this processor can run; keep its bits for the self-test."""
+    """Return what each target that can run here gives; keep its bits for the self-test."""
     found: dict[str, Results] = {}
     for name in (one.target.name for one in plan.targets if can_run(one.target)):
         with open_native(folder, target=name, threads=usable_cores()) as network:

@@ -92,7 +92,9 @@ def write_library(
         code_bytes=code - (len(parts.weights) if plan.embed else 0),
         weights_bytes=len(parts.weights),
         tried=tuple(tried),
-        deviation=max((found.deviation_of(one[plan.batch]) for one in tried.values()), default=None),
+        deviation=max(
+            (found.deviation_of(one[plan.batch]) for one in tried.values()), default=None
+        ),
     )
 
 
