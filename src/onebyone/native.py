@@ -27,13 +27,16 @@ class _Tensor(ctypes.Structure):
         ("rank", c_int),
         ("shape", c_size_t * MOST_AXES),
         ("strides", c_size_t * MOST_AXES),
+        ("per_image", c_size_t),
     )
 
 
 class _Facts(ctypes.Structure):
     _fields_ = (
         ("name", c_char_p),
-        *((name, c_int) for name in ("batch", "any_batch", "channels")),
+        *((name, c_int) for name in ("batch", "any_batch", "batch_count")),
+        ("batches", POINTER(c_int)),
+        ("channels", c_int),
         *((name, POINTER(c_float)) for name in ("mean", "deviation")),
         *((f"{name}_count", c_int) for name in ("input", "output", "class", "target")),
         *((name, POINTER(_Tensor)) for name in ("inputs", "outputs")),
@@ -57,11 +60,17 @@ class NativeTensor:
         name: What it is called.
         shape: For a call on `batch` images.
         strides: Numbers between neighbours along each axis.
+        per_image: Numbers for each image of a call; 0 if it is the same for any number of them.
     """
 
     name: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    per_image: int
+
+    def shape_for(self, images: int) -> tuple[int, ...]:
+        """Return its shape for a call on so many images."""
+        return (images, *self.shape[1:]) if self.per_image else self.shape
 
 
 class NativeNetwork:
@@ -77,7 +86,9 @@ class NativeNetwork:
         inputs: What it reads.
         outputs: What it gives.
         batch: Images of the smallest call.
-        any_batch: Whether calls of several times as many are allowed.
+        batches: Numbers of images that there is code for at once, the smallest first.
+        any_batch: Whether calls of several times the smallest number are allowed, in parts of
+            `batches`; else only those are.
         mean: Of each channel, on a scale of 0 to 1; empty if unknown.
         deviation: Likewise.
         classes: A name for each score; empty if unknown.
@@ -92,6 +103,7 @@ class NativeNetwork:
         about = self._about()
         self.name: str = about.name.decode()
         self.batch: int = about.batch
+        self.batches = tuple(about.batches[: about.batch_count])
         self.any_batch = bool(about.any_batch)
         self.inputs = _tensors(about.inputs, about.input_count)
         self.outputs = _tensors(about.outputs, about.output_count)
@@ -124,20 +136,18 @@ class NativeNetwork:
         """Run the network on arrays, and return all results."""
         import numpy as np
 
-        calls = self._calls(inputs)
+        images = self._images(inputs)
         arrays = [np.ascontiguousarray(one) for one in inputs]
-        results = [_empty(one, calls) for one in self.outputs]
+        results = [_empty(one, images) for one in self.outputs]
         context = self._context()
         try:
-            self._call(
-                "run", "run", context, _addresses(arrays), _addresses(results), calls * self.batch
-            )
+            self._call("run", "run", context, _addresses(arrays), _addresses(results), images)
         finally:
             self._free.append(context)
         return results
 
-    def _calls(self, inputs: "Sequence[np.ndarray[Any, Any]]") -> int:
-        """Return how many of the smallest calls the inputs are for.
+    def _images(self, inputs: "Sequence[np.ndarray[Any, Any]]") -> int:
+        """Return how many images the inputs are for.
 
         Raises:
             NativeError: If they are not as the library wants them.
@@ -150,18 +160,29 @@ class NativeNetwork:
         counts = set()
         for wanted, given in zip(self.inputs, inputs, strict=True):
             shape, kind = tuple(given.shape), str(given.dtype)
-            calls = shape[0] // wanted.shape[0] if shape else 0
-            fits = shape == (calls * wanted.shape[0], *wanted.shape[1:]) and calls > 0
-            if kind != "float32" or not fits or (calls > 1 and not self.any_batch):
+            images = shape[0] if shape and wanted.per_image else self.batch
+            fits = shape == wanted.shape_for(images) and self._takes(images)
+            if kind != "float32" or not fits:
+                others = self._other_sizes() if wanted.per_image else ""
                 raise NativeError(
                     f"{self.name}: input {wanted.name!r} must be float32 of shape {wanted.shape}"
-                    f"{', or several times as many images' if self.any_batch else ''}; got "
-                    f"{kind} of shape {shape}"
+                    f"{others}; got {kind} of shape {shape}"
                 )
-            counts.add(calls)
+            if wanted.per_image:
+                counts.add(images)
         if len(counts) > 1:
             raise NativeError(f"{self.name}: inputs must be for the same number of images")
-        return counts.pop()
+        return counts.pop() if counts else self.batch
+
+    def _takes(self, images: int) -> bool:
+        is_multiple = self.any_batch and images > 0 and images % self.batch == 0
+        return is_multiple or images in self.batches
+
+    def _other_sizes(self) -> str:
+        if self.any_batch:
+            return ", or several times as many images"
+        others = " or ".join(map(str, self.batches[1:]))
+        return f", or {others} images" if others else ""
 
     def _context(self) -> c_void_p:
         """Return a context that no other call has."""
@@ -271,7 +292,10 @@ def _void(function: Any, argument: c_void_p) -> None:
 def _tensors(tensors: Any, count: int) -> tuple[NativeTensor, ...]:
     return tuple(
         NativeTensor(
-            one.name.decode(), tuple(one.shape[: one.rank]), tuple(one.strides[: one.rank])
+            name=one.name.decode(),
+            shape=tuple(one.shape[: one.rank]),
+            strides=tuple(one.strides[: one.rank]),
+            per_image=one.per_image,
         )
         for one in tensors[:count]
     )
@@ -281,11 +305,11 @@ def _texts(texts: Any, count: int) -> tuple[str, ...]:
     return tuple(text.decode() for text in texts[:count]) if count else ()
 
 
-def _empty(tensor: NativeTensor, calls: int) -> "np.ndarray[Any, Any]":
-    """Return memory for a result of several calls, as the library lays it out."""
+def _empty(tensor: NativeTensor, images: int) -> "np.ndarray[Any, Any]":
+    """Return memory for a result for some images, as the library lays it out."""
     import numpy as np
 
-    shape = (calls * tensor.shape[0], *tensor.shape[1:])
+    shape = tensor.shape_for(images)
     order = sorted(range(len(shape)), key=lambda axis: -tensor.strides[axis])
     memory = np.empty([shape[axis] for axis in order], np.float32)
     return memory.transpose(np.argsort(order))

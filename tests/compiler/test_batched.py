@@ -226,3 +226,30 @@ def test_no_images_are_refused_in_one_line():
     fast = compile_network(nn.Conv2d(3, 4, 1).eval(), torch.empty(1, 3, 5, 5), batch="any")
     with pytest.raises(ShapeError, match="there are no images in the arguments; at least one"):
         fast(torch.empty(0, 3, 5, 5))
+
+
+class Widening(nn.Module):
+    """Puts channels of zeros, or of other numbers for each image, behind its own."""
+
+    def __init__(self, numbers):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 6, 3, padding=1)
+        self.numbers = numbers
+
+    def forward(self, x):
+        more = self.numbers(len(x)).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+        return self.conv(torch.cat([x, more], dim=1))
+
+
+def test_zeros_for_each_image_are_no_reason_for_code_of_its_own():
+    torch.manual_seed(0)
+    model, x = Widening(torch.zeros).eval(), torch.randn(11, 3, 9, 7)
+    fast = compile_network(model, x[:1], batch="any")
+    one = compile_model(model, x[:1])
+    alone = torch.cat([one(x[i : i + 1]) for i in range(11)])
+    for images in (8, 1, 2, 3, 5, 11):
+        assert torch.equal(fast(x[:images]), alone[:images])
+    with torch.inference_mode():
+        torch.testing.assert_close(alone, model(x), rtol=1e-4, atol=1e-5)
+    with pytest.raises(CompileError, match="a constant has an entry for each of 8 images"):
+        compile_network(Widening(lambda n: torch.arange(n) * 1.0).eval(), x[:1], batch="any")

@@ -52,14 +52,20 @@ def small_network() -> nn.Module:
 
 
 def small_plan(
-    targets: Sequence[str] = (), *, batch: int = 1, name: str = "net", embed: bool = False
+    targets: Sequence[str] = (),
+    *,
+    batch: int = 1,
+    batches: Sequence[int] = (),
+    name: str = "net",
+    embed: bool = False,
 ) -> LibraryPlan:
-    """Plan a library of the small network."""
+    """Plan a library of the small network: for one number of images, or for several."""
     return plan_library(
-        capture(small_network(), (torch.zeros(batch, 3, 18, 14),)),
+        capture(small_network(), (torch.zeros(max(batches, default=batch), 3, 18, 14),)),
         [TARGETS[one] for one in targets or HERE[:1]],
         name=name,
         options=CompileOptions(),
+        batches=batches,
         about=ABOUT if name == "net" else NOTHING_KNOWN,
         embed=embed,
     )

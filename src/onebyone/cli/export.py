@@ -43,7 +43,11 @@ def export(
         typer.Option(help="'imagenet', a file, or a hub repository; by default the model's own."),
     ] = None,
     batch: Annotated[
-        str, typer.Option(metavar="N|any", help="Images in a call; 'any' for any number.")
+        str,
+        typer.Option(
+            metavar="N|N,N|any",
+            help="Images in a call; 'any' for any number. native: those at once, such as 1,8,32.",
+        ),
     ] = "1",
     target: Annotated[
         str | None,
@@ -71,7 +75,7 @@ def export(
     """
     count = _count(batch)
     native = _native_options(target, name, embed, numerics)
-    _check(model, out, to, native)
+    _check(model, out, to, native, count)
     tell(f"loading {model}")
     if to == "native":
         _export_native(model, out, as_json, weights=weights, batch=count, **native)
@@ -83,12 +87,16 @@ def export(
     print_json(found.to_json()) if as_json else _show(found)
 
 
-def _count(batch: str) -> int | Literal["any"]:
+def _count(batch: str) -> int | tuple[int, ...] | Literal["any"]:
     if batch == "any":
         return batch
-    if not batch.isdecimal() or int(batch) < 1:
-        raise ShapeError(f"--batch: a number of images, or 'any', was wanted; got {batch!r}")
-    return int(batch)
+    words = batch.split(",")
+    if not all(word.isdecimal() and int(word) for word in words) or len({*words}) < len(words):
+        raise ShapeError(
+            f"--batch: a number of images, several, such as 1,8,32, or 'any', was wanted; got "
+            f"{batch!r}"
+        )
+    return tuple(map(int, words)) if len(words) > 1 else int(batch)
 
 
 def _native_options(
@@ -117,7 +125,7 @@ def _export_native(model: str, out: Path, as_json: bool, **options: Any) -> None
     print_json(found.to_json() | plan.to_json()) if as_json else _show(found)
 
 
-def _check(model: str, out: Path, to: str | None, native: Mapping[str, Any]) -> None:
+def _check(model: str, out: Path, to: str | None, native: Mapping[str, Any], batch: object) -> None:
     """Find what is wrong in the arguments, before anything heavy is loaded.
 
     Raises:
@@ -128,7 +136,10 @@ def _check(model: str, out: Path, to: str | None, native: Mapping[str, Any]) -> 
     from onebyone.exporting.formats import check_format
     from onebyone.models.reference import check_reference
 
-    if check_format(out, to) != "native" and native:
+    is_native = check_format(out, to) == "native"
+    if not is_native and isinstance(batch, tuple):
+        raise ShapeError("--batch: several numbers of images are for libraries: --to native")
+    if not is_native and native:
         name = {"targets": "target"}.get(first := next(iter(native)), first)
         raise UnknownNameError(f"--{name} is for libraries: --to native")
     for one in native.get("targets", ()):

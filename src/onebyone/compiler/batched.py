@@ -18,7 +18,7 @@ from onebyone.compiler.profile import Profile
 from onebyone.errors import ShapeError
 from onebyone.graph import Captured
 from onebyone.graph.calls import Value
-from onebyone.graph.images import of_images, with_images
+from onebyone.graph.images import first_difference, of_images, why_joined, with_images
 
 if TYPE_CHECKING:
     from onebyone.compiler.library.write import Library
@@ -46,6 +46,26 @@ def check_batch(batch: object) -> tuple[int, ...]:
             "images, as (1, 8, 32), or None for the example's"
         )
     return tuple(sizes)
+
+
+def why_apart(several: Mapping[int, Captured]) -> str:
+    """Return why a network needs code of its own for each number of images, or nothing.
+
+    It needs none if it does the same with each number, and computes each image by itself.
+    """
+    largest = max(several)
+    whole = several[largest]
+    reason = why_joined(whole.graph, largest)
+    if reason:
+        return reason
+    for images, captured in several.items():
+        expected = with_images(whole.graph, largest, images)
+        other = first_difference(expected, captured.graph)
+        if other is not None:
+            return f"{other.place}: it does something else with {images} images"
+        if captured.out_leaves != whole.out_leaves:
+            return f"it returns something else with {images} images"
+    return ""
 
 
 class BatchedModel:
@@ -108,13 +128,15 @@ class BatchedModel:
     def export(self, out: str | Path, **options: Any) -> "Library":
         """Write the network as a library, as `CompiledModel.export` does.
 
-        The library takes the smallest number of images that there is code for, or several times as
-        many in parts.
+        The library has code for the same numbers of images. It computes others in parts of these if
+        all are multiples of the smallest.
 
         Raises:
             OneByOneError: As there.
         """
-        return self.models[min(self.models)].export(out, **options)
+        from onebyone.compiler.library.export import export_compiled
+
+        return export_compiled(self, out, **options)
 
     def fates(self) -> LayerFates:
         """Return what became of each layer: with whom it was fused, or why not; print it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from onebyone.compiler.batched import BatchedModel, check_batch
+from onebyone.compiler.batched import BatchedModel, check_batch, why_apart
 from onebyone.compiler.build import Built, build, find_built
 from onebyone.compiler.choose.check import check_names
 from onebyone.compiler.choose.choices import Choices
@@ -24,7 +24,7 @@ from onebyone.compiler.split import Part, split_graph
 from onebyone.compiler.target import ABILITIES, TARGETS, Target, can_run, host_target, is_able
 from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError
 from onebyone.graph import Captured, Graph, Opaque, capture
-from onebyone.graph.images import first_difference, why_joined, with_images
+from onebyone.graph.images import with_images
 
 if TYPE_CHECKING:
     from onebyone.compiler.plan.plan import ExecutionPlan
@@ -188,7 +188,7 @@ def compile_batches(
         ShapeError: As there.
     """
     largest = max(several)
-    if reason := _why_apart(several):
+    if reason := why_apart(several):
         raise CompileError(
             f"the network cannot be compiled for several numbers of images ({reason}); leave out "
             "`batch`, and compile it for each number"
@@ -211,7 +211,9 @@ def compile_batches(
                 function, account = NativeFunction(memory, number), built.accounts[number]
                 steps[images].append(NativeStep(function, part.takes, part.gives, account))
     models = {
-        images: CompiledModel(several[images], steps[images], target=target, options=options)
+        images: CompiledModel(
+            several[images], steps[images], target=target, options=options, chosen=chosen
+        )
         for images in sizes
     }
     return BatchedModel(models, is_any=is_any)
@@ -298,26 +300,6 @@ def _find_or_build(
     whole = rewrite_graph(graph)
     graphs = [with_images(whole, sizes[0], images) for images in sizes] or [whole]
     return build(graphs, target, key, options, chosen)
-
-
-def _why_apart(several: Mapping[int, Captured]) -> str:
-    """Return why a network needs code of its own for each number of images, or nothing.
-
-    It needs none if it does the same with each number, and computes each image by itself.
-    """
-    largest = max(several)
-    whole = several[largest]
-    reason = why_joined(whole.graph, largest)
-    if reason:
-        return reason
-    for images, captured in several.items():
-        expected = with_images(whole.graph, largest, images)
-        other = first_difference(expected, captured.graph)
-        if other is not None:
-            return f"{other.place}: it does something else with {images} images"
-        if captured.out_leaves != whole.out_leaves:
-            return f"it returns something else with {images} images"
-    return ""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from onebyone.errors import ModelError, UnknownNameError
+from onebyone.errors import ModelError, ShapeError, UnknownNameError
 from onebyone.exporting.formats import check_format
 from onebyone.exporting.native_folder import plan_native, write_native
 from onebyone.exporting.onnx_file import to_onnx
@@ -32,7 +32,7 @@ def export(
     to: str | None = None,
     weights: str | Path | None = None,
     example: Tensor | None = None,
-    batch: int | Literal["any"] = 1,
+    batch: int | tuple[int, ...] | Literal["any"] = 1,
     **native: Any,
 ) -> Exported:
     """Write a network for other programs; the file is tried against it before it is there.
@@ -49,7 +49,8 @@ def export(
         weights: As for `load_model`; by default the model's own.
         example: One image that a given network reads, `(1, C, H, W)`; by default what its card
             says.
-        batch: Images in a call; "any" for any number of them.
+        batch: Images in a call; "any" for any number of them. A library may also have code for
+            several numbers, as (1, 8, 32); see `plan_native`.
         native: For a library: `targets`, `name`, `embed`, `numerics` and `cc`, as `plan_native` and
             `write_native` take them.
 
@@ -71,6 +72,11 @@ def export(
         return write_native(plan, out, cc=cc)
     if native:
         raise UnknownNameError(f"`{next(iter(native))}` is for libraries: to='native'")
+    if not isinstance(batch, int | str):
+        raise ShapeError(
+            f"`batch` (={batch!r}): several numbers of images are for libraries (to='native'); "
+            "give one, or 'any'"
+        )
     if to == "onnx":
         require("writing ONNX", "onnx", "onnxscript")
     network, card = read_network(model, weights)

@@ -10,7 +10,6 @@ from onebyone.compiler.library.export import plan_export
 from onebyone.compiler.library.facts import NOTHING_KNOWN, About
 from onebyone.compiler.library.names import name_for
 from onebyone.compiler.library.write import write_library
-from onebyone.errors import ShapeError
 from onebyone.exporting.subject import example_images, read_network
 from onebyone.exporting.written import Exported
 from onebyone.models.card import ModelCard
@@ -25,7 +24,7 @@ def plan_native(
     *,
     weights: str | Path | None = None,
     example: Tensor | None = None,
-    batch: int | Literal["any"] = 1,
+    batch: int | tuple[int, ...] | Literal["any"] = 1,
     name: str | None = None,
     targets: Sequence[str] = (),
     embed: bool = False,
@@ -38,8 +37,8 @@ def plan_native(
         out: The folder that it is for.
         weights: As for `load_model`; by default the model's own.
         example: One image that a given network reads; by default what its card says.
-        batch: Images that are computed at once; "any" is 1, since calls of several are made in
-            parts.
+        batch: Images that are computed at once: one number, or several, as (1, 8, 32); "any" is 1
+            to 8. Calls of several times the smallest number are made in parts of these.
         name: What its functions begin with; by default what the folder is called.
         targets: Names of processors, of one architecture; by default the best that this one is.
         embed: Whether the weights lie inside the library.
@@ -49,19 +48,17 @@ def plan_native(
         OneByOneError: One of its kinds; see `onebyone.export`.
     """
     network, card = read_network(model, weights)
-    count = 1 if batch == "any" else batch
-    plan = plan_export(
+    count = batch if isinstance(batch, int) else 1
+    return plan_export(
         network,
         example_images(network, card, example, count),
+        batch=None if isinstance(batch, int) else batch,
         name=name_for(Path(out).absolute().name) if name is None else name,
         targets=targets,
         about=_about(card),
         embed=embed,
         numerics=numerics,
     )
-    if batch == "any" and not plan.any_batch:
-        raise ShapeError("`batch` (='any'): the network does not treat images one by one")
-    return plan
 
 
 def write_native(plan: "LibraryPlan", out: str | Path, *, cc: str | None = None) -> Exported:

@@ -2,7 +2,7 @@
 
 from collections.abc import Set
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ def why_joined(graph: Graph, images: int) -> str:
     if opaque:
         return f"PyTorch runs {', '.join(opaque)}, which may look at several images"
     for node in graph:
-        if isinstance(node, Constant) and images > 1 and node.shape[0] == images:
+        if _is_per_image(node, images) and not torch.equal(node.value, _repeated(node, images)):
             return f"{node.place}: a constant has an entry for each of {images} images"
     if not of_images(graph, images):
         return f"no input has {images} images"
@@ -40,13 +40,28 @@ def why_joined(graph: Graph, images: int) -> str:
 
 
 def with_images(graph: Graph, before: int, after: int) -> Graph:
-    """Return a graph that was made for `before` images for `after` images; tensors are shared."""
+    """Return a graph that was made for `before` images for `after` images; tensors are shared.
+
+    Constants that have the same entry for each image, such as zeros, have one for each again.
+    """
     changing = of_images(graph, before)
-    nodes = [
-        replace(node, shape=(after, *node.shape[1:])) if node.name in changing else node
-        for node in graph
-    ]
+    nodes: list[Node] = []
+    for node in graph:
+        if _is_per_image(node, before):
+            node = replace(node, value=_repeated(node, after))
+            changing = {*changing, node.name}
+        is_changing = node.name in changing
+        nodes.append(replace(node, shape=(after, *node.shape[1:])) if is_changing else node)
     return Graph({node.name: node for node in nodes}, graph.outputs, graph.changed)
+
+
+def _is_per_image(node: Node, images: int) -> TypeGuard[Constant]:
+    return isinstance(node, Constant) and images > 1 and node.shape[0] == images
+
+
+def _repeated(constant: Constant, images: int) -> Tensor:
+    """Return a constant with its first entry for each image."""
+    return constant.value[:1].expand(images, *constant.value.shape[1:]).contiguous()
 
 
 def first_difference(one: Graph, other: Graph) -> Node | None:

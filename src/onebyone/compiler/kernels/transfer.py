@@ -139,14 +139,17 @@ def lower_input(builder: PlanBuilder, node: Input) -> None:
 
 
 def lower_constant(builder: PlanBuilder, node: Constant) -> None:
-    """Put the value among the constants, with its border."""
+    """Put the value among the constants, with its border.
+
+    Plans for fewer images read the first of those that the plan before them, for more, has put in.
+    """
     buffer = builder.region(node.name).buffer
-    top, bottom, left, right = buffer.border
-    image = F.pad(node.value, (left, right, top, bottom)).permute(0, 2, 3, 1)
-    place = builder.constants.shared(image)
-    # The value's buffer goes by the node's name; the constants know it by theirs.
-    offset = builder.constants.offsets[place.buffer]
-    assert builder.constants.offsets.setdefault(buffer.name, offset) == offset, node.name
+    offsets = builder.constants.offsets
+    if buffer.name not in offsets:
+        top, bottom, left, right = buffer.border
+        image = F.pad(node.value, (left, right, top, bottom)).permute(0, 2, 3, 1)
+        # The value's buffer goes by the node's name; the constants know it by theirs.
+        offsets[buffer.name] = offsets[builder.constants.shared(image).buffer]
     builder.writers[node.name] = []
 
 

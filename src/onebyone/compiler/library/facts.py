@@ -1,6 +1,7 @@
 """What a library tells of itself: its name, its tensors, and how images become its input."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from onebyone.errors import ShapeError
@@ -38,24 +39,30 @@ class TensorFacts:
 
     Args:
         name: Of the node that it is the value of.
-        shape: As PyTorch sees it.
+        shape: As PyTorch sees it, in the smallest call.
         strides: Numbers between neighbours along each axis.
+        per_image: Numbers for each image of a call; 0 if it is the same for any number of them.
         slot: Its place among those of the machine code.
     """
 
     name: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    per_image: int
     slot: int
 
 
-def input_facts(graph: Graph, takes: Sequence[str]) -> tuple[TensorFacts, ...]:
-    """Return the inputs that native code takes, in the order of the call."""
+def input_facts(graph: Graph, takes: Sequence[str], growing: Set[str]) -> tuple[TensorFacts, ...]:
+    """Return the inputs that native code takes, in the order of the call.
+
+    Those that are `growing` have a part for each image.
+    """
     return tuple(
         TensorFacts(
             name=node.name,
             shape=node.shape,
             strides=_strides(node.shape),
+            per_image=math.prod(node.shape[1:]) if node.name in growing else 0,
             slot=takes.index(node.name),
         )
         for node in graph.inputs
@@ -63,14 +70,20 @@ def input_facts(graph: Graph, takes: Sequence[str]) -> tuple[TensorFacts, ...]:
     )
 
 
-def output_facts(graph: Graph, gives: Sequence[str]) -> tuple[TensorFacts, ...]:
-    """Return the outputs that native code gives, in the order of the result, each once."""
+def output_facts(graph: Graph, gives: Sequence[str], growing: Set[str]) -> tuple[TensorFacts, ...]:
+    """Return the outputs that native code gives, in the order of the result, each once.
+
+    Those that are `growing` have a part for each image.
+    """
     refs = {ref.name: ref for ref in reversed(graph.outputs)}
     names = dict.fromkeys(ref.name for ref in graph.outputs)
-    return tuple(_output(refs[name], graph[name].shape, gives.index(name)) for name in names)
+    return tuple(
+        _output(refs[name], graph[name].shape, gives.index(name), grows=name in growing)
+        for name in names
+    )
 
 
-def _output(ref: Ref, value: Shape, slot: int) -> TensorFacts:
+def _output(ref: Ref, value: Shape, slot: int, *, grows: bool) -> TensorFacts:
     """Describe a value `(N, C, H, W)` as its reader sees it."""
     strides = _strides(value)
     axes = {View.NCHW: (0, 1, 2, 3), View.NHWC: (0, 2, 3, 1), View.NC: (0, 1)}[ref.view]
@@ -78,6 +91,7 @@ def _output(ref: Ref, value: Shape, slot: int) -> TensorFacts:
         name=ref.name,
         shape=tuple(value[axis] for axis in axes),
         strides=tuple(strides[axis] for axis in axes),
+        per_image=math.prod(value[1:]) if grows else 0,
         slot=slot,
     )
 
@@ -90,9 +104,9 @@ def _strides(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(reversed(found))
 
 
-def batch_of(inputs: Iterable[TensorFacts]) -> int:
+def batch_of(shapes: Iterable[Shape]) -> int:
     """Return the images of a call; 1 where inputs do not agree, and a call is one of anything."""
-    counts = {one.shape[0] for one in inputs}
+    counts = {shape[0] for shape in shapes}
     return counts.pop() if len(counts) == 1 else 1
 
 

@@ -34,7 +34,7 @@ class Parts:
         """Compile machine code and pack weights."""
         objects = {one.target.name: _object(plan, one) for one in plan.targets}
         sections = {
-            one.target.name: one.plan.constants.block().numpy().tobytes() for one in plan.targets
+            one.target.name: one.constants.block().numpy().tobytes() for one in plan.targets
         }
         identity = identity_of(sections, objects)
         return cls(plan, objects, identity, weights_file(sections, identity))
@@ -52,5 +52,5 @@ class Parts:
 
 
 def _object(plan: LibraryPlan, one: TargetPlan) -> bytes:
-    module = emit_network([one.plan], one.target, prefix=symbol_prefix(plan, one))
+    module = emit_network(one.plans, one.target, prefix=symbol_prefix(plan, one))
     return compile_module(module, one.target, position_independent=True)

@@ -1,6 +1,6 @@
 """What a library will have, as a value that can be printed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from onebyone.compiler.library.facts import (
 )
 from onebyone.compiler.library.names import check_name
 from onebyone.compiler.memory.arena import SLACK
+from onebyone.compiler.memory.constants import Constants
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.plan.plan import ExecutionPlan, plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
@@ -24,16 +25,23 @@ from onebyone.compiler.split import Segment, split_graph
 from onebyone.compiler.target import Target
 from onebyone.errors import CompileError
 from onebyone.graph import Captured, Graph, Opaque
+from onebyone.graph.images import of_images, with_images
 
 INPUT_AXES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetPlan:
-    """How the network runs on one kind of processor."""
+    """How the network runs on one kind of processor.
+
+    Args:
+        target: The processor.
+        plans: For each number of images that there is code for, the largest first; they share their
+            constants.
+    """
 
     target: Target
-    plan: ExecutionPlan
+    plans: tuple[ExecutionPlan, ...]
 
     @property
     def symbol(self) -> str:
@@ -41,14 +49,24 @@ class TargetPlan:
         return self.target.name.replace("-", "_")
 
     @property
-    def constant_bytes(self) -> int:
+    def constants(self) -> Constants:
         """Packed weights and tables."""
-        return 4 * (self.plan.constants.size + SLACK)
+        return self.plans[0].constants
+
+    @property
+    def constant_bytes(self) -> int:
+        """Memory of these."""
+        return 4 * (self.constants.size + SLACK)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Each thread's own memory, in calls of any of the numbers of images."""
+        return 4 * max(plan.scratch_size for plan in self.plans)
 
     @property
     def workspace_bytes(self) -> int:
-        """Memory of a call on one thread, but for a few pages of counters."""
-        return 4 * (self.plan.arena_size + self.plan.scratch_size)
+        """Memory of any call on one thread, but for a few pages of counters."""
+        return 4 * max(plan.arena_size for plan in self.plans) + self.scratch_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +75,12 @@ class LibraryPlan:
 
     Args:
         name: What its functions begin with.
-        graph: What it computes, as it was captured.
+        graph: What it computes, as it was captured, of the smallest number of images.
         targets: A plan for each kind of processor, the best first.
         inputs: In the order of the call.
         outputs: In the order of the result.
-        batch: Images of a call.
-        any_batch: Whether calls of several times as many are several calls.
+        batches: Numbers of images that there is code for, the smallest first.
+        any_batch: Whether calls of several times the smallest number are several calls.
         about: How to feed it, and read its scores.
         embed: Whether the weights lie inside the library.
     """
@@ -72,10 +90,20 @@ class LibraryPlan:
     targets: tuple[TargetPlan, ...]
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
-    batch: int
+    batches: tuple[int, ...]
     any_batch: bool
     about: About
     embed: bool
+
+    @property
+    def batch(self) -> int:
+        """Images of the smallest call."""
+        return self.batches[0]
+
+    @property
+    def tried(self) -> tuple[int, ...]:
+        """Numbers of images that the library is tried with: each, and one that comes in parts."""
+        return (*self.batches, self.batches[-1] + self.batch) if self.any_batch else self.batches
 
     @property
     def architecture(self) -> str:
@@ -86,17 +114,18 @@ class LibraryPlan:
         """Show the interface, and what each target needs."""
         shown = ", ".join(_shown(one) for one in self.inputs)
         given = ", ".join(_shown(one) for one in self.outputs)
-        images = "in calls of any size" if self.any_batch and self.batch == 1 else "a call"
+        counts = f"{', '.join(map(str, self.batches))} image{'' if self.batches == (1,) else 's'}"
+        some = "any size" if self.batch == 1 else f"multiples of {self.batch}"
+        images = f"{counts} at once, in calls of {some}" if self.any_batch else f"{counts} a call"
         where = "inside the library" if self.embed else f"in {self.name}.weights"
         lines = [
-            f"library {self.name} for {self.architecture}: {self.batch} "
-            f"image{'s' if self.batch > 1 else ''} {images}; weights {where}",
+            f"library {self.name} for {self.architecture}: {images}; weights {where}",
             f"reads {shown}; gives {given}",
             "",
             "target        operations  weights, MB  workspace, MB",
         ]
         lines += [
-            f"{one.target.name:<12}  {len(one.plan.operations):>10}  "
+            f"{one.target.name:<12}  {len(one.plans[0].operations):>10}  "
             f"{one.constant_bytes / 1e6:>11.1f}  {one.workspace_bytes / 1e6:>13.1f}"
             for one in self.targets
         ]
@@ -108,6 +137,7 @@ class LibraryPlan:
             "name": self.name,
             "targets": [one.target.name for one in self.targets],
             "batch": self.batch,
+            "batches": list(self.batches),
             "any_batch": self.any_batch,
             "inputs": {one.name: list(one.shape) for one in self.inputs},
             "outputs": {one.name: list(one.shape) for one in self.outputs},
@@ -125,17 +155,20 @@ def plan_library(
     name: str,
     options: CompileOptions = DEFAULT_OPTIONS,
     chosen: Mapping[str, Mapping[str, Choices]] | None = None,
+    batches: Sequence[int] = (),
     about: About = NOTHING_KNOWN,
     embed: bool = False,
 ) -> LibraryPlan:
     """Plan a library.
 
     Args:
-        captured: The network.
+        captured: The network, with the largest number of images.
         targets: Processors, of one architecture.
         name: What its functions begin with.
         options: Of these, what results promise.
         chosen: By the name of a target, how some nodes are to run there, by theirs.
+        batches: Numbers of images that there is to be code for, if the network computes each image
+            by itself (`why_apart`); by default that of `captured`.
         about: How to feed it, and read its scores.
         embed: Whether the weights are to lie inside the library.
 
@@ -147,28 +180,62 @@ def plan_library(
     check_name(name)
     ordered = _in_order(targets, options)
     segment = _only_segment(captured)
-    graph = rewrite_graph(segment.graph)
+    whole = rewrite_graph(segment.graph)
+    sizes = sorted(batches, reverse=True)
+    graphs = [with_images(whole, sizes[0], images) for images in sizes] or [whole]
     plans = tuple(
         TargetPlan(
             target=target,
-            plan=plan_execution(graph, target, options, (chosen or {}).get(target.name)),
+            plans=_plan_target(graphs, target, options, (chosen or {}).get(target.name)),
         )
         for target in ordered
     )
-    inputs = input_facts(captured.graph, segment.takes)
+    images = _plan_images(captured.graph, sizes, segment.takes)
+    inputs = input_facts(images.graph, segment.takes, images.growing)
     assert all(len(one.shape) == INPUT_AXES for one in inputs)  # others are PyTorch's to reshape
-    batch = batch_of(inputs)
     return LibraryPlan(
         name=name,
-        graph=captured.graph,
+        graph=images.graph,
         targets=plans,
         inputs=inputs,
-        outputs=output_facts(captured.graph, segment.gives),
-        batch=batch,
-        any_batch=treats_images_apart(captured.graph, batch),
+        outputs=output_facts(images.graph, segment.gives, images.growing),
+        batches=images.batches,
+        any_batch=images.any_batch,
         about=about,
         embed=embed,
     )
+
+
+def _plan_target(
+    graphs: Sequence[Graph],
+    target: Target,
+    options: CompileOptions,
+    chosen: Mapping[str, Choices] | None,
+) -> tuple[ExecutionPlan, ...]:
+    """Plan programs that share their constants, as `build` does."""
+    first = plan_execution(graphs[0], target, options, chosen)
+    return first, *(plan_execution(one, target, options, like=first) for one in graphs[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """How many images a call has: the graph of the smallest call, and what has a part for each."""
+
+    graph: Graph
+    batches: tuple[int, ...]
+    any_batch: bool
+    growing: Set[str]
+
+
+def _plan_images(graph: Graph, sizes: Sequence[int], takes: Sequence[str]) -> _Images:
+    """Say it of a graph that was captured with the first of the `sizes`, or of one without any."""
+    if sizes:
+        smallest = with_images(graph, sizes[0], sizes[-1])
+        any_batch = all(images % sizes[-1] == 0 for images in sizes)
+        return _Images(smallest, tuple(reversed(sizes)), any_batch, of_images(graph, sizes[0]))
+    batch = batch_of([graph[name].shape for name in takes])
+    any_batch = treats_images_apart(graph, batch)
+    return _Images(graph, (batch,), any_batch, {node.name for node in graph if any_batch})
 
 
 def _in_order(targets: Sequence[Target], options: CompileOptions) -> list[Target]:

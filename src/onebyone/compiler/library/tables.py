@@ -24,7 +24,7 @@ def tables(plan: LibraryPlan, identity: bytes) -> str:
             *_tensors("input", plan.inputs),
             *_tensors("output", plan.outputs),
             *_facts(plan),
-            *(line for one in plan.targets for line in _program(plan, one)),
+            *(line for one in plan.targets for line in _programs(plan, one)),
             *_targets(plan),
             "",
         ]
@@ -61,7 +61,13 @@ def _embedded(plan: LibraryPlan) -> list[str]:
 
 def _tensors(kind: str, tensors: Sequence[TensorFacts]) -> list[str]:
     values = (
-        [_text(one.name), len(one.shape), _braces(one.shape), _braces(one.strides)]
+        [
+            _text(one.name),
+            len(one.shape),
+            _braces(one.shape),
+            _braces(one.strides),
+            one.per_image,
+        ]
         for one in tensors
     )
     rows = (f"    {_braces(row)}," for row in values)
@@ -78,6 +84,7 @@ def _tensors(kind: str, tensors: Sequence[TensorFacts]) -> list[str]:
 def _facts(plan: LibraryPlan) -> list[str]:
     about = plan.about
     lists = {
+        "batches": ("int", plan.batches),
         "mean": ("float", [_float(one) for one in about.mean]),
         "deviation": ("float", [_float(one) for one in about.deviation]),
         "classes": ("char *const", [_text(one) for one in about.classes]),
@@ -92,6 +99,8 @@ def _facts(plan: LibraryPlan) -> list[str]:
         "name": _text(plan.name),
         "batch": plan.batch,
         "any_batch": int(plan.any_batch),
+        "batch_count": len(plan.batches),
+        "batches": "batches",
         "channels": len(about.mean),
         "mean": "mean" if about.mean else "NULL",
         "deviation": "deviation" if about.deviation else "NULL",
@@ -108,31 +117,39 @@ def _facts(plan: LibraryPlan) -> list[str]:
     return [*lines, "static const obo_facts facts = {", *fields, "};"]
 
 
-def _program(plan: LibraryPlan, one: TargetPlan) -> list[str]:
+def _programs(plan: LibraryPlan, one: TargetPlan) -> list[str]:
     prefix = symbol_prefix(plan, one)
     hidden = '__attribute__((visibility("hidden")))'
-    sizes = len(one.plan.groups), 4 * one.plan.arena_size, 4 * one.plan.scratch_size
+    rows = (
+        f"    {_braces((images, len(program.groups), 4 * program.arena_size))},"
+        for images, program in zip(reversed(plan.batches), one.plans, strict=True)
+    )
     return [
         f"void {prefix}run(int64_t *words, int64_t thread) {hidden};",
         f"void {prefix}prepare(int64_t *words) {hidden};",
         f"static const struct program {one.symbol}_programs[] = {{",
-        f"    {{{plan.batch}, {prefix}run, {prefix}prepare, {', '.join(map(str, sizes))}}},",
+        *rows,
         "};",
     ]
 
 
 def _targets(plan: LibraryPlan) -> list[str]:
-    rows = (
-        f"    {{{_text(one.target.name)}, {_needs(plan, one)}, {one.constant_bytes}, 1, "
-        f"{one.symbol}_programs}},"
-        for one in plan.targets
-    )
+    rows = (f"    {_braces(_target(plan, one))}," for one in plan.targets)
     return [
         f"#define TARGET_COUNT {len(plan.targets)}",
         "static const struct target targets[] = {",
         *rows,
         "};",
     ]
+
+
+def _target(plan: LibraryPlan, one: TargetPlan) -> list[object]:
+    """Return the fields of a `struct target`."""
+    prefix = symbol_prefix(plan, one)
+    functions = f"{prefix}run", f"{prefix}prepare"
+    sizes = one.constant_bytes, one.scratch_bytes, len(one.plans)
+    name, needs = _text(one.target.name), _needs(plan, one)
+    return [name, needs, *functions, *sizes, f"{one.symbol}_programs"]
 
 
 def _needs(plan: LibraryPlan, one: TargetPlan) -> str:

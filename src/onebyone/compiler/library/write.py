@@ -12,7 +12,7 @@ from onebyone.compiler.library.parts import Parts
 from onebyone.compiler.library.plan import LibraryPlan
 from onebyone.compiler.library.sources import most_deviation, source, version_script
 from onebyone.compiler.library.toolchain import Toolchain, find_toolchain
-from onebyone.compiler.library.trial import Golden, golden, try_targets
+from onebyone.compiler.library.trial import Golden, Results, first_images, golden, try_targets
 from onebyone.errors import ModelError
 from onebyone.files import replacing_folder
 
@@ -41,10 +41,15 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class Exact:
-    """What gives the bits that a target must give: inputs in, outputs out, in the plan's order."""
+    """What gives the bits that a target must give.
+
+    Args:
+        target: The target.
+        run: From a number of images and inputs to outputs, in the plan's order.
+    """
 
     target: str
-    run: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+    run: Callable[[int, Sequence[Tensor]], Sequence[Tensor]]
 
 
 def write_library(
@@ -87,7 +92,9 @@ def write_library(
         code_bytes=code - (len(parts.weights) if plan.embed else 0),
         weights_bytes=len(parts.weights),
         tried=tuple(tried),
-        deviation=max((found.deviation_of(given) for given in tried.values()), default=None),
+        deviation=max(
+            (found.deviation_of(one[plan.batch]) for one in tried.values()), default=None
+        ),
     )
 
 
@@ -120,22 +127,36 @@ def _write_sources(plan: LibraryPlan, folder: Path) -> None:
 
 
 def _check(
-    plan: LibraryPlan, tried: Mapping[str, Sequence[Tensor]], given: Golden, exact: Exact | None
+    plan: LibraryPlan, tried: Mapping[str, Results], given: Golden, exact: Exact | None
 ) -> None:
     for target, results in tried.items():
-        deviation = given.deviation_of(results)
+        deviation = given.deviation_of(results[plan.batch])
         if not deviation <= most_deviation(plan):
             raise ModelError(
                 f"the library's code for {target} gives something else than the network (relative "
                 f"RMS {deviation:.1e}); nothing was written"
             )
+        _check_images(plan, target, results)
     if exact is None or exact.target not in tried:
         return
-    if not all(map(torch.equal, tried[exact.target], exact.run(given.inputs))):
-        raise ModelError(
-            "the library gives other bits than the compiled network: its weights, or the choices "
-            "that were made for it, have changed since; compile the network again"
-        )
+    for images in plan.batches:
+        wanted = exact.run(images, first_images(images, plan.inputs, given.more))
+        if not all(map(torch.equal, tried[exact.target][images], wanted)):
+            raise ModelError(
+                "the library gives other bits than the compiled network: its weights, or the "
+                "choices that were made for it, have changed since; compile the network again"
+            )
+
+
+def _check_images(plan: LibraryPlan, target: str, results: Results) -> None:
+    """Check that images have the same bits with any others beside them."""
+    most = results[max(plan.tried)]
+    for images in plan.tried:
+        if not all(map(torch.equal, results[images], first_images(images, plan.outputs, most))):
+            raise ModelError(
+                f"the library's code for {target} gives other bits for {images} images than for "
+                "the same among others; nothing was written"
+            )
 
 
 def _others_in(folder: Path) -> list[str]:

@@ -39,20 +39,26 @@ unsigned obo_abi_version(void);
 /* OBO_ERROR_PROCESSOR if no target of this library runs here; nothing else fails then. */
 int obo_check_processor(void);
 
-/* A tensor of float32. `shape` is that of a call with `batch` images; `strides` say how many
-   numbers lie between neighbours along each axis. Inputs may also be given in OBO_NHWC. */
+/* A tensor of float32. `shape` is that of the smallest call; `strides` say how many numbers lie
+   between neighbours along each axis. A call of n images reads or writes n * `per_image` numbers,
+   one image after the other, or, where that is 0, `shape` however many there are. Inputs may also
+   be given in OBO_NHWC. */
 typedef struct {
     const char *name;
     int rank;
     size_t shape[4];
     size_t strides[4];
+    size_t per_image;
 } obo_tensor;
 
 /* What is known without any weights. */
 typedef struct {
     const char *name;
     int batch;       /* images of the smallest call */
-    int any_batch;   /* whether calls of several times as many are allowed */
+    int any_batch;   /* whether calls of several times as many are allowed, in parts if need be; */
+                     /* else only those in `batches` are */
+    int batch_count; /* of `batches`: what there is code for at once, the smallest first */
+    const int *batches;
     int channels;    /* of `mean` and `deviation`: an image on a scale of 0 to 1 becomes an */
     const float *mean;      /* input as (image - mean) / deviation; 0 and NULL if unknown */
     const float *deviation;
@@ -91,10 +97,10 @@ enum { OBO_NCHW = 0, OBO_NHWC = 1 };
 typedef void (*obo_parallel_for)(
     void (*task)(void *data, int i), void *data, int count, void *user);
 
-/* All zero is what most want: NCHW, the caller's thread alone, memory of its own, `batch` images. */
+/* All zero is what most want: NCHW, the caller's thread alone, memory of its own, for any call. */
 typedef struct {
     int batch;    /* most images at once, for which there is memory; larger calls are made in */
-                  /* parts; 0: as many as `obo_about()->batch` */
+                  /* parts; 0: as many as there is code for, the last of `obo_about()->batches` */
     int threads;  /* 0 or 1: the caller's; else with workers that the context starts, which look */
                   /* for the next call for 0.1 ms and then sleep; or with those of `parallel_for` */
     int layout;   /* of inputs: OBO_NCHW or OBO_NHWC */
@@ -104,16 +110,18 @@ typedef struct {
     size_t workspace_bytes;
 } obo_options;
 
-/* Bytes that a context with these options (NULL: all zero) needs; everything it uses is in there. */
+/* Bytes that a context with these options (NULL: all zero) needs; everything it uses is in there.
+   One size serves calls of any number of images; fewer at once (`batch`) need less. */
 int obo_workspace_bytes(const obo_network *network, const obo_options *options, size_t *bytes);
 
 int obo_context_open(
     const obo_network *network, const obo_options *options, obo_context **context);
 void obo_context_close(obo_context *context); /* NULL is nothing */
 
-/* Run on `batch` images: an address for each input and each output. Results are the same bits for
-   any number of threads. Allocates nothing. A forked child may go on with a context that was in
-   no call; workers are started anew. */
+/* Run on `batch` images: an address for each input and each output. They are computed in parts, the
+   largest that there is code and memory for first. An image's results are the same bits for any
+   number of threads and of other images. Allocates nothing. A forked child may go on with a
+   context that was in no call; workers are started anew. */
 int obo_run(
     obo_context *context, const float *const *inputs, float *const *outputs, int batch);
 

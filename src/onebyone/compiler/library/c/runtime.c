@@ -1,7 +1,7 @@
 /* The C library of one network: finding a target, weights, memory for calls, and calls.
 
    What differs from network to network is in tables.h; the machine code has `run(words, thread)`
-   and `prepare(words)` for each program. Nothing global is ever written. */
+   and `prepare(words)`, and words say which of its programs. Nothing global is ever written. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -24,16 +24,16 @@
 /* Machine code for calls of `batch` images. */
 struct program {
     int batch;
-    void (*run)(int64_t *words, int64_t thread);
-    void (*prepare)(int64_t *words);
-    size_t groups, arena_bytes, scratch_bytes;
+    size_t groups, arena_bytes;
 };
 
-/* Programs of one target, the largest first; they share its weights. */
+/* Programs of one target, the largest first; they share its weights, and threads' own memory. */
 struct target {
     const char *name;
     unsigned needs;
-    size_t constant_bytes;
+    void (*run)(int64_t *words, int64_t thread);
+    void (*prepare)(int64_t *words);
+    size_t constant_bytes, scratch_bytes;
     int program_count;
     const struct program *programs;
 };
@@ -205,7 +205,7 @@ static int first_program(const struct target *target, int batch) {
 
 /* Fill in what is 0 for a default, and say what cannot be. */
 static int check_options(const obo_network *network, obo_options *options) {
-    options->batch = options->batch ? options->batch : facts.batch;
+    options->batch = options->batch ? options->batch : network->target->programs[0].batch;
     options->threads = options->threads ? options->threads : 1;
     if (options->threads < 1 || options->threads > MOST_THREADS)
         return OBO_ERROR_THREADS;
@@ -219,11 +219,10 @@ static int check_options(const obo_network *network, obo_options *options) {
 static struct places place(const struct target *target, const obo_options *options) {
     struct places at;
     int first = first_program(target, options->batch), count = target->program_count - first;
-    size_t counters = 0, arena = 0, scratch = 0, threads = (size_t)options->threads;
+    size_t counters = 0, arena = 0, threads = (size_t)options->threads;
     for (const struct program *one = target->programs + first; count--; one++) {
         counters += counter_bytes(one, options->threads);
         arena = one->arena_bytes > arena ? one->arena_bytes : arena;
-        scratch = one->scratch_bytes > scratch ? one->scratch_bytes : scratch;
     }
     size_t jobs = sizeof(struct job) * (size_t)(target->program_count - first);
     at.jobs = whole_lines(sizeof(obo_context));
@@ -231,7 +230,7 @@ static struct places place(const struct target *target, const obo_options *optio
     at.counters = at.workers + whole_lines(sizeof(struct worker) * threads);
     at.arena = at.counters + counters;
     at.scratch = at.arena + whole_lines(arena);
-    at.end = at.scratch + threads * scratch;
+    at.end = at.scratch + threads * target->scratch_bytes;
     return at;
 }
 
@@ -253,8 +252,9 @@ static void prepare_jobs(obo_context *context, char *memory, const struct places
         struct job *job = &context->jobs[i - context->first_program];
         size_t bytes = counter_bytes(&target->programs[i], context->options.threads);
         job->program = &target->programs[i];
-        job->words[CONTEXT_RUN] = (int64_t)job->program->run;
-        job->words[CONTEXT_PREPARE] = (int64_t)job->program->prepare;
+        job->words[CONTEXT_RUN] = (int64_t)target->run;
+        job->words[CONTEXT_PREPARE] = (int64_t)target->prepare;
+        job->words[CONTEXT_PROGRAM] = i;
         job->words[CONTEXT_BASES] = (int64_t)job->bases;
         job->words[CONTEXT_COUNTERS] = (int64_t)counters;
         job->words[CONTEXT_THREADS] = context->options.threads;
@@ -328,14 +328,6 @@ static int can_run_batch(obo_context *context, int batch) {
     return 1;
 }
 
-/* Numbers of one image; the shape is that of `facts.batch` images. */
-static size_t image_numbers(const obo_tensor *tensor) {
-    size_t numbers = 1;
-    for (int axis = 0; axis < tensor->rank; axis++)
-        numbers *= tensor->shape[axis];
-    return numbers / (size_t)facts.batch;
-}
-
 /* Tell machine code where the caller's tensors are, from image number `first` on. */
 static void place_tensors(
     struct job *job, int layout, const float *const *inputs, float *const *outputs, size_t first) {
@@ -344,14 +336,14 @@ static void place_tensors(
         int64_t *words = job->bases + FIRST_TENSOR + INPUT_WORDS * input_slots[i];
         int64_t channels = (int64_t)tensor->shape[1], width = (int64_t)tensor->shape[3];
         int64_t pixels = (int64_t)tensor->shape[2] * width;
-        words[0] = (int64_t)(inputs[i] + first * image_numbers(tensor));
+        words[0] = (int64_t)(inputs[i] + first * tensor->per_image);
         words[1] = channels * pixels;
         words[2] = layout == OBO_NHWC ? 1 : pixels;
         words[3] = layout == OBO_NHWC ? width * channels : width;
         words[4] = layout == OBO_NHWC ? channels : 1;
     }
     for (int i = 0; i < OUTPUT_COUNT; i++) {
-        float *start = outputs[i] + first * image_numbers(&output_tensors[i]);
+        float *start = outputs[i] + first * output_tensors[i].per_image;
         job->bases[FIRST_TENSOR + INPUT_WORDS * INPUT_COUNT + output_slots[i]] = (int64_t)start;
     }
 }
@@ -362,7 +354,7 @@ static void run_task(void *data, int thread) {
 
 static void call(obo_context *context, struct job *job) {
     const obo_options *options = &context->options;
-    job->program->prepare(job->words);
+    context->network->target->prepare(job->words);
     if (options->parallel_for) {
         options->parallel_for(run_task, job->words, options->threads, options->user);
         return;
