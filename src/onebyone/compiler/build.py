@@ -45,8 +45,8 @@ def build(
 ) -> Built:
     """Plan, write and compile a graph; keep it under `key` unless that is None.
 
-    There may be several `graphs`, which differ in the number of images only: they become programs
-    of one network. Some nodes of the first may have been `chosen` to run in another way than the
+    There may be several `graphs` of one network, whose inputs have other shapes: they become its
+    programs. Some nodes of the first may have been `chosen` to run in another way than the
     cost model says.
 
     Raises:
@@ -58,16 +58,16 @@ def build(
         from onebyone.compiler.module import emit_network
         from onebyone.compiler.plan.plan import plan_execution
 
-    first = plan_execution(graphs[0], target, options, chosen)
-    others = [plan_execution(graph, target, options, like=first) for graph in graphs[1:]]
-    plans = [first, *others]
+    plans = [plan_execution(graphs[0], target, options, chosen)]
+    for graph in graphs[1:]:
+        plans.append(plan_execution(graph, target, options, like=plans[-1]))
     accounts = [Account.of(graph, plan) for graph, plan in zip(graphs, plans, strict=True)]
     description = _describe(accounts, plans)
     module = emit_network(plans, target)
     # LLVM leaves Python's lock free, so weights are packed and written while it is busy.
     with ThreadPoolExecutor(max_workers=1) as beside:
         code = beside.submit(compile_module, module, target)
-        constants = first.constants.block()
+        constants = plans[0].constants.block()
         if key is not None:
             summary = {
                 "layers": len(accounts[0].layers),

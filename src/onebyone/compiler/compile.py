@@ -12,17 +12,20 @@ from onebyone.compiler.batched import BatchedModel, check_batch
 from onebyone.compiler.build import Built, build, find_built
 from onebyone.compiler.choose.check import check_names
 from onebyone.compiler.choose.choices import Choices
-from onebyone.compiler.example import check_model, compile_arguments, examples_of
+from onebyone.compiler.example import check_model, compile_arguments, examples_of, sized_examples
 from onebyone.compiler.fallback import Fallback, refuse_fallbacks
-from onebyone.compiler.key import graph_key
+from onebyone.compiler.key import graphs_key
 from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.model import CompiledModel, NativeStep, Step
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import Memory, NativeFunction
-from onebyone.compiler.split import Part, split_graph
+from onebyone.compiler.runtime.opaque import with_own_tensors
+from onebyone.compiler.shaped import ShapedModel, check_shapes, show_sizes
+from onebyone.compiler.sharing import SharedTensors, rewrite_alike
+from onebyone.compiler.split import Part, Segment, split_graph
 from onebyone.compiler.target import ABILITIES, TARGETS, Target, can_run, host_target, is_able
-from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError
+from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError, located
 from onebyone.graph import Captured, Graph, Opaque, capture
 from onebyone.graph.images import first_difference, why_joined, with_images
 
@@ -87,6 +90,51 @@ def compile_for_batch(
     args, named = compile_arguments(example, kwargs)
     several = {images: capture(model, *examples_of(args, named, images)) for images in sizes}
     return compile_batches(several, target=machine, options=asked, is_any=batch == "any")
+
+
+def compile_for_shapes(
+    model: Callable[..., Any],
+    example: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    shapes: object,
+    batch: object = None,
+    target: Target | None = None,
+    **options: Any,
+) -> ShapedModel:
+    """Compile a network for several sizes of images, as `compile_network` does with `shapes`.
+
+    Args:
+        model: As there.
+        example: As there.
+        kwargs: As there.
+        shapes: As there.
+        batch: As there.
+        target: As for `compile_model`.
+        options: Those of `CompileOptions`.
+    """
+    asked = CompileOptions(**options)
+    pairs = check_shapes(shapes)
+    numbers = None if batch is None else check_batch(batch)
+    machine = _known(target or calibrated_target(asked.numerics), asked)
+    model = check_model(model)
+    args, named = compile_arguments(example, kwargs)
+    tensors, several = SharedTensors(), list[dict[int, Captured]]()
+    for pair in pairs:
+        sized = sized_examples(args, named, pair)
+        examples = {images: examples_of(*sized, images) for images in numbers or ()} or {1: sized}
+        with located(f"`shapes`, {show_sizes([pair])}"):
+            found = {images: capture(model, *one) for images, one in examples.items()}
+            if numbers:
+                _check_apart(found)
+        several.append({images: tensors.captured(one) for images, one in found.items()})
+    compiled = _compile_several(several, machine, asked)
+    return ShapedModel(
+        {
+            pair: BatchedModel(models, is_any=batch == "any") if numbers else models[1]
+            for pair, models in zip(pairs, compiled, strict=True)
+        }
+    )
 
 
 def plan_model(
@@ -154,11 +202,11 @@ def compile_captured(
         refuse_fallbacks([Fallback.of(part) for part in parts if isinstance(part, Opaque)])
     with _telling_of_memory():
         steps: list[Step] = []
-        for part in parts:
+        for part in with_own_tensors(parts):
             if isinstance(part, Opaque):
                 steps.append(part)
                 continue
-            built = _find_or_build(part.graph, target, options, chosen, keep=keep)
+            built = _find_or_build([part.graph], target, options, chosen, keep=keep)
             function = NativeFunction(Memory(built.binary, options.thread_count))
             steps.append(NativeStep(function, part.takes, part.gives, built.accounts[0]))
     if chosen:
@@ -187,34 +235,79 @@ def compile_batches(
         ModelError: As there.
         ShapeError: As there.
     """
-    largest = max(several)
-    if reason := _why_apart(several):
-        raise CompileError(
-            f"the network cannot be compiled for several numbers of images ({reason}); leave out "
-            "`batch`, and compile it for each number"
-        )
-    whole = several[largest].graph
-    _check_sizes(whole)
-    _check_numbers(whole)
-    _check_target(target)
-    parts = split_graph(whole)
-    # Layers are tuned for the largest number of images; for others, weights lie as for these.
-    chosen = {} if options.tune == "estimate" else tune_parts(parts, target, options).chosen
-    sizes = sorted(several, reverse=True)
-    with _telling_of_memory():
-        steps: dict[int, list[Step]] = {images: [] for images in sizes}
-        for part in parts:
-            assert not isinstance(part, Opaque)
-            built = _find_or_build(part.graph, target, options, chosen, keep=True, sizes=sizes)
-            memory = Memory(built.binary, options.thread_count)
-            for number, images in enumerate(sizes):
-                function, account = NativeFunction(memory, number), built.accounts[number]
-                steps[images].append(NativeStep(function, part.takes, part.gives, account))
-    models = {
-        images: CompiledModel(several[images], steps[images], target=target, options=options)
-        for images in sizes
-    }
+    _check_apart(several)
+    (models,) = _compile_several([several], target, options)
     return BatchedModel(models, is_any=is_any)
+
+
+def _compile_several(
+    several: Sequence[Mapping[int, Captured]], target: Target, options: CompileOptions
+) -> list[dict[int, CompiledModel]]:
+    """Compile a network for inputs of several shapes: one copy of the weights, one working memory.
+
+    Args:
+        several: For each size of images, the largest first, what was captured by the number of
+            images, of which there are the same for all.
+        target: As for `compile_captured`.
+        options: As there.
+    """
+    numbers = sorted(several[0], reverse=True)
+    wholes = [captures[numbers[0]].graph for captures in several]
+    for whole in wholes:
+        _check_sizes(whole)
+        _check_numbers(whole)
+    _check_target(target)
+    split = [split_graph(whole) for whole in wholes]
+    kinds = [[type(part) for part in parts] for parts in split]
+    if kinds != kinds[:1] * len(kinds):
+        raise CompileError(
+            "PyTorch has to run operators of the network, and not the same ones for each of "
+            "`shapes`; compile it for each by itself"
+        )
+    # Layers are tuned for the largest shape; for others, weights lie as for this one.
+    chosen = {} if options.tune == "estimate" else tune_parts(split[0], target, options).chosen
+    parts = [part for some in split for part in some]
+    if options.strict:
+        refuse_fallbacks([Fallback.of(part) for part in parts if isinstance(part, Opaque)])
+    steps: list[dict[int, list[Step]]] = [{images: [] for images in numbers} for _ in several]
+    with _telling_of_memory():
+        own = with_own_tensors(parts)
+        for position in range(len(split[0])):
+            _add_steps(steps, own[position :: len(split[0])], numbers, target, options, chosen)
+    return [
+        {
+            images: CompiledModel(captures[images], some[images], target=target, options=options)
+            for images in numbers
+        }
+        for captures, some in zip(several, steps, strict=True)
+    ]
+
+
+def _add_steps(
+    steps: Sequence[Mapping[int, list[Step]]],
+    parts: Sequence[Part],
+    numbers: Sequence[int],
+    target: Target,
+    options: CompileOptions,
+    chosen: Mapping[str, Choices],
+) -> None:
+    """Add a part of a network, which is there for each size of images, for each number of them."""
+    for some, part in zip(steps, parts, strict=True):
+        if isinstance(part, Opaque):
+            for images in numbers:
+                some[images].append(part)
+    segments = [part for part in parts if isinstance(part, Segment)]
+    if not segments:
+        return
+    graphs = [part.graph for part in segments]
+    built = _find_or_build(graphs, target, options, chosen, keep=True, numbers=numbers)
+    memory = Memory(built.binary, options.thread_count)
+    programs = enumerate(built.accounts)
+    for some, part in zip(steps, segments, strict=True):
+        for images in numbers:
+            number, account = next(programs)
+            function = NativeFunction(memory, number)
+            some[images].append(NativeStep(function, part.takes, part.gives, account))
 
 
 def tune_model(
@@ -276,28 +369,41 @@ def tune_parts(
 
 
 def _find_or_build(
-    graph: Graph,
+    graphs: Sequence[Graph],
     target: Target,
     options: CompileOptions,
     chosen: Mapping[str, Choices] | None,
     *,
     keep: bool,
-    sizes: Sequence[int] = (),
+    numbers: Sequence[int] = (1,),
 ) -> Built:
     """Return a part of a network as native code: from the cache, or built and kept there.
 
-    It has a program for each of the numbers of images in `sizes`, of which it was captured with the
-    first; or one.
+    It has a program for each of its graphs, which are for images of several sizes, and for each of
+    the `numbers` of images, of which they were captured with the first.
     """
     facts = [target.key, options.numerics, repr(sorted((chosen or {}).items()))]
-    facts += [f"for {images} images" for images in sizes]
-    key = graph_key(graph, *facts) if keep else None
+    facts += [f"for {images} images" for images in numbers]
+    key = graphs_key(graphs, *facts) if keep else None
     found = find_built(key) if key else None
     if found:
         return found
-    whole = rewrite_graph(graph)
-    graphs = [with_images(whole, sizes[0], images) for images in sizes] or [whole]
-    return build(graphs, target, key, options, chosen)
+    whole = rewrite_alike(graphs)
+    programs = [with_images(one, numbers[0], images) for one in whole for images in numbers]
+    return build(programs, target, key, options, chosen)
+
+
+def _check_apart(several: Mapping[int, Captured]) -> None:
+    """Check that code can be made for several numbers of images.
+
+    Raises:
+        CompileError: If it cannot.
+    """
+    if reason := _why_apart(several):
+        raise CompileError(
+            f"the network cannot be compiled for several numbers of images ({reason}); leave out "
+            "`batch`, and compile it for each number"
+        )
 
 
 def _why_apart(several: Mapping[int, Captured]) -> str:

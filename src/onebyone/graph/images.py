@@ -41,6 +41,8 @@ def why_joined(graph: Graph, images: int) -> str:
 
 def with_images(graph: Graph, before: int, after: int) -> Graph:
     """Return a graph that was made for `before` images for `after` images; tensors are shared."""
+    if before == after:
+        return graph
     changing = of_images(graph, before)
     nodes = [
         replace(node, shape=(after, *node.shape[1:])) if node.name in changing else node

@@ -1,14 +1,15 @@
 """Operators that PyTorch runs, between native functions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from onebyone.compiler.runtime.native import show
 from onebyone.graph import Opaque, Ref
+
+T = TypeVar("T")
 
 
 def call_opaque(node: Opaque, values: Mapping[str, Any]) -> Any:
@@ -33,40 +34,18 @@ def show_to(ref: Ref, value: Any) -> Any:
     return shown.contiguous() if ref.is_contiguous else shown
 
 
-def with_own_tensors(nodes: Sequence[Opaque]) -> list[Opaque]:
-    """Return operators whose weights and constants are copies, which nobody else can change."""
+def with_own_tensors(steps: Sequence[T | Opaque]) -> list[T | Opaque]:
+    """Return steps whose operators' weights and constants are copies, which nobody can change."""
     copies: dict[Any, Tensor] = {}
 
-    def copied(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
+    def copied(leaf: Tensor) -> Tensor:
         # A weight that several operators read stays one.
         key = (leaf.data_ptr(), leaf.shape, leaf.stride(), leaf.dtype)
         if key not in copies:
             copies[key] = leaf.clone()
         return copies[key]
 
-    return [
-        replace(
-            node,
-            arguments=_changed(node.arguments, copied),
-            keywords={name: _changed(value, copied) for name, value in node.keywords.items()},
-        )
-        for node in nodes
-    ]
-
-
-def tensors_of(node: Opaque) -> list[Tensor]:
-    """Return the weights and constants of an operator."""
-    found: list[Tensor] = []
-
-    def visit(leaf: Any) -> Any:
-        if isinstance(leaf, Tensor):
-            found.append(leaf)
-        return leaf
-
-    _changed((node.arguments, tuple(node.keywords.values())), visit)
-    return found
+    return [step.with_tensors(copied) if isinstance(step, Opaque) else step for step in steps]
 
 
 def _changed(tree: Any, change: Callable[[Any], Any]) -> Any:
