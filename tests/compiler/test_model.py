@@ -261,7 +261,7 @@ def test_the_second_time_all_parts_come_from_the_cache(monkeypatch):
     x = torch.randn(2, 3, 6, 5)
     compile_model(network, x, threads=1)
     monkeypatch.setattr("onebyone.compiler.build.compile_module", None)
-    monkeypatch.setattr("onebyone.compiler.compile.rewrite_graph", None)
+    monkeypatch.setattr("onebyone.compiler.sharing.rewrite_graph", None)
     check_same(compile_model(network, x, threads=1), network, x)
 
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from onebyone.compiler.batched import BatchedModel, check_batch
 from onebyone.compiler.build import Built, build, find_built
 from onebyone.compiler.choose.check import check_names
 from onebyone.compiler.choose.choices import Choices
-from onebyone.compiler.example import check_model, compile_arguments, examples_of, sized_examples
+from onebyone.compiler.example import check_model, compile_arguments
 from onebyone.compiler.fallback import Fallback, refuse_fallbacks
 from onebyone.compiler.key import graphs_key
 from onebyone.compiler.machine.calibrate import calibrated_target
@@ -20,14 +19,13 @@ from onebyone.compiler.model import CompiledModel, NativeStep, Step
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import Memory, NativeFunction
-from onebyone.compiler.runtime.opaque import with_own_tensors
-from onebyone.compiler.shaped import ShapedModel, check_shapes, show_sizes
-from onebyone.compiler.sharing import SharedTensors, rewrite_alike
+from onebyone.compiler.runtime.opaque import OwnTensors
+from onebyone.compiler.sharing import rewrite_alike
 from onebyone.compiler.split import Part, Segment, split_graph
 from onebyone.compiler.target import ABILITIES, TARGETS, Target, can_run, host_target, is_able
-from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError, located
+from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError
 from onebyone.graph import Captured, Graph, Opaque, capture
-from onebyone.graph.images import first_difference, why_joined, with_images
+from onebyone.graph.images import with_images
 
 if TYPE_CHECKING:
     from onebyone.compiler.plan.plan import ExecutionPlan
@@ -57,84 +55,11 @@ def compile_model(
         options: Those of `CompileOptions`.
     """
     asked = CompileOptions(**options)
-    machine = _known(target or calibrated_target(asked.numerics), asked)
+    machine = known_target(target or calibrated_target(asked.numerics), asked)
     model = check_model(model)
     args, named = compile_arguments(example, kwargs)
     captured = capture(model, args, named)
     return compile_captured(captured, target=machine, options=asked, chosen=chosen, keep=keep)
-
-
-def compile_for_batch(
-    model: Callable[..., Any],
-    example: Any,
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    batch: object,
-    target: Target | None = None,
-    **options: Any,
-) -> BatchedModel:
-    """Compile a network for several numbers of images, as `compile_network` does with a `batch`.
-
-    Args:
-        model: As there.
-        example: As there.
-        kwargs: As there.
-        batch: As there.
-        target: As for `compile_model`.
-        options: Those of `CompileOptions`.
-    """
-    asked = CompileOptions(**options)
-    sizes = check_batch(batch)
-    machine = _known(target or calibrated_target(asked.numerics), asked)
-    model = check_model(model)
-    args, named = compile_arguments(example, kwargs)
-    several = {images: capture(model, *examples_of(args, named, images)) for images in sizes}
-    return compile_batches(several, target=machine, options=asked, is_any=batch == "any")
-
-
-def compile_for_shapes(
-    model: Callable[..., Any],
-    example: Any,
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    shapes: object,
-    batch: object = None,
-    target: Target | None = None,
-    **options: Any,
-) -> ShapedModel:
-    """Compile a network for several sizes of images, as `compile_network` does with `shapes`.
-
-    Args:
-        model: As there.
-        example: As there.
-        kwargs: As there.
-        shapes: As there.
-        batch: As there.
-        target: As for `compile_model`.
-        options: Those of `CompileOptions`.
-    """
-    asked = CompileOptions(**options)
-    pairs = check_shapes(shapes)
-    numbers = None if batch is None else check_batch(batch)
-    machine = _known(target or calibrated_target(asked.numerics), asked)
-    model = check_model(model)
-    args, named = compile_arguments(example, kwargs)
-    tensors, several = SharedTensors(), list[dict[int, Captured]]()
-    for pair in pairs:
-        sized = sized_examples(args, named, pair)
-        examples = {images: examples_of(*sized, images) for images in numbers or ()} or {1: sized}
-        with located(f"`shapes`, {show_sizes([pair])}"):
-            found = {images: capture(model, *one) for images, one in examples.items()}
-            if numbers:
-                _check_apart(found)
-        several.append({images: tensors.captured(one) for images, one in found.items()})
-    compiled = _compile_several(several, machine, asked)
-    return ShapedModel(
-        {
-            pair: BatchedModel(models, is_any=batch == "any") if numbers else models[1]
-            for pair, models in zip(pairs, compiled, strict=True)
-        }
-    )
 
 
 def plan_model(
@@ -158,7 +83,7 @@ def plan_model(
     from onebyone.compiler.plan.plan import plan_execution
 
     asked = CompileOptions(**options)
-    machine = _known(target or calibrated_target(asked.numerics), asked)
+    machine = known_target(target or calibrated_target(asked.numerics), asked)
     args, named = compile_arguments(example, kwargs)
     graph = capture(check_model(model), args, named).graph
     _check_sizes(graph)
@@ -192,122 +117,94 @@ def compile_captured(
         ModelError: If a weight has no numbers.
         ShapeError: If an input has no numbers.
     """
-    _check_sizes(captured.graph)
-    _check_numbers(captured.graph)
-    _check_target(target)
-    parts = split_graph(captured.graph)
-    if options.tune != "estimate":
-        chosen = {**tune_parts(parts, target, options).chosen, **(chosen or {})}
-    if options.strict:
-        refuse_fallbacks([Fallback.of(part) for part in parts if isinstance(part, Opaque)])
-    with _telling_of_memory():
-        steps: list[Step] = []
-        for part in with_own_tensors(parts):
-            if isinstance(part, Opaque):
-                steps.append(part)
-                continue
-            built = _find_or_build([part.graph], target, options, chosen, keep=keep)
-            function = NativeFunction(Memory(built.binary, options.thread_count))
-            steps.append(NativeStep(function, part.takes, part.gives, built.accounts[0]))
-    if chosen:
-        accounts = [step.account for step in steps if isinstance(step, NativeStep)]
-        check_names(chosen, (name for account in accounts for name in account.names))
-    return CompiledModel(captured, steps, target=target, options=options, chosen=chosen)
+    (models,) = compile_several([{1: captured}], target, options, chosen, keep=keep)
+    return models[1]
 
 
-def compile_batches(
-    several: Mapping[int, Captured],
-    *,
+def compile_several(
+    several: Sequence[Mapping[int, Captured]],
     target: Target,
-    options: CompileOptions = DEFAULT_OPTIONS,
-    is_any: bool,
-) -> BatchedModel:
-    """Compile a network that was captured with several numbers of images.
-
-    Args:
-        several: What was captured, by the number of images.
-        target: As for `compile_captured`.
-        options: As there.
-        is_any: Whether further numbers of images are computed in pieces.
-
-    Raises:
-        CompileError: As there, or if the network cannot be shown to compute each image by itself.
-        ModelError: As there.
-        ShapeError: As there.
-    """
-    _check_apart(several)
-    (models,) = _compile_several([several], target, options)
-    return BatchedModel(models, is_any=is_any)
-
-
-def _compile_several(
-    several: Sequence[Mapping[int, Captured]], target: Target, options: CompileOptions
+    options: CompileOptions,
+    chosen: Mapping[str, Choices] | None = None,
+    *,
+    keep: bool = True,
 ) -> list[dict[int, CompiledModel]]:
-    """Compile a network for inputs of several shapes: one copy of the weights, one working memory.
+    """Compile a network for inputs of one or several shapes, which share weights and memory.
 
     Args:
         several: For each size of images, the largest first, what was captured by the number of
-            images, of which there are the same for all.
+            images; there are the same numbers for all.
         target: As for `compile_captured`.
         options: As there.
+        chosen: As there, for the largest shape; for others, weights lie as for this one.
+        keep: As there.
+
+    Raises:
+        CompileError: As there, or if PyTorch has to run other operators for other shapes.
+        ModelError: As there.
+        ShapeError: As there.
     """
     numbers = sorted(several[0], reverse=True)
-    wholes = [captures[numbers[0]].graph for captures in several]
-    for whole in wholes:
-        _check_sizes(whole)
-        _check_numbers(whole)
+    graphs = [captures[numbers[0]].graph for captures in several]
+    for graph in graphs:
+        _check_sizes(graph)
+        _check_numbers(graph)
     _check_target(target)
-    split = [split_graph(whole) for whole in wholes]
-    kinds = [[type(part) for part in parts] for parts in split]
-    if kinds != kinds[:1] * len(kinds):
+    sizes = [split_graph(graph) for graph in graphs]
+    if len({tuple(map(type, parts)) for parts in sizes}) > 1:
         raise CompileError(
             "PyTorch has to run operators of the network, and not the same ones for each of "
             "`shapes`; compile it for each by itself"
         )
-    # Layers are tuned for the largest shape; for others, weights lie as for this one.
-    chosen = {} if options.tune == "estimate" else tune_parts(split[0], target, options).chosen
-    parts = [part for some in split for part in some]
+    if options.tune != "estimate":
+        chosen = {**tune_parts(sizes[0], target, options).chosen, **(chosen or {})}
     if options.strict:
-        refuse_fallbacks([Fallback.of(part) for part in parts if isinstance(part, Opaque)])
-    steps: list[dict[int, list[Step]]] = [{images: [] for images in numbers} for _ in several]
+        opaque = (part for parts in sizes for part in parts if isinstance(part, Opaque))
+        refuse_fallbacks(list(map(Fallback.of, opaque)))
+    programs = [captures[images] for captures in several for images in numbers]
+    steps: list[list[Step]] = [[] for _ in programs]
+    own = OwnTensors()
     with _telling_of_memory():
-        own = with_own_tensors(parts)
-        for position in range(len(split[0])):
-            _add_steps(steps, own[position :: len(split[0])], numbers, target, options, chosen)
+        for parts in zip(*sizes, strict=True):
+            found = _compile_part(parts, numbers, target, options, chosen, keep=keep, own=own)
+            for some, step in zip(steps, found, strict=True):
+                some.append(step)
+    if chosen:
+        accounts = [step.account for step in steps[0] if isinstance(step, NativeStep)]
+        check_names(chosen, (name for account in accounts for name in account.names))
+    models = [
+        CompiledModel(*program, target=target, options=options, chosen=None if number else chosen)
+        for number, program in enumerate(zip(programs, steps, strict=True))
+    ]
     return [
-        {
-            images: CompiledModel(captures[images], some[images], target=target, options=options)
-            for images in numbers
-        }
-        for captures, some in zip(several, steps, strict=True)
+        dict(zip(numbers, models[first:], strict=False))
+        for first in range(0, len(models), len(numbers))
     ]
 
 
-def _add_steps(
-    steps: Sequence[Mapping[int, list[Step]]],
+def _compile_part(
     parts: Sequence[Part],
     numbers: Sequence[int],
     target: Target,
     options: CompileOptions,
-    chosen: Mapping[str, Choices],
-) -> None:
-    """Add a part of a network, which is there for each size of images, for each number of them."""
-    for some, part in zip(steps, parts, strict=True):
-        if isinstance(part, Opaque):
-            for images in numbers:
-                some[images].append(part)
+    chosen: Mapping[str, Choices] | None,
+    *,
+    keep: bool,
+    own: OwnTensors,
+) -> list[Step]:
+    """Return what runs a part of a network: for each size of images, for each number of them."""
     segments = [part for part in parts if isinstance(part, Segment)]
     if not segments:
-        return
-    graphs = [part.graph for part in segments]
-    built = _find_or_build(graphs, target, options, chosen, keep=True, numbers=numbers)
+        nodes = (own.copied(part) for part in parts if isinstance(part, Opaque))
+        return [node for node in nodes for _ in numbers]
+    graphs = [segment.graph for segment in segments]
+    built = _find_or_build(graphs, target, options, chosen, keep=keep, numbers=numbers)
     memory = Memory(built.binary, options.thread_count)
-    programs = enumerate(built.accounts)
-    for some, part in zip(steps, segments, strict=True):
-        for images in numbers:
-            number, account = next(programs)
-            function = NativeFunction(memory, number)
-            some[images].append(NativeStep(function, part.takes, part.gives, account))
+    programs = (segment for segment in segments for _ in numbers)
+    return [
+        NativeStep(NativeFunction(memory, number), segment.takes, segment.gives, account)
+        for number, (segment, account) in enumerate(zip(programs, built.accounts, strict=True))
+    ]
 
 
 def tune_model(
@@ -375,7 +272,7 @@ def _find_or_build(
     chosen: Mapping[str, Choices] | None,
     *,
     keep: bool,
-    numbers: Sequence[int] = (1,),
+    numbers: Sequence[int],
 ) -> Built:
     """Return a part of a network as native code: from the cache, or built and kept there.
 
@@ -393,39 +290,6 @@ def _find_or_build(
     return build(programs, target, key, options, chosen)
 
 
-def _check_apart(several: Mapping[int, Captured]) -> None:
-    """Check that code can be made for several numbers of images.
-
-    Raises:
-        CompileError: If it cannot.
-    """
-    if reason := _why_apart(several):
-        raise CompileError(
-            f"the network cannot be compiled for several numbers of images ({reason}); leave out "
-            "`batch`, and compile it for each number"
-        )
-
-
-def _why_apart(several: Mapping[int, Captured]) -> str:
-    """Return why a network needs code of its own for each number of images, or nothing.
-
-    It needs none if it does the same with each number, and computes each image by itself.
-    """
-    largest = max(several)
-    whole = several[largest]
-    reason = why_joined(whole.graph, largest)
-    if reason:
-        return reason
-    for images, captured in several.items():
-        expected = with_images(whole.graph, largest, images)
-        other = first_difference(expected, captured.graph)
-        if other is not None:
-            return f"{other.place}: it does something else with {images} images"
-        if captured.out_leaves != whole.out_leaves:
-            return f"it returns something else with {images} images"
-    return ""
-
-
 @contextmanager
 def _telling_of_memory() -> Generator[None]:
     """Turn what PyTorch and Python say when memory gives out into one line of ours."""
@@ -437,7 +301,12 @@ def _telling_of_memory() -> Generator[None]:
         raise CompileError("there is not enough memory to compile the network") from error
 
 
-def _known(target: object, options: CompileOptions) -> Target:
+def known_target(target: object, options: CompileOptions) -> Target:
+    """Return a target, if it is one that has what the options ask for.
+
+    Raises:
+        CompileError: If not.
+    """
     if not isinstance(target, Target):
         raise CompileError(
             f"`target` (={target!r}) must be a `Target`; `TARGETS` has them by name: "

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 from onebyone.compiler.batched import BatchedModel
-from onebyone.compiler.compile import compile_for_batch, compile_for_shapes, compile_model
+from onebyone.compiler.compile import compile_model
 from onebyone.compiler.fallback import warn_of_fallbacks
 from onebyone.compiler.model import CompiledModel
+from onebyone.compiler.several import compile_for_batch, compile_for_shapes
 from onebyone.compiler.shaped import ShapedModel
 from onebyone.graph import Pair
 

@@ -45,7 +45,7 @@ class SharedTensors:
     def _one(self, tensor: Tensor) -> Tensor:
         if tensor.is_meta or tensor.layout is not torch.strided:
             return tensor
-        form = (tensor.dtype, tuple(tensor.shape), tensor.stride())
+        form = (tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.is_neg())
         place = (tensor.data_ptr(), *form)
         if place not in self._places:
             known = self._known.setdefault((tensor_digest(tensor), *form), tensor)

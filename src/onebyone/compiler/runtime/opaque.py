@@ -1,15 +1,14 @@
 """Operators that PyTorch runs, between native functions."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from onebyone.compiler.runtime.native import show
 from onebyone.graph import Opaque, Ref
-
-T = TypeVar("T")
 
 
 def call_opaque(node: Opaque, values: Mapping[str, Any]) -> Any:
@@ -34,18 +33,21 @@ def show_to(ref: Ref, value: Any) -> Any:
     return shown.contiguous() if ref.is_contiguous else shown
 
 
-def with_own_tensors(steps: Sequence[T | Opaque]) -> list[T | Opaque]:
-    """Return steps whose operators' weights and constants are copies, which nobody can change."""
-    copies: dict[Any, Tensor] = {}
+@dataclass(slots=True)
+class OwnTensors:
+    """Copies of operators' weights and constants, which nobody else can change."""
 
-    def copied(leaf: Tensor) -> Tensor:
-        # A weight that several operators read stays one.
-        key = (leaf.data_ptr(), leaf.shape, leaf.stride(), leaf.dtype)
-        if key not in copies:
-            copies[key] = leaf.clone()
-        return copies[key]
+    _copies: dict[Any, Tensor] = field(default_factory=dict)
 
-    return [step.with_tensors(copied) if isinstance(step, Opaque) else step for step in steps]
+    def copied(self, node: Opaque) -> Opaque:
+        """Return an operator with copies; a weight that several operators read stays one."""
+        return node.with_tensors(self._copy)
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if place not in self._copies:
+            self._copies[place] = tensor.clone()
+        return self._copies[place]
 
 
 def _changed(tree: Any, change: Callable[[Any], Any]) -> Any:
