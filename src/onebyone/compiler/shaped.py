@@ -5,15 +5,18 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onebyone.compiler.batched import BatchedModel, tensor_at
 from onebyone.compiler.fates import LayerFates
 from onebyone.compiler.model import Batch, CompiledModel, Saved
 from onebyone.compiler.profile import Profile
-from onebyone.errors import ShapeError
+from onebyone.errors import CompileError, ShapeError
 from onebyone.graph import Pair
 from onebyone.graph.calls import Value
+
+if TYPE_CHECKING:
+    from onebyone.compiler.library.write import Library
 
 MOST_SHAPES = 16
 """How many sizes of images a network can be compiled for."""
@@ -94,6 +97,18 @@ class ShapedModel:
     def memory_bytes(self) -> int:
         """Memory that native code runs in: packed weights and tables, and room for activations."""
         return self._whole.memory_bytes
+
+    def export(self, out: str | Path, **options: Any) -> "Library":  # noqa: ARG002
+        """Refuse to write a library, which has code for one size of images.
+
+        Raises:
+            CompileError: Always; says what to do.
+        """
+        size = next(iter(self.models))
+        raise CompileError(
+            "a library has code for one size of images, and the network was compiled for "
+            f"{show_sizes(self.models)}; export one of them: `.models[{size}].export(...)`"
+        )
 
     def fates(self) -> LayerFates:
         """Return what became of each layer for images of the largest size; print it."""
