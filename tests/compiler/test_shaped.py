@@ -21,6 +21,9 @@ from onebyone.compiler import (
     ShapedModel,
     compile_model,
 )
+from onebyone.compiler.choose.tiling import TileSize, cut_tiles
+from onebyone.compiler.kernels.dense.weights import pack_pairs
+from onebyone.compiler.kernels.matrix.weights import STEP, pack_matrix
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.sharing import rewrite_alike
 from onebyone.errors import CompileError, FallbackWarning, ModelError, ShapeError
@@ -153,12 +156,15 @@ def test_a_size_more_adds_tables_alone_where_algorithms_agree(name):
     assert several[0].constants.size < 1.05 * one[0].constants.size
 
 
-class Standardized(nn.Conv2d):
+class Standardized(nn.Module):
     """Weights that are computed anew in each call."""
 
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(5, 3, 3, 3))
+
     def forward(self, x):
-        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
-        return F.conv2d(x, weight, self.bias)
+        return F.conv2d(x, self.weight - self.weight.mean((1, 2, 3), keepdim=True))
 
 
 class Partly(nn.Module):
@@ -166,7 +172,7 @@ class Partly(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.last = Standardized(3, 5, 3), nn.Conv2d(5, 4, 1)
+        self.first, self.last = Standardized(), nn.Conv2d(5, 4, 1)
         self.scale = nn.Parameter(torch.rand(5, 1, 1))
 
     def forward(self, x):
@@ -315,3 +321,14 @@ def test_it_is_found_again_for_the_same_sizes_alone(monkeypatch):
         check_same(first(images(1, 3, *size)), again(images(1, 3, *size)))
     with pytest.raises(TypeError):
         onebyone.compile(model, images(1, 3, 9, 9), shapes=[*sizes, (8, 8)])
+
+
+@pytest.mark.parametrize("channels", [64, 6, 5])
+def test_weights_of_bfloat16_lie_apart_only_where_positions_are_padded(channels):
+    """A row of the kernel is one position, or several, as pixels lie; that may depend on sizes."""
+    weight = torch.randn(20, channels, 3, 3)
+    tiling = cut_tiles(TARGETS["avx512"], 8, 20, TileSize(4, 1))
+    pairs = [pack_pairs(weight, 1, taps, tiling, 16) for taps in (3, 9)]
+    assert (channels % 2 == 0) == (pairs[0].shape == pairs[1].shape and torch.equal(*pairs))
+    steps = [pack_matrix(weight, taps, tiling) for taps in (3, 9)]
+    assert (channels % STEP == 0) == (steps[0].shape == steps[1].shape and torch.equal(*steps))
