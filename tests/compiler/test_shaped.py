@@ -22,8 +22,9 @@ from onebyone.compiler import (
     compile_model,
 )
 from onebyone.compiler.choose.tiling import TileSize, cut_tiles
+from onebyone.compiler.emit.matrix_tiles import DEPTH
 from onebyone.compiler.kernels.dense.weights import pack_pairs
-from onebyone.compiler.kernels.matrix.weights import STEP, pack_matrix
+from onebyone.compiler.kernels.matrix.weights import pack_matrix
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.sharing import rewrite_alike
 from onebyone.errors import CompileError, FallbackWarning, ModelError, ShapeError
@@ -331,4 +332,4 @@ def test_weights_of_bfloat16_lie_apart_only_where_positions_are_padded(channels)
     pairs = [pack_pairs(weight, 1, taps, tiling, 16) for taps in (3, 9)]
     assert (channels % 2 == 0) == (pairs[0].shape == pairs[1].shape and torch.equal(*pairs))
     steps = [pack_matrix(weight, taps, tiling) for taps in (3, 9)]
-    assert (channels % STEP == 0) == (steps[0].shape == steps[1].shape and torch.equal(*steps))
+    assert (channels % DEPTH == 0) == (steps[0].shape == steps[1].shape and torch.equal(*steps))
