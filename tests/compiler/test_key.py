@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from onebyone.compiler import TARGETS, Target, key
-from onebyone.compiler.key import SOURCES, compiler_version, graph_key, source_digest
+from onebyone.compiler.key import SOURCES, compiler_version, graphs_key, source_digest
 from onebyone.compiler.machine.speeds import NOMINAL
 from onebyone.graph import capture
 from tests.compiler.test_model import Small
@@ -21,7 +21,7 @@ def make_network(seed=0):
 
 
 def key_of(network, *facts, x=X):
-    return graph_key(capture(network, (x,)).graph, *facts)
+    return graphs_key([capture(network, (x,)).graph], *facts)
 
 
 def test_the_key_is_that_of_all_that_matters(monkeypatch):

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from onebyone.compiler import TARGETS, CompiledModel, Fallback, compile_model
-from onebyone.compiler.runtime.opaque import tensors_of
 from onebyone.compiler.target import can_run
 from onebyone.errors import CompileError, ModelError, ShapeError
 
@@ -262,7 +261,7 @@ def test_the_second_time_all_parts_come_from_the_cache(monkeypatch):
     x = torch.randn(2, 3, 6, 5)
     compile_model(network, x, threads=1)
     monkeypatch.setattr("onebyone.compiler.build.compile_module", None)
-    monkeypatch.setattr("onebyone.compiler.compile.rewrite_graph", None)
+    monkeypatch.setattr("onebyone.compiler.sharing.rewrite_graph", None)
     check_same(compile_model(network, x, threads=1), network, x)
 
 
@@ -493,7 +492,7 @@ def test_weights_of_operators_in_pytorch_are_copies():
     x = torch.randn(1, 3, 4, 4)
     compiled = compile_model(network, x, threads=1)
     before = compiled(x)
-    tensors = [tensor for step in compiled._steps for tensor in tensors_of(step)]
+    tensors = [tensor for step in compiled._steps for tensor in step.tensors()]
     weights = [tensor for tensor in tensors if tensor.shape == shared.weight.shape]
     assert len({weight.data_ptr() for weight in weights}) == 1 < len(weights)
     with torch.no_grad():

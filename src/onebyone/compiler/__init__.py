@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onebyone.compiler.options import CompileOptions
     from onebyone.compiler.profile import Profile
     from onebyone.compiler.saved import load_compiled
+    from onebyone.compiler.shaped import ShapedModel
     from onebyone.compiler.target import TARGETS, Target, find_target, host_target
     from onebyone.compiler.threads import usable_cores
 
@@ -26,6 +27,7 @@ __all__ = [
     "CompiledModel",
     "Fallback",
     "Profile",
+    "ShapedModel",
     "Target",
     "compile_captured",
     "compile_model",
@@ -51,6 +53,7 @@ __getattr__, __dir__ = offer(
         "onebyone.compiler.options": "CompileOptions",
         "onebyone.compiler.profile": "Profile",
         "onebyone.compiler.saved": "load_compiled",
+        "onebyone.compiler.shaped": "ShapedModel",
         "onebyone.compiler.target": "TARGETS Target find_target host_target",
         "onebyone.compiler.threads": "usable_cores",
     },

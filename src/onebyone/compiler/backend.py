@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, fx
 
 from onebyone.compiler.batched import ANY, BatchedModel
-from onebyone.compiler.compile import compile_batches, compile_captured
+from onebyone.compiler.compile import compile_captured
 from onebyone.compiler.fallback import describe_fallbacks
 from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.model import CompiledModel
 from onebyone.compiler.operator import is_plain, is_transformed, is_watched
 from onebyone.compiler.options import CompileOptions
+from onebyone.compiler.several import compile_batches
 from onebyone.errors import CompileError, OneByOneError, UnknownNameError, warn_user
 from onebyone.graph import capture
 from onebyone.graph.exact import exactly

@@ -150,7 +150,7 @@ class BatchedModel:
         """
         from onebyone.compiler.saved import save
 
-        self.saved = save(self.models, Path(path), "any" if self.is_any else "these")
+        self.saved = save({None: self.models}, Path(path), "any" if self.is_any else "these")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the name of the file that it was saved to or loaded from, and its digest.
@@ -170,10 +170,7 @@ class BatchedModel:
 
     def _images(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
         """Return how many images there are; of arguments that are wrong, what there is code for."""
-        leaves = tree_leaves((args, dict(kwargs))) if kwargs or self._place >= len(args) else args
-        leaf = leaves[self._place] if self._place < len(leaves) else None
-        if not isinstance(leaf, Tensor):
-            leaf = next((one for one in tree_leaves(leaves) if isinstance(one, Tensor)), None)
+        leaf = tensor_at(self._place, args, kwargs)
         return leaf.shape[0] if leaf is not None and leaf.ndim else self._largest
 
     def _captured(self, images: int) -> Captured:
@@ -219,6 +216,15 @@ class BatchedModel:
             for ref, parts in zip(whole.graph.outputs, zip(*pieces, strict=True), strict=True)
         ]
         return whole.unflatten(outputs)
+
+
+def tensor_at(place: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """Return the flattened argument at a place; or the first tensor, if that is none."""
+    leaves = tree_leaves((args, dict(kwargs))) if kwargs or place >= len(args) else args
+    leaf = leaves[place] if place < len(leaves) else None
+    if isinstance(leaf, Tensor):
+        return leaf
+    return next((one for one in tree_leaves(leaves) if isinstance(one, Tensor)), None)
 
 
 def _places(models: Mapping[int, CompiledModel]) -> tuple[int, frozenset[int]]:

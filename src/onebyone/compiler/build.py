@@ -45,8 +45,8 @@ def build(
 ) -> Built:
     """Plan, write and compile a graph; keep it under `key` unless that is None.
 
-    There may be several `graphs`, which differ in the number of images only: they become programs
-    of one network. Some nodes of the first may have been `chosen` to run in another way than the
+    There may be several `graphs` of one network, whose inputs have other shapes: they become its
+    programs. Some nodes of the first may have been `chosen` to run in another way than the
     cost model says.
 
     Raises:
@@ -57,9 +57,10 @@ def build(
     with whole:
         from onebyone.compiler.plan.plan import plan_execution
 
-    first = plan_execution(graphs[0], target, options, chosen)
-    others = [plan_execution(graph, target, options, like=first) for graph in graphs[1:]]
-    return _build(graphs, [first, *others], target, key, options)
+    plans = [plan_execution(graphs[0], target, options, chosen)]
+    for graph in graphs[1:]:
+        plans.append(plan_execution(graph, target, options, like=plans[-1]))
+    return _build(graphs, plans, target, key, options)
 
 
 def build_variants(

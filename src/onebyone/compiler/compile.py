@@ -8,19 +8,20 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from onebyone.compiler.batched import BatchedModel, check_batch, why_apart
 from onebyone.compiler.build import Built, build, find_built
 from onebyone.compiler.choose.check import check_names
 from onebyone.compiler.choose.choices import Choices
-from onebyone.compiler.example import check_model, compile_arguments, examples_of
+from onebyone.compiler.example import check_model, compile_arguments
 from onebyone.compiler.fallback import Fallback, refuse_fallbacks
-from onebyone.compiler.key import graph_key
+from onebyone.compiler.key import graphs_key
 from onebyone.compiler.machine.calibrate import calibrated_target
 from onebyone.compiler.model import CompiledModel, NativeStep, Step
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.rewrites import rewrite_graph
 from onebyone.compiler.runtime.native import Memory, NativeFunction
-from onebyone.compiler.split import Part, split_graph
+from onebyone.compiler.runtime.opaque import OwnTensors
+from onebyone.compiler.sharing import rewrite_alike
+from onebyone.compiler.split import Part, Segment, split_graph
 from onebyone.compiler.target import ABILITIES, TARGETS, Target, can_run, host_target, is_able
 from onebyone.errors import CompileError, ModelError, ShapeError, UnknownNameError
 from onebyone.graph import Captured, Graph, Opaque, capture
@@ -54,39 +55,11 @@ def compile_model(
         options: Those of `CompileOptions`.
     """
     asked = CompileOptions(**options)
-    machine = _known(target or calibrated_target(asked.numerics), asked)
+    machine = known_target(target or calibrated_target(asked.numerics), asked)
     model = check_model(model)
     args, named = compile_arguments(example, kwargs)
     captured = capture(model, args, named)
     return compile_captured(captured, target=machine, options=asked, chosen=chosen, keep=keep)
-
-
-def compile_for_batch(
-    model: Callable[..., Any],
-    example: Any,
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    batch: object,
-    target: Target | None = None,
-    **options: Any,
-) -> BatchedModel:
-    """Compile a network for several numbers of images, as `compile_network` does with a `batch`.
-
-    Args:
-        model: As there.
-        example: As there.
-        kwargs: As there.
-        batch: As there.
-        target: As for `compile_model`.
-        options: Those of `CompileOptions`.
-    """
-    asked = CompileOptions(**options)
-    sizes = check_batch(batch)
-    machine = _known(target or calibrated_target(asked.numerics), asked)
-    model = check_model(model)
-    args, named = compile_arguments(example, kwargs)
-    several = {images: capture(model, *examples_of(args, named, images)) for images in sizes}
-    return compile_batches(several, target=machine, options=asked, is_any=batch == "any")
 
 
 def plan_model(
@@ -110,7 +83,7 @@ def plan_model(
     from onebyone.compiler.plan.plan import plan_execution
 
     asked = CompileOptions(**options)
-    machine = _known(target or calibrated_target(asked.numerics), asked)
+    machine = known_target(target or calibrated_target(asked.numerics), asked)
     args, named = compile_arguments(example, kwargs)
     graph = capture(check_model(model), args, named).graph
     _check_sizes(graph)
@@ -144,79 +117,94 @@ def compile_captured(
         ModelError: If a weight has no numbers.
         ShapeError: If an input has no numbers.
     """
-    _check_sizes(captured.graph)
-    _check_numbers(captured.graph)
-    _check_target(target)
-    parts = split_graph(captured.graph)
-    if options.tune != "estimate":
-        chosen = {**tune_parts(parts, target, options).chosen, **(chosen or {})}
-    if options.strict:
-        refuse_fallbacks([Fallback.of(part) for part in parts if isinstance(part, Opaque)])
-    with _telling_of_memory():
-        steps: list[Step] = []
-        for part in parts:
-            if isinstance(part, Opaque):
-                steps.append(part)
-                continue
-            built = _find_or_build(part.graph, target, options, chosen, keep=keep)
-            function = NativeFunction(Memory(built.binary, options.thread_count))
-            steps.append(NativeStep(function, part.takes, part.gives, built.accounts[0]))
-    if chosen:
-        accounts = [step.account for step in steps if isinstance(step, NativeStep)]
-        check_names(chosen, (name for account in accounts for name in account.names))
-    return CompiledModel(captured, steps, target=target, options=options, chosen=chosen)
+    (models,) = compile_several([{1: captured}], target, options, chosen, keep=keep)
+    return models[1]
 
 
-def compile_batches(
-    several: Mapping[int, Captured],
-    *,
+def compile_several(
+    several: Sequence[Mapping[int, Captured]],
     target: Target,
-    options: CompileOptions = DEFAULT_OPTIONS,
-    is_any: bool,
-) -> BatchedModel:
-    """Compile a network that was captured with several numbers of images.
+    options: CompileOptions,
+    chosen: Mapping[str, Choices] | None = None,
+    *,
+    keep: bool = True,
+) -> list[dict[int, CompiledModel]]:
+    """Compile a network for inputs of one or several shapes, which share weights and memory.
 
     Args:
-        several: What was captured, by the number of images.
+        several: For each size of images, the largest first, what was captured by the number of
+            images; there are the same numbers for all.
         target: As for `compile_captured`.
         options: As there.
-        is_any: Whether further numbers of images are computed in pieces.
+        chosen: As there, for the largest shape; for others, weights lie as for this one.
+        keep: As there.
 
     Raises:
-        CompileError: As there, or if the network cannot be shown to compute each image by itself.
+        CompileError: As there, or if PyTorch has to run other operators for other shapes.
         ModelError: As there.
         ShapeError: As there.
     """
-    largest = max(several)
-    if reason := why_apart(several):
-        raise CompileError(
-            f"the network cannot be compiled for several numbers of images ({reason}); leave out "
-            "`batch`, and compile it for each number"
-        )
-    whole = several[largest].graph
-    _check_sizes(whole)
-    _check_numbers(whole)
+    numbers = sorted(several[0], reverse=True)
+    graphs = [captures[numbers[0]].graph for captures in several]
+    for graph in graphs:
+        _check_sizes(graph)
+        _check_numbers(graph)
     _check_target(target)
-    parts = split_graph(whole)
-    # Layers are tuned for the largest number of images; for others, weights lie as for these.
-    chosen = {} if options.tune == "estimate" else tune_parts(parts, target, options).chosen
-    sizes = sorted(several, reverse=True)
-    with _telling_of_memory():
-        steps: dict[int, list[Step]] = {images: [] for images in sizes}
-        for part in parts:
-            assert not isinstance(part, Opaque)
-            built = _find_or_build(part.graph, target, options, chosen, keep=True, sizes=sizes)
-            memory = Memory(built.binary, options.thread_count)
-            for number, images in enumerate(sizes):
-                function, account = NativeFunction(memory, number), built.accounts[number]
-                steps[images].append(NativeStep(function, part.takes, part.gives, account))
-    models = {
-        images: CompiledModel(
-            several[images], steps[images], target=target, options=options, chosen=chosen
+    sizes = [split_graph(graph) for graph in graphs]
+    if len({tuple(map(type, parts)) for parts in sizes}) > 1:
+        raise CompileError(
+            "PyTorch has to run operators of the network, and not the same ones for each of "
+            "`shapes`; compile it for each by itself"
         )
-        for images in sizes
-    }
-    return BatchedModel(models, is_any=is_any)
+    if options.tune != "estimate":
+        chosen = {**tune_parts(sizes[0], target, options).chosen, **(chosen or {})}
+    if options.strict:
+        opaque = (part for parts in sizes for part in parts if isinstance(part, Opaque))
+        refuse_fallbacks(list(map(Fallback.of, opaque)))
+    programs = [captures[images] for captures in several for images in numbers]
+    steps: list[list[Step]] = [[] for _ in programs]
+    own = OwnTensors()
+    with _telling_of_memory():
+        for parts in zip(*sizes, strict=True):
+            found = _compile_part(parts, numbers, target, options, chosen, keep=keep, own=own)
+            for some, step in zip(steps, found, strict=True):
+                some.append(step)
+    if chosen:
+        accounts = [step.account for step in steps[0] if isinstance(step, NativeStep)]
+        check_names(chosen, (name for account in accounts for name in account.names))
+    models = [
+        CompiledModel(*program, target=target, options=options, chosen=None if number else chosen)
+        for number, program in enumerate(zip(programs, steps, strict=True))
+    ]
+    return [
+        dict(zip(numbers, models[first:], strict=False))
+        for first in range(0, len(models), len(numbers))
+    ]
+
+
+def _compile_part(
+    parts: Sequence[Part],
+    numbers: Sequence[int],
+    target: Target,
+    options: CompileOptions,
+    chosen: Mapping[str, Choices] | None,
+    *,
+    keep: bool,
+    own: OwnTensors,
+) -> list[Step]:
+    """Return what runs a part of a network: for each size of images, for each number of them."""
+    segments = [part for part in parts if isinstance(part, Segment)]
+    if not segments:
+        nodes = (own.copied(part) for part in parts if isinstance(part, Opaque))
+        return [node for node in nodes for _ in numbers]
+    graphs = [segment.graph for segment in segments]
+    built = _find_or_build(graphs, target, options, chosen, keep=keep, numbers=numbers)
+    memory = Memory(built.binary, options.thread_count)
+    programs = (segment for segment in segments for _ in numbers)
+    return [
+        NativeStep(NativeFunction(memory, number), segment.takes, segment.gives, account)
+        for number, (segment, account) in enumerate(zip(programs, built.accounts, strict=True))
+    ]
 
 
 def tune_model(
@@ -278,28 +266,28 @@ def tune_parts(
 
 
 def _find_or_build(
-    graph: Graph,
+    graphs: Sequence[Graph],
     target: Target,
     options: CompileOptions,
     chosen: Mapping[str, Choices] | None,
     *,
     keep: bool,
-    sizes: Sequence[int] = (),
+    numbers: Sequence[int],
 ) -> Built:
     """Return a part of a network as native code: from the cache, or built and kept there.
 
-    It has a program for each of the numbers of images in `sizes`, of which it was captured with the
-    first; or one.
+    It has a program for each of its graphs, which are for images of several sizes, and for each of
+    the `numbers` of images, of which they were captured with the first.
     """
     facts = [target.key, options.numerics, repr(sorted((chosen or {}).items()))]
-    facts += [f"for {images} images" for images in sizes]
-    key = graph_key(graph, *facts) if keep else None
+    facts += [f"for {images} images" for images in numbers]
+    key = graphs_key(graphs, *facts) if keep else None
     found = find_built(key) if key else None
     if found:
         return found
-    whole = rewrite_graph(graph)
-    graphs = [with_images(whole, sizes[0], images) for images in sizes] or [whole]
-    return build(graphs, target, key, options, chosen)
+    whole = rewrite_alike(graphs)
+    programs = [with_images(one, numbers[0], images) for one in whole for images in numbers]
+    return build(programs, target, key, options, chosen)
 
 
 @contextmanager
@@ -313,7 +301,12 @@ def _telling_of_memory() -> Generator[None]:
         raise CompileError("there is not enough memory to compile the network") from error
 
 
-def _known(target: object, options: CompileOptions) -> Target:
+def known_target(target: object, options: CompileOptions) -> Target:
+    """Return a target, if it is one that has what the options ask for.
+
+    Raises:
+        CompileError: If not.
+    """
     if not isinstance(target, Target):
         raise CompileError(
             f"`target` (={target!r}) must be a `Target`; `TARGETS` has them by name: "

@@ -1,12 +1,15 @@
 """Our own door: `onebyone.compile`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 from onebyone.compiler.batched import BatchedModel
-from onebyone.compiler.compile import compile_for_batch, compile_model
+from onebyone.compiler.compile import compile_model
 from onebyone.compiler.fallback import warn_of_fallbacks
 from onebyone.compiler.model import CompiledModel
+from onebyone.compiler.several import compile_for_batch, compile_for_shapes
+from onebyone.compiler.shaped import ShapedModel
+from onebyone.graph import Pair
 
 
 @overload
@@ -20,6 +23,7 @@ def compile_network(
     tune: str = "estimate",
     strict: bool = False,
     batch: None = None,
+    shapes: None = None,
 ) -> CompiledModel: ...
 
 
@@ -34,7 +38,23 @@ def compile_network(
     tune: str = "estimate",
     strict: bool = False,
     batch: Literal["any"] | tuple[int, ...],
+    shapes: None = None,
 ) -> BatchedModel: ...
+
+
+@overload
+def compile_network(
+    model: Callable[..., Any],
+    example: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    threads: int | None = None,
+    numerics: str = "fp32",
+    tune: str = "estimate",
+    strict: bool = False,
+    batch: Literal["any"] | tuple[int, ...] | None = None,
+    shapes: Sequence[Pair],
+) -> ShapedModel: ...
 
 
 def compile_network(
@@ -47,7 +67,8 @@ def compile_network(
     tune: str = "estimate",
     strict: bool = False,
     batch: Literal["any"] | tuple[int, ...] | None = None,
-) -> CompiledModel | BatchedModel:
+    shapes: Sequence[Pair] | None = None,
+) -> CompiledModel | BatchedModel | ShapedModel:
     """Compile a network for this machine's CPU; the network itself stays as it is.
 
     Args:
@@ -78,6 +99,11 @@ def compile_network(
             more are computed in pieces of 8. Tensors of the example with as many
             entries as its first one change with it, and others do not: if one has a single entry
             for all images, let the example have two.
+        shapes: Which sizes of images it may be called with, where that is not the example's alone:
+            up to 16 pairs of height and width, as [(192, 192), (256, 320)]. All share one copy of
+            the weights and one working memory; what depends on the size in them, such as those of
+            Winograd's algorithm where it pays for some sizes only, is kept besides. Tensors of the
+            example whose last two sizes are those of its first one change with it.
         strict: Raise an error if an operator has no native code, instead of running it in PyTorch.
 
     Returns:
@@ -88,12 +114,12 @@ def compile_network(
             which. They stand in `.fallbacks` of the result, with their modules.
 
     Raises:
-        ModelError: If `model` is no network, if it is in training mode, or if what it does depends
-            on the numbers in its input.
+        ModelError: If `model` is no network, if it is in training mode, if what it does depends on
+            the numbers in its input, or if it cannot run on images of one of `shapes`.
         CompileError: If the machine code cannot be made, if `strict` and an operator has none, or
             if there is a `batch` and the network cannot be shown to compute each image by itself.
             The network still runs in PyTorch.
-        ShapeError: If `threads`, `strict`, `batch`, or the example cannot be.
+        ShapeError: If `threads`, `strict`, `batch`, `shapes`, or the example cannot be.
         UnknownNameError: If `numerics` or `tune` is none of the words above.
 
     Side effects:
@@ -114,6 +140,10 @@ def compile_network(
         "tune": tune,
         "strict": strict,
     }
+    if shapes is not None:
+        shaped = compile_for_shapes(model, example, kwargs, shapes=shapes, batch=batch, **options)
+        warn_of_fallbacks(shaped.fallbacks)
+        return shaped
     if batch is not None:
         return compile_for_batch(model, example, kwargs, batch=batch, **options)
     compiled = compile_model(model, example, kwargs, **options)

@@ -9,7 +9,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from onebyone.compiler.batched import BatchedModel
 from onebyone.compiler.model import CompiledModel
-from onebyone.errors import CompileError, ModelError
+from onebyone.compiler.shaped import ShapedModel
+from onebyone.errors import CompileError, ModelError, ShapeError
+from onebyone.graph import Pair
 from onebyone.graph.example import WANTED_MODEL, check_network, example_arguments
 
 
@@ -19,7 +21,7 @@ def check_model(model: object) -> Callable[..., Any]:
     Raises:
         ModelError: If it is neither, or compiled already.
     """
-    if isinstance(model, CompiledModel | BatchedModel):
+    if isinstance(model, CompiledModel | BatchedModel | ShapedModel):
         raise ModelError(f"{WANTED_MODEL}; got one that is compiled already, {model!r}")
     return check_network(model)
 
@@ -39,6 +41,30 @@ def compile_arguments(
             "network before it is entered"
         )
     return arguments
+
+
+def sized_examples(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], size: Pair
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments with images of that height and width, where the first tensor has its.
+
+    Raises:
+        ShapeError: If the first tensor is no image.
+    """
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    before = tensors[0].shape[-2:]
+    if tensors[0].ndim < 3:
+        raise ShapeError(
+            "`shapes` are of images (N, C, height, width), and the example's first tensor is of "
+            f"shape {tuple(tensors[0].shape)}; leave out `shapes`"
+        )
+
+    def with_size(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor) and leaf.ndim >= 3 and leaf.shape[-2:] == before:
+            return leaf.new_zeros(1).expand(*leaf.shape[:-2], *size).contiguous()
+        return leaf
+
+    return tree_map(with_size, args), tree_map(with_size, dict(kwargs))
 
 
 def examples_of(

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -22,18 +22,24 @@ SOURCES = (Path(__file__).parent, Path(__file__).parents[1] / "graph")
 """Folders of the code that decides what is generated."""
 
 
-def graph_key(graph: Graph, *facts: str) -> str:
-    """Return what a compiled graph depends on, as a name: nodes, weights and further facts."""
+def graphs_key(graphs: Sequence[Graph], *facts: str) -> str:
+    """Return what compiled graphs depend on, as a name: nodes, weights and further facts.
+
+    A tensor that several of them have is read once.
+    """
     digest = hashlib.sha256(json.dumps([compiler_version(), *facts]).encode())
-    tensors = [tensor for node in graph for tensor in node.tensors()]
+    held = {id(tensor): tensor for graph in graphs for node in graph for tensor in node.tensors()}
+    tensors, digests = list(held.values()), dict[int, bytes]()
     # One at a time, small tensors would cost more to hand to a thread than to hash.
     slices = [tensors[first::SLICES] for first in range(SLICES)]
     with ThreadPoolExecutor(max_workers=2) as threads:  # hashing leaves Python's lock free
         for part in threads.map(_tensor_digests, slices):
-            digest.update(part)
-    for node in graph:
-        digest.update(_describe(node).encode())
-    digest.update(repr(graph.outputs).encode())
+            digests |= part
+    for graph in graphs:
+        for node in graph:
+            digest.update(_describe(node).encode())
+            digest.update(b"".join(digests[id(tensor)] for tensor in node.tensors()))
+        digest.update(repr(graph.outputs).encode())
     return digest.hexdigest()
 
 
@@ -57,11 +63,12 @@ def _values(node: Node) -> list[Any]:
     return [getattr(node, one.name) for one in fields(node)]
 
 
-def _tensor_digests(tensors: Iterable[Tensor]) -> bytes:
-    return b"".join(map(_tensor_digest, tensors))
+def _tensor_digests(tensors: Iterable[Tensor]) -> dict[int, bytes]:
+    return {id(tensor): tensor_digest(tensor) for tensor in tensors}
 
 
-def _tensor_digest(tensor: Tensor) -> bytes:
+def tensor_digest(tensor: Tensor) -> bytes:
+    """Return a digest of a tensor's type, shape and numbers, in whatever order they lie."""
     plain = tensor.detach().contiguous()
     facts = f"{plain.dtype} {tuple(plain.shape)}"
     digest = hashlib.sha256(facts.encode())

@@ -27,7 +27,7 @@ from onebyone.compiler.operator import (
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.profile import LayerTime, Profile, read_timings
 from onebyone.compiler.runtime.native import NativeFunction
-from onebyone.compiler.runtime.opaque import call_opaque, show_to, tensors_of, with_own_tensors
+from onebyone.compiler.runtime.opaque import call_opaque, show_to
 from onebyone.compiler.target import Target
 from onebyone.errors import ShapeError
 from onebyone.graph import Captured, Opaque
@@ -102,10 +102,9 @@ class CompiledModel:
         self._chosen = chosen
         self._inputs = tuple(node.name for node in captured.graph.inputs)
         self._outputs = captured.graph.outputs
-        opaque = with_own_tensors([step for step in steps if isinstance(step, Opaque)])
-        own = iter(opaque)
-        self._steps = tuple(next(own) if isinstance(step, Opaque) else step for step in steps)
-        self._constants = frozenset(_storage(one) for node in opaque for one in tensors_of(node))
+        self._steps = tuple(steps)
+        opaque = [step for step in steps if isinstance(step, Opaque)]
+        self._constants = frozenset(_storage(one) for node in opaque for one in node.tensors())
         self.fallbacks = tuple(map(Fallback.of, opaque))
         self.native_steps = tuple(step for step in self._steps if isinstance(step, NativeStep))
         given = {name for step in self.native_steps for name in step.gives}
@@ -242,7 +241,7 @@ class CompiledModel:
         """
         from onebyone.compiler.saved import save
 
-        self.saved = save({1: self}, Path(path), "one")
+        self.saved = save({None: {1: self}}, Path(path), "one")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the name of the file that it was saved to or loaded from, and its digest.

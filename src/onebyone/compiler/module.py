@@ -25,11 +25,15 @@ def emit_network(plans: Sequence[ExecutionPlan], target: Target, *, prefix: str 
     module = ir.Module("network")
     module.triple = target.triple
     programs = [_program(module, target, plan, f"work_{i}") for i, plan in enumerate(plans)]
-    first = plans[0]
-    words = BaseWord.FIRST_TENSOR + INPUT_WORDS * len(first.inputs) + len(first.outputs)
+    tensors = max(INPUT_WORDS * len(plan.inputs) + len(plan.outputs) for plan in plans)
     scratch_size = max(plan.scratch_size for plan in plans)
     emit_schedule(
-        module, target, programs, base_words=words, scratch_size=scratch_size, prefix=prefix
+        module,
+        target,
+        programs,
+        base_words=BaseWord.FIRST_TENSOR + tensors,
+        scratch_size=scratch_size,
+        prefix=prefix,
     )
     return module
 

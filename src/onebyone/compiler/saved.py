@@ -26,48 +26,57 @@ from onebyone.compiler.fates import LayerFate, LayerFates
 from onebyone.compiler.model import Batch, CompiledModel, NativeStep, Saved
 from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.runtime.native import Memory, NativeFunction
+from onebyone.compiler.shaped import ShapedModel
 from onebyone.compiler.target import can_run, find_target, host_target
 from onebyone.errors import CompileError, OneByOneError
 from onebyone.files import check_file, replacing
-from onebyone.graph import Captured, Graph, Input, Node, Ref, View
+from onebyone.graph import Captured, Graph, Input, Node, Pair, Ref, View
 from onebyone.graph.calls import Value
 from onebyone.graph.capture import CONSTANT, SLOT
 from onebyone.store import PAGE, read_head
 
 KEY = "onebyone compiled network, version 1"
 
+Loaded = CompiledModel | BatchedModel | ShapedModel
+
 PLAIN = (bool, int, float, str, type(None))
 """What may stand among arguments and results beside tensors."""
 
 
-def save(models: Mapping[int, CompiledModel], path: Path, batch: Batch) -> Saved:
-    """Write a network for one or several numbers of images to a file.
+Several = Mapping[Pair | None, Mapping[int, CompiledModel]]
+"""A network by sizes of images, the largest first, or None for its example's; then by numbers."""
+
+
+def save(several: Several, path: Path, batch: Batch) -> Saved:
+    """Write a network for one or several numbers and sizes of images to a file.
 
     Raises:
         CompileError: If operators run in PyTorch, what it is called with or returns has no place in
             a file, or the file cannot be written.
     """
-    sizes = sorted(models, reverse=True)
-    whole = models[sizes[0]]
+    # As its programs were made.
+    pairs, sizes = list(several), sorted(next(iter(several.values())), reverse=True)
+    models = [several[pair][images] for pair in pairs for images in sizes]
+    whole = models[0]
     if whole.fallbacks:
         raise CompileError(
             "only networks that are fully native can be saved; "
             f"{describe_fallbacks(whole.fallbacks)}"
         )
-    step = _only_step(whole)
-    binary = step.function.memory.binary
-    steps = [_only_step(models[images]) for images in sizes]
+    steps = list(map(_only_step, models))
+    binary = steps[0].function.memory.binary
     description = describe(
         [one.account for one in steps], [one.function.program for one in steps], binary.scratch_size
     ) | {
         "target": whole.target.name,
         "options": asdict(whole.options),
+        "shapes": pairs,
         "sizes": sizes,
         "batch": batch,
-        "takes": list(step.takes),
-        "gives": list(step.gives),
-        "captured": [_captured_as_json(models[images].captured) for images in sizes],
-        "fates": asdict(whole.fates()),
+        "takes": [one.takes for one in steps],
+        "gives": [one.gives for one in steps],
+        "captured": [_captured_as_json(model.captured) for model in models],
+        "fates": [asdict(several[pair][sizes[0]].fates()) for pair in pairs],
     }
     summary = {"target": whole.target.name, "numerics": whole.options.numerics}
     try:
@@ -82,7 +91,7 @@ def save(models: Mapping[int, CompiledModel], path: Path, batch: Batch) -> Saved
     return Saved(path.absolute(), digest)
 
 
-def load_compiled(path: str | Path, *, threads: int | None = None) -> CompiledModel | BatchedModel:
+def load_compiled(path: str | Path, *, threads: int | None = None) -> Loaded:
     """Load a network that `save` wrote; neither the network nor a compiler is needed.
 
     The file has machine code, which a call runs: load only what you would run as a program.
@@ -113,12 +122,12 @@ def by_name(saved: Saved | None) -> tuple[Any, ...]:
     return _load_same, (str(saved.path), saved.digest)
 
 
-def _load_same(path: str, digest: str) -> CompiledModel | BatchedModel:
+def _load_same(path: str, digest: str) -> Loaded:
     """Load the network that was pickled."""
     return _load(Path(path), None, digest)
 
 
-def _load(path: Path, threads: int | None, digest: str | None) -> CompiledModel | BatchedModel:
+def _load(path: Path, threads: int | None, digest: str | None) -> Loaded:
     wanted = "a compiled network (a file that `.save` wrote)"
     check_file(path, wanted, CompileError)
     try:
@@ -153,28 +162,37 @@ def _load(path: Path, threads: int | None, digest: str | None) -> CompiledModel 
 
 def _model_of(
     description: dict[str, Any], code: bytes, constants: torch.Tensor, threads: int | None
-) -> CompiledModel | BatchedModel:
+) -> Loaded:
     asked = description["options"] | ({} if threads is None else {"threads": threads})
     options = CompileOptions.named(asked)
     target = find_target(description["target"])
     built = load_built(description, code, constants)
     memory = Memory(built.binary, options.thread_count)
-    takes, gives = tuple(description["takes"]), tuple(description["gives"])
-    fates = _read_fates(description["fates"])
-    models = {
-        images: CompiledModel(
+    pairs, sizes = description["shapes"], description["sizes"]
+    fates = list(map(_read_fates, description["fates"]))
+
+    def program(number: int) -> CompiledModel:
+        takes, gives = (tuple(description[name][number]) for name in ("takes", "gives"))
+        function = NativeFunction(memory, number)
+        return CompiledModel(
             _read_captured(description["captured"][number]),
-            [NativeStep(NativeFunction(memory, number), takes, gives, built.accounts[number])],
+            [NativeStep(function, takes, gives, built.accounts[number])],
             target=target,
             options=options,
-            fates=fates,
+            fates=fates[number // len(sizes)],
         )
-        for number, images in enumerate(description["sizes"])
-    }
-    if description["batch"] == "one":
-        (model,) = models.values()
-        return model
-    return BatchedModel(models, is_any=description["batch"] == "any")
+
+    def of_size(place: int) -> CompiledModel | BatchedModel:
+        models = {
+            images: program(place * len(sizes) + number) for number, images in enumerate(sizes)
+        }
+        if description["batch"] == "one":
+            return models[sizes[0]]
+        return BatchedModel(models, is_any=description["batch"] == "any")
+
+    if pairs == [None]:
+        return of_size(0)
+    return ShapedModel({(pair[0], pair[1]): of_size(place) for place, pair in enumerate(pairs)})
 
 
 def _only_step(model: CompiledModel) -> NativeStep:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from math import prod
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from torch import Tensor
 
@@ -113,6 +113,16 @@ class Node:
     def tensors(self) -> Iterator[Tensor]:
         """Go through the tensors that it holds: weights, or arguments of an opaque call."""
         return _tensors([getattr(self, one.name) for one in fields(self)])
+
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Return the node with what `change` gives in the place of each tensor that it holds."""
+        held = {one.name: getattr(self, one.name) for one in fields(self)}
+        held = {name: value for name, value in held.items() if any(True for _ in _tensors([value]))}
+
+        def changed(leaf: Any) -> Any:
+            return change(leaf) if isinstance(leaf, Tensor) else leaf
+
+        return replace(self, **{name: _changed(value, changed) for name, value in held.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -514,12 +524,17 @@ def _reading(node: Node, inputs: tuple[str, ...], final: Callable[[str], str]) -
     if not isinstance(node, Opaque):
         return replace(node, inputs=inputs)
 
-    def renamed(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return replace(value, name=final(value.name))
-        if isinstance(value, (list, tuple)):
-            return type(value)(map(renamed, value))
-        return value
+    def renamed(leaf: Any) -> Any:
+        return replace(leaf, name=final(leaf.name)) if isinstance(leaf, Ref) else leaf
 
-    keywords = {key: renamed(value) for key, value in node.keywords.items()}
-    return replace(node, inputs=inputs, arguments=renamed(node.arguments), keywords=keywords)
+    arguments, keywords = _changed((node.arguments, node.keywords), renamed)
+    return replace(node, inputs=inputs, arguments=arguments, keywords=keywords)
+
+
+def _changed(tree: Any, change: Callable[[Any], Any]) -> Any:
+    """Rebuild nested lists, tuples and mappings with every leaf changed."""
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_changed(item, change) for item in tree)
+    if isinstance(tree, (dict, MappingProxyType)):
+        return {key: _changed(item, change) for key, item in tree.items()}
+    return change(tree)

@@ -44,6 +44,8 @@ def with_images(graph: Graph, before: int, after: int) -> Graph:
 
     Constants that have the same entry for each image, such as zeros, have one for each again.
     """
+    if before == after:
+        return graph
     changing = of_images(graph, before)
     nodes: list[Node] = []
     for node in graph:

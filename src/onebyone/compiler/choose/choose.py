@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import prod
+from types import MappingProxyType
 
 from onebyone.compiler.choose.bands import choose_bands
 from onebyone.compiler.choose.choices import Band, Choices
@@ -46,6 +47,12 @@ from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Input, LayerNorm, Node, Reshape, Shape, Softmax
 
+Layouts = Mapping[tuple[str, Winograd | None], int]
+"""How many vectors of channels lie together in weights: by the name of the node and its algorithm,
+whose weights are others."""
+
+NO_LAYOUTS: Layouts = MappingProxyType({})
+
 WHOLE_PIXELS = (Input, LayerNorm, Softmax)
 """Kinds whose chunks have all channels of their pixels."""
 
@@ -64,7 +71,7 @@ def choose(
     graph: Graph,
     target: Target,
     options: CompileOptions = DEFAULT_OPTIONS,
-    like: Mapping[str, Choices] | None = None,
+    layouts: Layouts = NO_LAYOUTS,
 ) -> dict[str, Choices]:
     """Return how each node of a graph without opaque nodes runs, and how its outputs go out.
 
@@ -72,8 +79,8 @@ def choose(
         graph: What is to run.
         target: Processor.
         options: Of these, what results promise.
-        like: How the nodes of a graph run that differs in the number of images: weights are read in
-            the same order here, so that both have the same ones in memory.
+        layouts: Of weights that are in memory already, for a graph of the same network whose inputs
+            have other shapes; here they are read in the same order.
 
     Returns:
         Choices by the names of nodes, and of outputs: `output 0` and so on.
@@ -92,14 +99,18 @@ def choose(
             together = node.shape[0] if is_joined else 1
             return choose_matrix(node, target, together, band, far)
         way = ways.get(node.name, (None, ""))
-        other = like.get(node.name) if like else None
-        vectors = other.tile.vectors if other and other.tile else None
+        vectors = layouts.get((node.name, way[0]))
         return choose_convolution(node, target, way, band, far=far, unit=unit, vectors=vectors)
 
     found = {node.name: way_of(node) for node in graph}
     shapes = [graph[ref.name].shape for ref in graph.outputs]
     planes = {output_name(i): _by_planes(shape, target) for i, shape in enumerate(shapes)}
     return found | planes
+
+
+def layouts_of(choices: Mapping[str, Choices]) -> Layouts:
+    """Return in which order weights lie that are read as is chosen."""
+    return {(name, one.winograd): one.tile.vectors for name, one in choices.items() if one.tile}
 
 
 def output_name(index: int) -> str:

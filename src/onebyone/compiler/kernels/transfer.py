@@ -139,17 +139,12 @@ def lower_input(builder: PlanBuilder, node: Input) -> None:
 
 
 def lower_constant(builder: PlanBuilder, node: Constant) -> None:
-    """Put the value among the constants, with its border.
-
-    Plans for fewer images read the first of those that the plan before them, for more, has put in.
-    """
+    """Put the value among the constants, with its border."""
     buffer = builder.region(node.name).buffer
-    offsets = builder.constants.offsets
-    if buffer.name not in offsets:
-        top, bottom, left, right = buffer.border
-        image = F.pad(node.value, (left, right, top, bottom)).permute(0, 2, 3, 1)
-        # The value's buffer goes by the node's name; the constants know it by theirs.
-        offsets[buffer.name] = offsets[builder.constants.shared(image).buffer]
+    top, bottom, left, right = buffer.border
+    image = F.pad(node.value, (left, right, top, bottom)).permute(0, 2, 3, 1)
+    # Another graph of the network may have other numbers under the node's name.
+    builder.placement.rename(buffer, builder.constants.shared(image).buffer)
     builder.writers[node.name] = []
 
 

@@ -7,7 +7,7 @@ afterwards. A value that a padded convolution reads gets a border of zeros.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onebyone.compiler.abi import INPUT_WORDS, BaseWord
 from onebyone.compiler.choose.choices import Choices
@@ -32,6 +32,13 @@ class Placement:
 
     regions: dict[str, Region] = field(default_factory=dict)
     copied: dict[str, list[tuple[str, Region]]] = field(default_factory=dict)
+
+    def rename(self, buffer: Buffer, name: str) -> None:
+        """Let a buffer go by another name."""
+        renamed = replace(buffer, name=name)
+        for node, region in self.regions.items():
+            if region.buffer == buffer:
+                self.regions[node] = replace(region, buffer=renamed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.choose.check import check_choices
 from onebyone.compiler.choose.choices import Choices
-from onebyone.compiler.choose.choose import choose
+from onebyone.compiler.choose.choose import NO_LAYOUTS, Layouts, choose, layouts_of
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.kernel import Operation
 from onebyone.compiler.kernels.lower import lower
@@ -39,6 +39,7 @@ class ExecutionPlan:
         arena_size: Floats of the arena.
         scratch_size: Floats of each thread's own memory.
         constants: Where packed weights and tables lie, and how they are computed.
+        layouts: In which order weights lie there, of this plan and of those that it is like.
         inputs: Shapes of the caller's tensors.
         outputs: Values that are given back, with their shapes.
         views: Nodes that cost nothing, and why.
@@ -51,6 +52,7 @@ class ExecutionPlan:
     arena_size: int
     scratch_size: int
     constants: Constants
+    layouts: Layouts
     inputs: tuple[Shape, ...]
     outputs: tuple[tuple[Ref, Shape], ...]
     views: tuple[tuple[str, str], ...]
@@ -81,13 +83,15 @@ def plan_execution(
         target: Processor.
         options: Of these, what results promise.
         chosen: How some nodes are to run, by name, in place of what the cost model says.
-        like: The plan of a graph that differs in the number of images only. Both then have the same
-            constants in memory, for weights are read in the same order.
+        like: The plan of a graph of the same network, whose inputs have other shapes. Both then
+            have the same constants in memory: weights are read in the same order where the
+            algorithm is the same.
 
     Raises:
         CompileError: If a node cannot run as is chosen.
     """
-    choices = choose(graph, target, options, like.choices if like else None)
+    known = like.layouts if like else NO_LAYOUTS
+    choices = choose(graph, target, options, known)
     # Other names are those of other parts of the network.
     chosen = {name: one for name, one in (chosen or {}).items() if name in choices}
     choices |= chosen
@@ -108,6 +112,7 @@ def plan_execution(
         arena_size=aligned(size) + SLACK + _reach(builder.buffers.values()),
         scratch_size=aligned(max((one.scratch for one in builder.operations), default=0)) + SLACK,
         constants=constants,
+        layouts={**layouts_of(choices), **known},
         inputs=tuple(node.shape for node in graph.inputs),
         outputs=tuple((ref, graph[ref.name].shape) for ref in graph.outputs),
         views=tuple(builder.views),

@@ -1,7 +1,7 @@
 """Operators that PyTorch runs, between native functions."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,40 +33,21 @@ def show_to(ref: Ref, value: Any) -> Any:
     return shown.contiguous() if ref.is_contiguous else shown
 
 
-def with_own_tensors(nodes: Sequence[Opaque]) -> list[Opaque]:
-    """Return operators whose weights and constants are copies, which nobody else can change."""
-    copies: dict[Any, Tensor] = {}
+@dataclass(slots=True)
+class OwnTensors:
+    """Copies of operators' weights and constants, which nobody else can change."""
 
-    def copied(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
-        # A weight that several operators read stays one.
-        key = (leaf.data_ptr(), leaf.shape, leaf.stride(), leaf.dtype)
-        if key not in copies:
-            copies[key] = leaf.clone()
-        return copies[key]
+    _copies: dict[Any, Tensor] = field(default_factory=dict)
 
-    return [
-        replace(
-            node,
-            arguments=_changed(node.arguments, copied),
-            keywords={name: _changed(value, copied) for name, value in node.keywords.items()},
-        )
-        for node in nodes
-    ]
+    def copied(self, node: Opaque) -> Opaque:
+        """Return an operator with copies; a weight that several operators read stays one."""
+        return node.with_tensors(self._copy)
 
-
-def tensors_of(node: Opaque) -> list[Tensor]:
-    """Return the weights and constants of an operator."""
-    found: list[Tensor] = []
-
-    def visit(leaf: Any) -> Any:
-        if isinstance(leaf, Tensor):
-            found.append(leaf)
-        return leaf
-
-    _changed((node.arguments, tuple(node.keywords.values())), visit)
-    return found
+    def _copy(self, tensor: Tensor) -> Tensor:
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if place not in self._copies:
+            self._copies[place] = tensor.clone()
+        return self._copies[place]
 
 
 def _changed(tree: Any, change: Callable[[Any], Any]) -> Any:

@@ -76,6 +76,8 @@ def plan_dense(
     bias = None if node.bias is None else node.bias.detach()
     facts = (*tiling.channels, lanes)
     how = "pairs" if of_pairs else "halves" if are_halves else "floats"
+    # Of a position with an odd number of channels the last pair is padded.
+    padded = len(taps) if of_pairs and node.weight.shape[1] % 2 else 0
 
     def pack_weights() -> torch.Tensor:
         if of_pairs:
@@ -89,7 +91,7 @@ def plan_dense(
         weights=constants.add(
             blocks * panel,
             pack_weights,
-            *(how, node.weight, node.groups, len(taps), *facts),
+            *(how, node.weight, node.groups, padded, *facts),
             numbers=numbers,
         ),
         converted=Place("converted", BaseWord.SCRATCH),

@@ -87,12 +87,15 @@ def plan_matrix(
     constants = builder.constants
     weight, bias = node.weight.detach(), None if node.bias is None else node.bias.detach()
     block = tiling.vectors * COLUMNS
+    padded = (
+        len(taps) if node.weight.shape[1] % STEP else 0
+    )  # positions with a step that is not full
     work = MatrixWork(
         source=operands.first_source(node).place,
         weights=constants.add(
             tiling.blocks * steps * tiling.vectors * TILE_FLOATS,
             lambda: pack_matrix(weight, len(taps), tiling),
-            *("matrix", node.weight, len(taps), *tiling.channels),
+            *("matrix", node.weight, padded, *tiling.channels),
         ),
         bias=constants.add(
             tiling.blocks * block,

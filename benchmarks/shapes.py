@@ -1,0 +1,51 @@
+"""A network compiled for several sizes of images, beside one compiled for each size.
+
+    python benchmarks/shapes.py [--rounds 15] [--numerics fp32] [NETWORK...]
+
+Both are called in turn, each call twice, of which the second counts. Prints a row for each size:
+the time of the one for several sizes over that of the other, median and range of rounds, and the
+memory of the one over that of the other.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+
+import onebyone
+from benchmarks.batches import seconds_of
+
+SHAPES = ((192, 192), (224, 224), (256, 320))
+
+
+def compare(name: str, rounds: int, numerics: str) -> None:
+    """Print the rows of one network."""
+    model = onebyone.create_model(name).eval()
+    start = time.perf_counter()
+    whole = onebyone.compile(model, torch.empty(1, 3, 224, 224), shapes=SHAPES, numerics=numerics)
+    print(f"{name}: compiled in {time.perf_counter() - start:.1f} s")  # noqa: T201
+    for height, width in SHAPES:
+        x = torch.rand(1, 3, height, width)
+        one = onebyone.compile(model, x, numerics=numerics)
+        assert torch.equal(one(x), whole(x))
+        ratios = []
+        for number in range(rounds):
+            pair = (whole, one) if number % 2 else (one, whole)
+            times = {id(network): seconds_of(network, x) for network in pair}
+            ratios.append(times[id(whole)] / times[id(one)])
+        low, *_, high = statistics.quantiles(ratios, n=10)
+        middle, share = statistics.median(ratios), whole.memory_bytes / one.memory_bytes
+        size = f"{height}x{width}"
+        print(f"| {name} | {size} | {middle:.3f} ({low:.3f}..{high:.3f}) | {share:.3f} |")  # noqa: T201
+        del one
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=["resnet50", "mobilenet_v2"])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--numerics", default="fp32")
+    asked = parser.parse_args()
+    for name in asked.networks:
+        compare(name, asked.rounds, asked.numerics)
