@@ -152,7 +152,7 @@ class Service:
         return self._batcher.submit(self._classifier.card.preprocess(photo))
 
 
-def make_app(classifier: Classifier, limits: Limits = Limits()) -> Starlette:  # noqa: B008
+def make_app(classifier: Classifier, limits: Limits = Limits()) -> Starlette:
     """Return a server of a classifier; errors are answered with a line of text."""
     service = Service(classifier, limits)
     return Starlette(
@@ -169,8 +169,9 @@ def load(model: str, *, threads: int | None = None) -> Classifier:
     """Load a network that `write` wrote, or compile the network of that name."""
     if not model.endswith(".obo"):
         return Classifier(*compile_named(model, threads=threads))
-    card = read_as(ModelCard, json.loads(Path(model).with_suffix(".json").read_text()))
-    return Classifier(obo.load_compiled(model, threads=threads), card)
+    compiled = obo.load_compiled(model, threads=threads)
+    card = json.loads(Path(model).with_suffix(".json").read_text())
+    return Classifier(compiled, read_as(ModelCard, card))
 
 
 def compile_named(model: str, *, threads: int | None = None) -> tuple[BatchedModel, ModelCard]:
