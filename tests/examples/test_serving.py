@@ -254,7 +254,8 @@ WRONG = {
     ),
     "file": (
         {"SERVE_MODEL": "no.obo"},
-        "no.obo: a compiled network was wanted, and there is no such file",
+        "no.obo: a compiled network (a file that `.save` wrote) was wanted, and there is no such "
+        "file",
     ),
     "threads": (
         {"SERVE_THREADS": "two"},
