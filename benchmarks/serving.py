@@ -91,6 +91,7 @@ def serve(name: str, model: str, listening: socket.socket, ready: Semaphore) -> 
 
     kind = KINDS[name]
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # the same weights in all processes
     network = onebyone.create_model(model, weights=WEIGHTS.get(model)).eval()
     example = Classifier(network, network.card).example(1)
     run = kind.engine(network, example, max(1, usable_cores() // kind.processes))

@@ -24,6 +24,7 @@ from typing import Self
 import torch
 from starlette.applications import Starlette
 from starlette.config import Config
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -129,7 +130,7 @@ class Service:
         with self._batcher, self._readers:
             yield
 
-    async def predict(self, request: Request) -> JSONResponse:
+    async def predict(self, request: Request[State]) -> JSONResponse:
         """Answer with the most probable classes of the photo in the request's body."""
         body = await request.body()
         if self._free.locked():
@@ -143,7 +144,7 @@ class Service:
             best = name_classes(await asyncio.wrap_future(scores), self._classifier.card)
         return JSONResponse({"classes": [asdict(one) for one in best]})
 
-    async def health(self, _request: Request) -> JSONResponse:
+    async def health(self, _request: Request[State]) -> JSONResponse:
         """Say that requests are answered; before the network is warm, nobody listens."""
         return JSONResponse({"status": "ok", "model": self._classifier.card.model})
 
@@ -152,8 +153,9 @@ class Service:
         return self._batcher.submit(self._classifier.card.preprocess(photo))
 
 
-def make_app(classifier: Classifier, limits: Limits = Limits()) -> Starlette:
+def make_app(classifier: Classifier, limits: Limits | None = None) -> Starlette:
     """Return a server of a classifier; errors are answered with a line of text."""
+    limits = limits or Limits()
     service = Service(classifier, limits)
     return Starlette(
         routes=[
