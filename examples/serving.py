@@ -30,6 +30,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from torch import Tensor
+from uvicorn.config import STARTUP_FAILURE
 
 import onebyone as obo
 from onebyone.compiler import BatchedModel, usable_cores
@@ -199,7 +200,8 @@ def app() -> Starlette:
         threads = environment("SERVE_THREADS", cast=int, default=None)
         return make_app(load(model, threads=threads))
     except (obo.OneByOneError, OSError, ValueError) as error:
-        sys.exit(f"serving: {error}")
+        sys.stderr.write(f"serving: {error}\n")
+        sys.exit(STARTUP_FAILURE)  # else uvicorn starts a worker that failed again and again
 
 
 if __name__ == "__main__":

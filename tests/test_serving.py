@@ -265,10 +265,10 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("environment", "line"), WRONG.values(), ids=WRONG)
-def test_a_wrong_environment_is_one_line(monkeypatch, environment, line):
+def test_a_wrong_environment_is_one_line(monkeypatch, capsys, environment, line):
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as end:
         serving.app()
-    assert end.value.code == f"serving: {line}"
+    assert (end.value.code, capsys.readouterr().err) == (3, f"serving: {line}\n")
