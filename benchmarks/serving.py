@@ -6,7 +6,8 @@ Each engine is in the server of `examples/serving.py`, in processes of its own: 
 same number of threads and, where nothing else is said, the same batching. A closed loop of clients
 in this process posts a sample photo again and again, each as soon as it has its answer. Servers
 take turns, round by round, in another order each time. Prints the median rate of the rounds with
-its range, and percentiles of all latencies. ResNet-50 has random weights.
+its range, percentiles of all latencies, and the time of cores that the server took for a request.
+ResNet-50 has random weights.
 """
 
 import argparse
@@ -14,13 +15,14 @@ import http.client
 import importlib
 import json
 import multiprocessing
+import os
 import random
 import socket
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -101,9 +103,26 @@ def serve(name: str, model: str, listening: socket.socket, ready: Semaphore) -> 
     uvicorn.Server(config).run(sockets=[listening])
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that runs: its port, and its processes."""
+
+    port: int
+    pids: tuple[int, ...]
+
+    def core_seconds(self) -> float:
+        """Return the time of cores that it has taken so far."""
+        ticks = 0
+        for pid in self.pids:
+            # Behind the name, which may have spaces; user and system time are the 14th and 15th.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def served(name: str, model: str) -> Generator[int]:
-    """Give the port of a server that is ready."""
+def served(name: str, model: str) -> Generator[Server]:
+    """Give a server that is ready."""
     context = multiprocessing.get_context("spawn")
     ready = context.Semaphore(0)
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listening:
@@ -117,7 +136,8 @@ def served(name: str, model: str) -> Generator[int]:
             for _ in processes:
                 if not ready.acquire(timeout=180):
                     raise RuntimeError(f"{name} did not start")
-            yield listening.getsockname()[1]
+            pids = tuple(process.pid or 0 for process in processes)
+            yield Server(listening.getsockname()[1], pids)
         finally:
             for process in processes:
                 process.terminate()
@@ -126,9 +146,10 @@ def served(name: str, model: str) -> Generator[int]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of clients that asked for some seconds: the latency of each answer, in seconds."""
+    """What came of clients that asked for some seconds: each answer's latency, all in seconds."""
 
     seconds: float
+    core_seconds: float
     latencies: list[float]
 
     @property
@@ -156,25 +177,25 @@ def client(port: int, end: float, latencies: list[float]) -> None:
     connection.close()
 
 
-def put_load(port: int, clients: int, seconds: float) -> Load:
+def put_load(server: Server, clients: int, seconds: float) -> Load:
     """Let clients ask for some seconds."""
     latencies: list[float] = []
-    start = time.perf_counter()
+    cores, start = server.core_seconds(), time.perf_counter()
     threads = [
-        threading.Thread(target=client, args=(port, start + seconds, latencies))
+        threading.Thread(target=client, args=(server.port, start + seconds, latencies))
         for _ in range(clients)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return Load(time.perf_counter() - start, latencies)
+    return Load(time.perf_counter() - start, server.core_seconds() - cores, latencies)
 
 
-def check_agreement(ports: dict[str, int]) -> None:
+def check_agreement(servers: Iterable[Server]) -> None:
     """Check that all servers say the same of the photo."""
     first, *others = (
-        ask(http.client.HTTPConnection("127.0.0.1", port))["classes"] for port in ports.values()
+        ask(http.client.HTTPConnection("127.0.0.1", server.port))["classes"] for server in servers
     )
     for other in others:
         for one, same in zip(first, other, strict=True):
@@ -185,23 +206,25 @@ def check_agreement(ports: dict[str, int]) -> None:
 def row(model: str, clients: int, name: str, loads: list[Load]) -> str:
     """Return a row of the table."""
     rates = [one.rate for one in loads]
+    core_ms = statistics.median(one.core_seconds / len(one.latencies) for one in loads) * 1e3
     cuts = statistics.quantiles((one for load in loads for one in load.latencies), n=100)
     return (
         f"| {model} | {clients} | {name} | {statistics.median(rates):.0f} "
-        f"({min(rates):.0f}..{max(rates):.0f}) | {cuts[49] * 1e3:.1f} | {cuts[98] * 1e3:.1f} |"
+        f"({min(rates):.0f}..{max(rates):.0f}) | {cuts[49] * 1e3:.1f} | {cuts[98] * 1e3:.1f} "
+        f"| {core_ms:.1f} |"
     )
 
 
-def compare(model: str, asked: argparse.Namespace, ports: dict[str, int]) -> None:
+def compare(model: str, asked: argparse.Namespace, servers: dict[str, Server]) -> None:
     """Print the rows of one network."""
-    check_agreement(ports)
+    check_agreement(servers.values())
     for clients in asked.clients:
-        loads: dict[str, list[Load]] = {name: [] for name in ports}
-        for port in ports.values():
-            put_load(port, clients, 0.3)  # to warm up
+        loads: dict[str, list[Load]] = {name: [] for name in servers}
+        for server in servers.values():
+            put_load(server, clients, 0.3)  # to warm up
         for _ in range(asked.rounds):
-            for name in random.sample(list(ports), len(ports)):
-                loads[name].append(put_load(ports[name], clients, asked.seconds))
+            for name in random.sample(list(servers), len(servers)):
+                loads[name].append(put_load(servers[name], clients, asked.seconds))
         for name, rounds in loads.items():
             print(row(model, clients, name, rounds), flush=True)  # noqa: T201
 
@@ -215,12 +238,12 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     asked = parser.parse_args()
-    print("| network | clients | server | requests/s | p50, ms | p99, ms |")  # noqa: T201
-    print("|---|---|---|---|---|---|")  # noqa: T201
+    print("| network | clients | server | requests/s | p50, ms | p99, ms | cores, ms |")  # noqa: T201
+    print("|---|---|---|---|---|---|---|")  # noqa: T201
     for model in asked.networks:
         with ExitStack() as stack:
-            ports = {name: stack.enter_context(served(name, model)) for name in asked.kinds}
-            compare(model, asked, ports)
+            servers = {name: stack.enter_context(served(name, model)) for name in asked.kinds}
+            compare(model, asked, servers)
 
 
 if __name__ == "__main__":
