@@ -1,5 +1,6 @@
 """Photos open as they look in a viewer, or are refused with one line."""
 
+import io
 import os
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from onebyone.errors import PhotoError
 from onebyone.models import check_photo, open_photo
+from onebyone.models.samples import SAMPLE_PHOTOS
 from tests.helpers import photos
 from tests.helpers.photos import CAMERA, ROCKET
 
@@ -85,6 +87,30 @@ def test_a_bad_photo_is_refused_with_one_line(tmp_path, content, line):
     with pytest.raises(PhotoError) as error:
         open_photo(path)
     assert str(error.value) == f"{path}{line}"
+
+
+@pytest.mark.parametrize(("content", "line"), BAD.values(), ids=BAD)
+def test_bad_content_is_refused_as_a_file_of_it_is(content, line):
+    if not content:
+        line = BAD["text"][1]  # there is no file that could be empty
+    with pytest.raises(PhotoError) as error:
+        open_photo(io.BytesIO(content))
+    assert str(error.value) == f"the content{line}"
+
+
+@pytest.mark.parametrize("path", SAMPLE_PHOTOS, ids=lambda path: path.name)
+def test_content_opens_as_its_file_does(path):
+    assert open_photo(io.BytesIO(path.read_bytes())) == open_photo(path)
+
+
+def test_a_caller_may_ask_for_fewer_pixels():
+    with pytest.raises(PhotoError) as error:
+        open_photo(CAMERA, max_pixels=512 * 512 - 1)
+    line = (
+        " has more than 0.262143 million pixels, which is too many to unpack; scale it down first"
+    )
+    assert str(error.value) == f"{CAMERA}{line}"
+    assert open_photo(CAMERA, max_pixels=512 * 512).size == (512, 512)
 
 
 @pytest.mark.parametrize(("content", "line"), BAD.values(), ids=BAD)

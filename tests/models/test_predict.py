@@ -8,7 +8,7 @@ from PIL import Image
 from torch import nn
 
 from onebyone.errors import ModelError, PhotoError, ShapeError
-from onebyone.models import ModelCard, Preprocess, predict
+from onebyone.models import ModelCard, Preprocess, name_classes, predict
 
 CARD = ModelCard(model="toy", preprocess=Preprocess(8, 8), classes=("a", "b", "c"))
 PHOTO = Image.new("RGB", (8, 8))
@@ -24,6 +24,14 @@ def test_the_best_classes_come_first_with_their_probabilities():
     assert [(s.index, s.label) for s in prediction.top] == [(1, "b"), (2, "c")]
     assert [s.probability for s in prediction.top] == pytest.approx(expected[[1, 2]].tolist())
     assert prediction.seconds > 0
+
+
+def test_rows_of_a_batch_are_named_as_photos_alone_are():
+    scores = torch.randn(4, 3)
+    named = [name_classes(row, CARD, top=2) for row in scores]
+    assert named == [predict(scoring(*row.tolist()), CARD, PHOTO, top=2).top for row in scores]
+    with pytest.raises(ModelError, match="not finite real numbers"):
+        name_classes(torch.tensor([0.0, float("nan")]), CARD)
 
 
 def test_there_are_no_more_classes_than_scores():

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from onebyone.models.network import Network, NetworkConfig
     from onebyone.models.onnx_files import from_onnx
     from onebyone.models.photo import check_photo, find_photos, open_photo
-    from onebyone.models.prediction import ClassScore, Prediction, predict
+    from onebyone.models.prediction import ClassScore, Prediction, name_classes, predict
     from onebyone.models.preprocess import Preprocess
     from onebyone.models.reference import check_reference, default_weights
     from onebyone.models.registry import ZOO, ModelSpec, find_model
@@ -39,6 +39,7 @@ __all__ = [
     "load",
     "load_model",
     "load_untrained",
+    "name_classes",
     "open_photo",
     "predict",
     "save",
@@ -54,7 +55,7 @@ __getattr__, __dir__ = offer(
         "onebyone.models.network": "Network NetworkConfig",
         "onebyone.models.onnx_files": "from_onnx",
         "onebyone.models.photo": "check_photo find_photos open_photo",
-        "onebyone.models.prediction": "ClassScore Prediction predict",
+        "onebyone.models.prediction": "ClassScore Prediction name_classes predict",
         "onebyone.models.preprocess": "Preprocess",
         "onebyone.models.reference": "check_reference default_weights",
         "onebyone.models.registry": "ZOO ModelSpec find_model",

@@ -32,17 +32,23 @@ MAX_PIXELS = 100_000_000
 """Pixels of the largest photo. In RGB they take 300 MB, and a second copy while it is turned."""
 
 
-def open_photo(path: str | Path) -> "Image.Image":
+def open_photo(photo: str | Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> "Image.Image":
     """Return a photo in RGB, the right way up.
 
     EXIF orientation is applied. Transparent parts become white. What could only be read wrongly or
     in part is refused: more than 8 bits a channel, CMYK and other colour spaces, several frames.
 
+    Args:
+        photo: The name of a file, or what is in one: a binary file, or `io.BytesIO(content)`.
+        max_pixels: How many pixels it may have; it is looked at before it is unpacked.
+
     Raises:
         PhotoError: If the file is missing, damaged, no photo, or of a refused kind.
         MissingPackageError: If Pillow is not installed.
     """
-    with opened_photo(Path(path)) as image:
+    is_name = isinstance(photo, str | Path)
+    path, content = (Path(photo), None) if is_name else (Path("the content"), photo)
+    with opened_photo(path, content, max_pixels=max_pixels) as image:
         return turn_and_flatten(image)
 
 
@@ -91,7 +97,11 @@ def find_photos(folder: str | Path) -> tuple[tuple[Path, ...], dict[Path, str]]:
 
 @contextmanager
 def opened_photo(
-    path: Path, content: BinaryIO | None = None, *, modes: Container[str] = MODES
+    path: Path,
+    content: BinaryIO | None = None,
+    *,
+    modes: Container[str] = MODES,
+    max_pixels: int = MAX_PIXELS,
 ) -> "Generator[ImageFile.ImageFile]":
     """Give the photo in a file, of a kind to be read; it is unpacked when it is first looked at.
 
@@ -99,6 +109,7 @@ def opened_photo(
         path: The file; or what people call the photo, if its content is given.
         content: What is in it, where it is no file of its own.
         modes: Pillow's pixel formats that are taken.
+        max_pixels: As for `open_photo`.
 
     Raises:
         PhotoError: As `open_photo`; also for what goes wrong while it is unpacked.
@@ -112,6 +123,7 @@ def opened_photo(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata
             with Image.open(content or path, formats=FORMATS) as image:
+                _check_size(image, path, max_pixels)
                 _check_kind(image, path, modes)
                 yield image
     except PhotoError:
@@ -122,7 +134,7 @@ def opened_photo(
             "wanted"
         ) from error
     except Image.DecompressionBombError as error:  # from somewhat above our own limit on
-        raise _too_large(path) from error
+        raise _too_large(path, max_pixels) from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise PhotoError(
             f"{path} is damaged or cut short ({first_line(error)}); get the file again"
@@ -141,16 +153,19 @@ def turn_and_flatten(image: "Image.Image") -> "Image.Image":
     return Image.alpha_composite(white, image).convert("RGB")
 
 
-def _too_large(path: Path) -> PhotoError:
+def _too_large(path: Path, max_pixels: int) -> PhotoError:
     return PhotoError(
-        f"{path} has more than {MAX_PIXELS // 1_000_000} million pixels, which is too many to "
+        f"{path} has more than {max_pixels / 1e6:g} million pixels, which is too many to "
         "unpack; scale it down first"
     )
 
 
+def _check_size(image: "ImageFile.ImageFile", path: Path, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise _too_large(path, max_pixels)
+
+
 def _check_kind(image: "ImageFile.ImageFile", path: Path, modes: Container[str]) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(path)
     # An MPO is a JPEG that a phone or camera added a preview or a depth map to.
     frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     if frames > 1:

@@ -78,13 +78,25 @@ def predict_prepared(
     start = time.perf_counter()
     scores = _scores(network, batch)
     seconds = time.perf_counter() - start
+    return Prediction(name_classes(scores, card, top=top), seconds)
+
+
+def name_classes(scores: Tensor, card: ModelCard, *, top: int = 5) -> tuple[ClassScore, ...]:
+    """Name the most probable classes of one photo whose scores are known, the best first.
+
+    Args:
+        scores: What the network gave for it, `(classes,)`: a row of a batch.
+        card: What the classes are called.
+        top: How many to name; fewer come if there are fewer.
+
+    Raises:
+        ModelError: If the scores are not finite real numbers.
+    """
+    _check_finite(scores)
     best = scores.float().softmax(0).topk(min(top, len(scores)))
-    return Prediction(
-        tuple(
-            ClassScore(index, _label(card, index), probability)
-            for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ),
-        seconds,
+    return tuple(
+        ClassScore(index, _label(card, index), probability)
+        for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     )
 
 
@@ -101,9 +113,12 @@ def _scores(network: Callable[[Tensor], Any], batch: Tensor) -> Tensor:
             f"scores of shape (1, classes) were wanted for one photo, and {came} came; "
             "a classifier was wanted"
         )
-    if not output.is_floating_point() or not output.isfinite().all():
-        raise ModelError("the network's scores are not finite real numbers; check its weights")
     return output[0]
+
+
+def _check_finite(scores: Tensor) -> None:
+    if not scores.is_floating_point() or not scores.isfinite().all():
+        raise ModelError("the network's scores are not finite real numbers; check its weights")
 
 
 def _label(card: ModelCard, index: int) -> str:
