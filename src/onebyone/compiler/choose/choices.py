@@ -33,10 +33,14 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """Say how one node runs. But for `winograd` and `unit`, no choice changes a bit of the results.
+    """Say how one node runs.
+
+    But for `winograd`, `along_rows` and `unit`, no choice changes a bit of the results.
 
     Args:
         winograd: How a convolution saves multiplications; None if it does not.
+        along_rows: Whether outputs of a grouped convolution that lie side by side share what they
+            read.
         unit: What multiplies: vectors of float32, whose weights may be halves; vectors of pairs of
             bfloat16, or matrix tiles of it.
         tile: Of a convolution; those at the end of a line may be smaller.
@@ -54,6 +58,7 @@ class Choices:
     """
 
     winograd: Winograd | None = None
+    along_rows: bool = False
     unit: Unit = "vector"
     tile: TileSize | None = None
     together: int = 1

@@ -8,12 +8,14 @@ from onebyone.compiler.choose.choices import Band, Choices
 from onebyone.compiler.choose.chunks import (
     Way,
     choose_chunks,
+    parts_along_rows,
     parts_of_patches,
     parts_of_rows,
     parts_of_tiles,
 )
 from onebyone.compiler.choose.cost import (
     TRANSFORM_WEIGHT,
+    along_rows_seconds,
     choose_shared,
     direct_seconds,
     far_rate,
@@ -24,6 +26,7 @@ from onebyone.compiler.choose.cost import (
     work_seconds,
 )
 from onebyone.compiler.choose.filtering import Winograd
+from onebyone.compiler.choose.grouped import choose_along_rows
 from onebyone.compiler.choose.matrices import choose_matrix
 from onebyone.compiler.choose.tiles import (
     choose_product_tiling,
@@ -79,7 +82,9 @@ def choose(
         Choices by the names of nodes, and of outputs: `output 0` and so on.
     """
     ways = choose_winograds(graph, target) if options.allows_winograd else {}
-    bands = choose_bands(graph, target, {name for name, (way, _) in ways.items() if way})
+    rows = choose_along_rows(graph, target)
+    taken = {name for name, (way, _) in ways.items() if way} | rows.keys()
+    bands = choose_bands(graph, target, taken)
     far = far_rate(graph, target, options.weights.number_bytes)
 
     def way_of(node: Node) -> Choices:
@@ -91,6 +96,8 @@ def choose(
             is_joined = _are_together(node) and node.is_pixelwise
             together = node.shape[0] if is_joined else 1
             return choose_matrix(node, target, together, band, far)
+        if node.name in rows and unit != "pairs":
+            return _along_rows(node, target, rows[node.name], far, unit)
         way = ways.get(node.name, (None, ""))
         other = like.get(node.name) if like else None
         vectors = other.tile.vectors if other and other.tile else None
@@ -267,6 +274,19 @@ def _winograd(
         transform_parts=parts_of_rows(shape, target.lanes, transforms),
         seconds=winograd_seconds(target, node, way, tiling, images, far),
         why=why,
+    )
+
+
+def _along_rows(
+    node: Convolution, target: Target, tile: TileSize, far: float, unit: Unit
+) -> Choices:
+    images, channels, rows, _ = node.shape
+    return Choices(
+        along_rows=True,
+        unit=unit,
+        tile=tile,
+        parts=parts_along_rows(target, images * rows, channels // target.lanes, node.macs),
+        seconds=along_rows_seconds(target, node, tile.pixels, images, far),
     )
 
 

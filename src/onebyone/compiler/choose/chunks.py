@@ -50,6 +50,16 @@ def parts_of_rows(shape: Shape, lanes: int, work: float) -> Pair:
     return min(images * rows, -(-wanted // channel_parts)), channel_parts
 
 
+def parts_along_rows(target: Target, rows: int, blocks: int, macs: int) -> Pair:
+    """Return into how many parts the rows of all images, and vectors of channels, are cut.
+
+    Each core begins with rows of its own: those that it has written, if a 1x1 was before.
+    """
+    wanted = choose_chunks(macs, rows * blocks)
+    row_parts = wanted if rows >= 2 * wanted else min(rows, target.speeds.cores)
+    return row_parts, min(blocks, -(-wanted // row_parts))
+
+
 def parts_of_tiles(
     target: Target,
     tiles: int,

@@ -29,9 +29,10 @@ def find_candidates(
     for node in graph:
         if not isinstance(node, Convolution) or runs_depthwise(node):
             continue
-        if choices[node.name].band or choices[node.name].unit == "matrix":
+        best = choices[node.name]
+        if best.band or best.along_rows or best.unit == "matrix":
             continue  # there is one way of these
-        ways = list(_ways(node, target, choices[node.name], far))
+        ways = list(_ways(node, target, best, far))
         found[node.name] = tuple(dict.fromkeys(ways))[:most]
     return found
 
