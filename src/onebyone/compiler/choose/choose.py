@@ -45,6 +45,7 @@ from onebyone.compiler.choose.units import (
     unit_of,
 )
 from onebyone.compiler.choose.winograds import choose_winograds
+from onebyone.compiler.memory.formats import FLOAT_BYTES
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Input, LayerNorm, Node, Reshape, Shape, Softmax
@@ -280,12 +281,22 @@ def _winograd(
 def _along_rows(
     node: Convolution, target: Target, tile: TileSize, far: float, unit: Unit
 ) -> Choices:
-    images, channels, rows, _ = node.shape
+    images, channels, rows, columns = node.shape
+    _, _, tiles = cut_evenly(columns, tile.pixels)
+    values = prod(node.shape) * node.stride[0] * node.stride[1]
+    parts, inner = parts_along_rows(
+        target,
+        images * rows * tiles,
+        channels // target.lanes,
+        macs=node.macs,
+        source_bytes=FLOAT_BYTES * values * node.weight.shape[1] * node.groups // channels,
+    )
     return Choices(
         along_rows=True,
         unit=unit,
         tile=tile,
-        parts=parts_along_rows(target, images * rows, channels // target.lanes, node.macs),
+        parts=parts,
+        inner=inner,
         seconds=along_rows_seconds(target, node, tile.pixels, images, far),
     )
 

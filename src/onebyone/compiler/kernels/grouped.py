@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from llvmlite import ir
 from torch import Tensor
 
 from onebyone.compiler.choose.tiling import cut_evenly
-from onebyone.compiler.emit.code import Code
+from onebyone.compiler.emit.code import I64, Code
 from onebyone.compiler.emit.functions import apply_function
-from onebyone.compiler.emit.record import Record
+from onebyone.compiler.emit.numbers import PTR
+from onebyone.compiler.emit.record import Formats, Record, Work
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.kernel import Kernel
 from onebyone.compiler.kernels.operands import operands_of
-from onebyone.compiler.kernels.rows import RowWork
-from onebyone.compiler.kernels.tiles import by_size, first_pixel
+from onebyone.compiler.kernels.tiles import by_size, first_pixel, for_tiles, part_of_chunk
 from onebyone.compiler.memory.buffers import Place, Strided
 from onebyone.compiler.memory.formats import FP16, FP32
 from onebyone.graph import Convolution, Function
@@ -62,46 +63,46 @@ class GroupedKernel(Kernel):
     activation: Function | None
 
     def write(self, code: Code, record: Record) -> None:
-        """Write one chunk: some rows of some vectors of channels, whose weights stay near."""
-        row_parts, channel_parts = record.numbers("row_parts", "channel_parts")
-        rows, images, blocks = record.numbers("rows", "images", "blocks")
-        row_part, channel_part = (way(record.chunk, channel_parts) for way in (code.div, code.rem))
-        tiles, larger = record.numbers("tiles", "larger_tiles")
-        with (
-            code.loop(*code.part(channel_part, channel_parts, blocks), name="block") as block,
-            code.loop(*code.part(row_part, row_parts, code.mul(rows, images)), name="row") as index,
-            code.loop(0, tiles, name="tile") as tile,
-        ):
-            image, row = code.div(index, rows), code.rem(index, rows)
-            column = first_pixel(code, tile, self.pixels, larger)
-            places = _places(code, self, record, block, (image, row, column))
-            by_size(
-                code,
-                self.pixels,
-                code.less(tile, larger) if self.has_smaller_tiles else None,
-                lambda pixels: _emit_tile(code, self, record, places, pixels),
-            )
+        """Write one chunk: its tiles and vectors of channels."""
+        tiles = code.mul(code.mul(*record.numbers("images", "rows")), record.number("tiles"))
+        part = part_of_chunk(code, record, tiles)
+        run_tile = _emit_dispatch(code, self, record.formats)
+        for_tiles(
+            code,
+            record,
+            part,
+            lambda tile, block: code.builder.call(
+                run_tile, [record.address, record.bases, tile, block]
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GroupedWork(RowWork):
+class GroupedWork(Work):
     """Numbers for `GroupedKernel`; weights are `(blocks, kernel height, C, kernel width, lanes)`.
 
     A block is a vector of output channels; the first of `blocks_per_group` reads from channel
-    `group_source` times the number of its group on.
+    `group_source` times the number of its group on. There are `tiles` in a row.
     """
 
     source: Strided
     weights: Place
     bias: Place
+    target: Strided
     residual: Strided
     source_step: int
     depth: int
     blocks: int
     blocks_per_group: int
     group_source: int
+    images: int
+    rows: int
     tiles: int
     larger_tiles: int
+    pixel_parts: int
+    block_parts: int
+    blocks_inside: int
+    shares_pixels: int
 
 
 def lower_grouped(builder: PlanBuilder, node: Convolution) -> None:
@@ -143,26 +144,27 @@ def lower_grouped(builder: PlanBuilder, node: Convolution) -> None:
         residual=other.strided(),
         source_step=source.buffer.row_stride * node.dilation[0],
         depth=depth,
-        channels=channels,
-        rows=rows,
-        images=images,
         blocks=blocks,
         blocks_per_group=max(1, blocks // node.groups),
         group_source=depth * bundle,
+        images=images,
+        rows=rows,
         tiles=tiles,
         larger_tiles=larger,
-        row_parts=choices.parts[0],
-        channel_parts=choices.parts[1],
+        pixel_parts=choices.parts[0],
+        block_parts=choices.parts[1],
+        blocks_inside=int(choices.inner == "channels"),
+        shares_pixels=int(choices.shared == "pixels"),
     )
     halves = ", weights as halves" if numbers == FP16 else ""
     builder.add(
         node,
         kernel,
         work,
-        chunks=work.chunks,
+        chunks=choices.chunks,
         target=target,
         macs=node.macs,
-        note=f"tile {pixels}x{lanes} along rows{halves}",
+        note=f"tile {pixels}x{lanes} along rows, {choices.inner} inside{halves}",
     )
 
 
@@ -176,6 +178,28 @@ def _unroll(node: Convolution, pixels: int, bundle: int) -> int:
     depth, width = node.weight.shape[1], node.kernel_size[1]
     most = max(1, WRITTEN_OUT // (pixels * width))
     return depth if bundle > 1 else max(u for u in range(1, most + 1) if depth % u == 0)
+
+
+def _emit_dispatch(outer: Code, kernel: GroupedKernel, formats: Formats) -> ir.Function:
+    """Write the function that computes a tile of a vector of channels."""
+    # No part of the loops around it, so that it is there once, and has all registers.
+    name, kinds = f"{outer.function.name}_tile", [PTR, PTR, I64, I64]
+    code = Code.internal(outer.module, outer.target, name, *kinds, attribute="noinline")
+    address, bases, index, block = code.function.args
+    record = Record(code, GroupedWork, address, bases, formats=formats)
+    rows, tiles, larger = record.numbers("rows", "tiles", "larger_tiles")
+    line, tile = code.div(index, tiles), code.rem(index, tiles)
+    image, row = code.div(line, rows), code.rem(line, rows)
+    column = first_pixel(code, tile, kernel.pixels, larger)
+    places = _places(code, kernel, record, block, (image, row, column))
+    by_size(
+        code,
+        kernel.pixels,
+        code.less(tile, larger) if kernel.has_smaller_tiles else None,
+        lambda pixels: _emit_tile(code, kernel, record, places, pixels),
+    )
+    code.builder.ret_void()
+    return code.function
 
 
 def _places(
