@@ -74,6 +74,8 @@ def check_way(one: object, target: Target) -> None:
         raise CompileError(f"all counts must be whole numbers of at least 1; got {one}")
     if max(prod(one.parts), prod(one.transform_parts)) > MOST_CHUNKS:
         raise CompileError(f"a node may have {MOST_CHUNKS} chunks at most; got {one}")
+    if one.transforms not in ("before", "inside"):
+        raise CompileError(f"`transforms` (={one.transforms!r}) must be 'before' or 'inside'")
     for name, word in (("inner", one.inner), ("shared", one.shared)):
         if word not in ("channels", "pixels"):
             raise CompileError(f"`{name}` (={word!r}) must be 'channels' or 'pixels'")

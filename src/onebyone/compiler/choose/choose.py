@@ -9,6 +9,7 @@ from onebyone.compiler.choose.chunks import (
     Way,
     choose_chunks,
     parts_along_rows,
+    parts_of_inputs,
     parts_of_patches,
     parts_of_rows,
     parts_of_tiles,
@@ -20,6 +21,7 @@ from onebyone.compiler.choose.cost import (
     direct_seconds,
     far_rate,
     row_work,
+    saved_inside,
     transpose_work,
     winograd_seconds,
     winograd_shared,
@@ -266,6 +268,17 @@ def _winograd(
     transforms = _patches(node, way) * depth * products * TRANSFORM_WEIGHT
     shape = (images, depth, *way.patches(*node.shape[2:]))
     shared = winograd_shared(target, node, way, images, far)
+    saved = saved_inside(target, node, way, tiling, images)
+    if saved > 0:
+        return Choices(
+            winograd=way,
+            tile=tiling.size,
+            parts=parts_of_inputs(target, tiling, products, depth),
+            inner="pixels",
+            transforms="inside",
+            seconds=winograd_seconds(target, node, way, tiling, images, far) - saved,
+            why=why,
+        )
     return Choices(
         winograd=way,
         tile=tiling.size,

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from onebyone.compiler.choose.tiling import Tiling
+from onebyone.compiler.memory.formats import FLOAT_BYTES
 from onebyone.compiler.target import Target
 from onebyone.graph import Pair, Shape
 
@@ -94,6 +95,18 @@ def parts_along_rows(
     pixel_parts = min(tiles, target.speeds.cores if is_near else wanted)
     parts = pixel_parts, min(blocks, -(-wanted // pixel_parts))
     return parts, "pixels" if is_near else "channels"
+
+
+def parts_of_inputs(target: Target, tiling: Tiling, products: int, depth: int) -> Pair:
+    """Return parts of patches and channels, where chunks transform their own inputs.
+
+    These, and a block's sums, stay in the private cache; and each chunk has all channels, as others
+    would transform the same inputs again.
+    """
+    numbers = depth + tiling.vectors * target.lanes
+    chunk_bytes = FLOAT_BYTES * products * tiling.tiles * tiling.pixels * numbers
+    fitting = -(-chunk_bytes // int(target.level2_bytes * SUMS_SHARE))
+    return min(tiling.tiles, max(fitting, LEAST_CHUNKS)), 1
 
 
 def parts_of_patches(target: Target, tiling: Tiling, products: int, shared: Way) -> Pair:

@@ -8,7 +8,7 @@ multiply-adds of single numbers instead.
 
 from math import prod
 
-from onebyone.compiler.choose.chunks import Way, parts_of_patches
+from onebyone.compiler.choose.chunks import Way, parts_of_inputs, parts_of_patches
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import Tiling, cut_evenly
 from onebyone.compiler.choose.units import Converted, Unit, depth_of, step_bytes
@@ -255,6 +255,26 @@ def product_seconds(
     again = (parts - 1) * tiling.blocks * block_bytes
     multiplied = products * tile_seconds(target, tiling, depth, channels * depth)
     return _side_by_side(multiplied, again / target.speeds.bytes_per_second(block_bytes))
+
+
+def saved_inside(
+    target: Target, node: Convolution, way: Winograd, tiling: Tiling, images: int
+) -> float:
+    """Return the time that is saved where each chunk transforms its own inputs; may be negative.
+
+    They are written and read near, and there is one wait less; but all weights are read once for
+    each chunk.
+    """
+    channels, depth = node.weight.shape[:2]
+    products, rate = way.multiplications, target.speeds.bytes_per_second
+    inputs_bytes = 4 * images * prod(way.patches(*node.shape[2:])) * products * depth
+    weights_bytes = 4 * products * channels * depth
+    parts, _ = parts_of_inputs(target, tiling, products, depth)
+    before, _ = parts_of_patches(target, tiling, products, "pixels")
+    near = rate(inputs_bytes / parts + weights_bytes)
+    moved = 2 * inputs_bytes * (1 / rate(inputs_bytes) - 1 / near)
+    again = (parts - min(parts, before)) * weights_bytes / near
+    return moved + phase_seconds(target) - again
 
 
 def winograd_shared(
