@@ -65,9 +65,10 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         has_tail=channels % lanes != 0,
     )
     note = ", inputs transformed in chunks" if is_inside else ""
+    lies = Place(transformed.name, transformed.base, sums_floats if is_inside else 0)
     work = ProductWork(
-        source=Place(transformed.name, transformed.base, sums_floats if is_inside else 0),
-        inputs=_inputs(operands, node, way),
+        source=lies,
+        inputs=_inputs(operands, node, way) if is_inside else Strided(lies, 0, 0, 0),
         inputs_line=operands.source.buffer.row_stride,
         inputs_step=operands.source.buffer.pixel_stride,
         weights=add(
