@@ -14,6 +14,7 @@ from onebyone.compiler.choose.filtering import OUTPUTS, Filter, Winograd, winogr
 from onebyone.compiler.choose.tiling import TileSize
 from onebyone.compiler.choose.winograds import LARGEST_GROWTH
 from onebyone.compiler.compile import compile_model
+from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.target import TARGETS
 from onebyone.graph import Convolution, Function
 from onebyone.graph.interpret import interpret
@@ -26,9 +27,9 @@ WAYS = [
 ]
 
 
-def always(graph, way):
+def always(graph, way, **facts):
     """How all convolutions larger than 1x1 run in one way, worthwhile or not."""
-    small = Choices(winograd=way, tile=TileSize(2, 1), parts=(2, 1), transform_parts=(1, 1))
+    small = Choices(winograd=way, tile=TileSize(2, 1), parts=(2, 1), **facts)
     return {
         node.name: small
         for node in graph
@@ -87,6 +88,36 @@ def test_shapes_around_lanes_and_patches(data):
     check_convolution(net.graph(y), net.values(), way)
 
 
+@pytest.mark.parametrize("target", RUNNABLE)
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_where_inputs_are_transformed_changes_no_bit(target, data):
+    size = data.draw(st.sampled_from(KERNEL_SIZES))
+    way = data.draw(st.sampled_from(winograds_for(size)))
+    depth, channels = (data.draw(st.integers(1, 35)) for _ in range(2))
+    image = tuple(data.draw(st.integers(k, 17)) for k in size)
+    padding = tuple(data.draw(st.integers(0, 2)) for _ in range(4))
+    net = Net()
+    x = net.input(data.draw(st.integers(1, 3)), depth, *image)
+    graph = net.graph(net.convolution(x, channels, size, padding=padding))
+    inputs = net.values()
+    before, inside = (
+        run_graph(graph, inputs, target=target, chosen=always(graph, way, transforms=where))
+        for where in ("before", "inside")
+    )
+    assert torch.equal(before[0], inside[0])
+
+
+def test_chunks_transform_what_would_not_stay_near():
+    net, target = Net(), TARGETS["avx512"]
+    name = net.convolution(net.input(1, 64, 112, 112), 32, (3, 3), padding=(1, 1, 1, 1))
+    made = plan_execution(net.graph(name), target)
+    assert made.choices[name].transforms == "inside"
+    assert not [one for one in made.operations if one.what == "transform"]
+    weights, patches = 4 * 36 * 64 * 32, 4 * 36 * 64 * 28 * 28
+    assert weights + patches / made.choices[name].chunks < target.level2_bytes < patches
+
+
 def test_two_in_a_row_share_the_border():
     net = Net()
     x = net.input(1, 16, 10, 10)
@@ -137,14 +168,14 @@ def test_weights_grow_within_their_budget():
 def test_direct_numerics_do_without():
     net = torch.nn.Conv2d(64, 64, 3, padding=1).eval()
     x = torch.randn(1, 64, 56, 56, generator=torch.Generator().manual_seed(0))
-    kinds = {
-        numerics: {
-            layer.layer.kind for layer in compile_model(net, x, numerics=numerics).profile(x).layers
-        }
+    runs_winograd = {
+        numerics: any(
+            "Winograd" in layer.layer.note
+            for layer in compile_model(net, x, numerics=numerics).profile(x).layers
+        )
         for numerics in ("fp32", "fp32-direct")
     }
-    assert "transform" in kinds["fp32"]
-    assert "transform" not in kinds["fp32-direct"]
+    assert runs_winograd == {"fp32": True, "fp32-direct": False}
 
 
 def test_no_bias_under_another_default_type():

@@ -7,18 +7,19 @@ from onebyone.compiler import TARGETS, plan_model
 from onebyone.models import create_model
 
 GOLDEN = """\
-7 operations in 6 groups (borders cleared: 1, inputs transformed for Winograd: 1); 0.2 MB of weights
-and tables, 1.7 MB for values, 0.2 MB for each thread; 1.17 ms of core time expected
+6 operations in 5 groups (borders cleared: 1, inputs transformed for Winograd: 0); 0.2 MB of weights
+and tables, 1.1 MB for values, 0.3 MB for each thread; 1.16 ms of core time expected
 
    layer     what                  us  chunks  how, and why
 1  input     input                 16       8  channels innermost
-3  stem      3x3 convolution      282       8  Winograd F(4x4, 3x3), tile 12x32; 47% of direct
-4            by rows              866      16  16 bands
+2  stem      3x3 convolution      273      10  Winograd F(4x4, 3x3), tile 12x32, inputs transformed
+                                               in chunks; 47% of direct
+3            by rows              866      16  16 bands
    expand    1x1 convolution      219          tile 8x48
    deep      3x3 depthwise        442          tile 8x16
    project   1x1 convolution      205          tile 11x32
-5  avg_pool  global average pool    2       2
-6  head      linear layer           0       1  tile 1x16, channels inside"""
+4  avg_pool  global average pool    2       2
+5  head      linear layer           0       1  tile 1x16, channels inside"""
 
 
 class Small(nn.Module):

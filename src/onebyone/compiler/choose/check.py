@@ -7,6 +7,7 @@ from typing import cast, get_args
 from onebyone.compiler.choose.bands import may_run_together
 from onebyone.compiler.choose.choices import Choices
 from onebyone.compiler.choose.filtering import winograds_for
+from onebyone.compiler.choose.grouped import may_run_along_rows
 from onebyone.compiler.choose.matrices import MATRIX_TILE
 from onebyone.compiler.choose.units import Converted, Unit, unit_of
 from onebyone.compiler.options import CompileOptions
@@ -73,6 +74,8 @@ def check_way(one: object, target: Target) -> None:
         raise CompileError(f"all counts must be whole numbers of at least 1; got {one}")
     if max(prod(one.parts), prod(one.transform_parts)) > MOST_CHUNKS:
         raise CompileError(f"a node may have {MOST_CHUNKS} chunks at most; got {one}")
+    if one.transforms not in ("before", "inside"):
+        raise CompileError(f"`transforms` (={one.transforms!r}) must be 'before' or 'inside'")
     for name, word in (("inner", one.inner), ("shared", one.shared)):
         if word not in ("channels", "pixels"):
             raise CompileError(f"`{name}` (={word!r}) must be 'channels' or 'pixels'")
@@ -111,6 +114,12 @@ def _check_node(node: Node, target: Target, options: CompileOptions, one: Choice
             f"the `unit` {one.unit!r} is not for this node, the target {target.name!r} and "
             f"`numerics` (={options.numerics!r})"
         )
+    if one.along_rows and not (
+        isinstance(node, Convolution)
+        and may_run_along_rows(node, target)
+        and one.unit in ("vector", "halves")
+    ):
+        raise CompileError("this node cannot run along rows")
     if one.unit == "matrix":
         _check_matrix(one)
     if one.winograd and not (
@@ -139,7 +148,7 @@ def _check_band(graph: Graph, choices: Mapping[str, Choices], name: str) -> None
         if not may_run_together(graph, band):
             raise CompileError(f"{', '.join(band.names)} cannot run by rows together")
         for other in band.names:
-            if choices[other].band != band or choices[other].winograd:
+            if choices[other].band != band or choices[other].winograd or choices[other].along_rows:
                 raise CompileError(
                     f"{other!r} is to run in another way than by rows with it; "
                     "choose the same `band` for all of its convolutions"

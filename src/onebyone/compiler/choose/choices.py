@@ -33,12 +33,18 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """Say how one node runs. But for `winograd` and `unit`, no choice changes a bit of the results.
+    """Say how one node runs.
+
+    But for `winograd`, `along_rows` and `unit`, no choice changes a bit of the results.
 
     Args:
         winograd: How a convolution saves multiplications; None if it does not.
+        along_rows: Whether outputs of a grouped convolution that lie side by side share what they
+            read.
         unit: What multiplies: vectors of float32, whose weights may be halves; vectors of pairs of
             bfloat16, or matrix tiles of it.
+        transforms: Where inputs are transformed for Winograd: all of them before, or each chunk's
+            inside of it, so that they stay in the thread's scratch memory.
         tile: Of a convolution; those at the end of a line may be smaller.
         together: Images of a dense convolution whose pixels are cut into tiles as if they were one.
         parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.
@@ -54,6 +60,7 @@ class Choices:
     """
 
     winograd: Winograd | None = None
+    along_rows: bool = False
     unit: Unit = "vector"
     tile: TileSize | None = None
     together: int = 1
@@ -61,6 +68,7 @@ class Choices:
     converted: Converted = "in tiles"
     inner: Literal["channels", "pixels"] = "channels"
     shared: Literal["channels", "pixels"] = "pixels"
+    transforms: Literal["before", "inside"] = "before"
     transform_parts: Pair = (1, 1)
     band: Band | None = None
     seconds: float = 0.0

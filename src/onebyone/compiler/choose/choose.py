@@ -9,22 +9,27 @@ from onebyone.compiler.choose.choices import Band, Choices
 from onebyone.compiler.choose.chunks import (
     Way,
     choose_chunks,
+    parts_along_rows,
+    parts_of_inputs,
     parts_of_patches,
     parts_of_rows,
     parts_of_tiles,
 )
 from onebyone.compiler.choose.cost import (
     TRANSFORM_WEIGHT,
+    along_rows_seconds,
     choose_shared,
     direct_seconds,
     far_rate,
     row_work,
+    saved_inside,
     transpose_work,
     winograd_seconds,
     winograd_shared,
     work_seconds,
 )
 from onebyone.compiler.choose.filtering import Winograd
+from onebyone.compiler.choose.grouped import choose_along_rows
 from onebyone.compiler.choose.matrices import choose_matrix
 from onebyone.compiler.choose.tiles import (
     choose_product_tiling,
@@ -43,6 +48,7 @@ from onebyone.compiler.choose.units import (
     unit_of,
 )
 from onebyone.compiler.choose.winograds import choose_winograds
+from onebyone.compiler.memory.formats import FLOAT_BYTES
 from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.target import Target
 from onebyone.graph import Convolution, Graph, Input, LayerNorm, Node, Reshape, Shape, Softmax
@@ -86,7 +92,9 @@ def choose(
         Choices by the names of nodes, and of outputs: `output 0` and so on.
     """
     ways = choose_winograds(graph, target) if options.allows_winograd else {}
-    bands = choose_bands(graph, target, {name for name, (way, _) in ways.items() if way})
+    rows = choose_along_rows(graph, target)
+    taken = {name for name, (way, _) in ways.items() if way} | rows.keys()
+    bands = choose_bands(graph, target, taken)
     far = far_rate(graph, target, options.weights.number_bytes)
 
     def way_of(node: Node) -> Choices:
@@ -98,6 +106,8 @@ def choose(
             is_joined = _are_together(node) and node.is_pixelwise
             together = node.shape[0] if is_joined else 1
             return choose_matrix(node, target, together, band, far)
+        if node.name in rows and unit != "pairs":
+            return _along_rows(node, target, rows[node.name], far, unit)
         way = ways.get(node.name, (None, ""))
         vectors = layouts.get((node.name, way[0]))
         return choose_convolution(node, target, way, band, far=far, unit=unit, vectors=vectors)
@@ -269,6 +279,17 @@ def _winograd(
     transforms = _patches(node, way) * depth * products * TRANSFORM_WEIGHT
     shape = (images, depth, *way.patches(*node.shape[2:]))
     shared = winograd_shared(target, node, way, images, far)
+    saved = saved_inside(target, node, way, tiling, images)
+    if saved > 0:
+        return Choices(
+            winograd=way,
+            tile=tiling.size,
+            parts=parts_of_inputs(target, tiling, products, depth),
+            inner="pixels",
+            transforms="inside",
+            seconds=winograd_seconds(target, node, way, tiling, images, far) - saved,
+            why=why,
+        )
     return Choices(
         winograd=way,
         tile=tiling.size,
@@ -278,6 +299,29 @@ def _winograd(
         transform_parts=parts_of_rows(shape, target.lanes, transforms),
         seconds=winograd_seconds(target, node, way, tiling, images, far),
         why=why,
+    )
+
+
+def _along_rows(
+    node: Convolution, target: Target, tile: TileSize, far: float, unit: Unit
+) -> Choices:
+    images, channels, rows, columns = node.shape
+    _, _, tiles = cut_evenly(columns, tile.pixels)
+    values = prod(node.shape) * node.stride[0] * node.stride[1]
+    parts, inner = parts_along_rows(
+        target,
+        images * rows * tiles,
+        channels // target.lanes,
+        macs=node.macs,
+        source_bytes=FLOAT_BYTES * values * node.weight.shape[1] * node.groups // channels,
+    )
+    return Choices(
+        along_rows=True,
+        unit=unit,
+        tile=tile,
+        parts=parts,
+        inner=inner,
+        seconds=along_rows_seconds(target, node, tile.pixels, images, far),
     )
 
 

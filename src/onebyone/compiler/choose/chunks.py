@@ -3,6 +3,7 @@
 from typing import Literal
 
 from onebyone.compiler.choose.tiling import Tiling
+from onebyone.compiler.memory.formats import FLOAT_BYTES
 from onebyone.compiler.target import Target
 from onebyone.graph import Pair, Shape
 
@@ -17,8 +18,8 @@ CHUNK_WORK = 1_000_000
 SMALLEST_CHUNK_WORK = 60_000
 """What is not worth cutting further: handing out a chunk takes about a tenth of a microsecond."""
 
-WEIGHTS_SHARE = 0.4
-"""Of a core's private cache: what weights may fill that are to stay there."""
+NEAR_SHARE = 0.4
+"""Of a core's private cache: what may be filled by what is to stay there, weights or pixels."""
 
 
 LEAST_CHUNKS = 8
@@ -67,7 +68,7 @@ def parts_of_tiles(
     also where a block's weights are converted before all pixels.
     """
     wanted = choose_chunks(macs, tiles * blocks)
-    are_near = weights_bytes <= target.level2_bytes * WEIGHTS_SHARE
+    are_near = weights_bytes <= target.level2_bytes * NEAR_SHARE
     if are_near and converts_panels:
         own = target.speeds.cores if shared == "pixels" else 1
         return (min(tiles, max(own, -(-min(wanted, LEAST_CHUNKS) // blocks))), blocks), "pixels"
@@ -79,6 +80,33 @@ def parts_of_tiles(
         return (pixel_parts, min(blocks, -(-wanted // pixel_parts))), "pixels"
     block_parts = min(blocks, wanted)
     return (min(tiles, -(-wanted // block_parts)), block_parts), "pixels"
+
+
+def parts_along_rows(
+    target: Target, tiles: int, blocks: int, *, macs: int, source_bytes: int
+) -> tuple[Pair, Way]:
+    """Return parts of a grouped convolution's pixels and vectors of channels, and what is inside.
+
+    If all that is read stays in the private cache, a vector's weights are read once for all pixels
+    of a core. Else pixels are, which lie there with all their channels.
+    """
+    wanted = choose_chunks(macs, tiles * blocks)
+    is_near = source_bytes <= target.level2_bytes * NEAR_SHARE
+    pixel_parts = min(tiles, target.speeds.cores if is_near else wanted)
+    parts = pixel_parts, min(blocks, -(-wanted // pixel_parts))
+    return parts, "pixels" if is_near else "channels"
+
+
+def parts_of_inputs(target: Target, tiling: Tiling, products: int, depth: int) -> Pair:
+    """Return parts of patches and channels, where chunks transform their own inputs.
+
+    These, and a block's sums, stay in the private cache; and each chunk has all channels, as others
+    would transform the same inputs again.
+    """
+    numbers = depth + tiling.vectors * target.lanes
+    chunk_bytes = FLOAT_BYTES * products * tiling.tiles * tiling.pixels * numbers
+    fitting = -(-chunk_bytes // int(target.level2_bytes * SUMS_SHARE))
+    return min(tiling.tiles, max(fitting, LEAST_CHUNKS)), 1
 
 
 def parts_of_patches(target: Target, tiling: Tiling, products: int, shared: Way) -> Pair:

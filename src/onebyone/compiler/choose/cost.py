@@ -8,9 +8,9 @@ multiply-adds of single numbers instead.
 
 from math import prod
 
-from onebyone.compiler.choose.chunks import Way, parts_of_patches
+from onebyone.compiler.choose.chunks import Way, parts_of_inputs, parts_of_patches
 from onebyone.compiler.choose.filtering import Winograd
-from onebyone.compiler.choose.tiling import Tiling
+from onebyone.compiler.choose.tiling import Tiling, cut_evenly
 from onebyone.compiler.choose.units import Converted, Unit, depth_of, step_bytes
 from onebyone.compiler.target import Target
 from onebyone.graph import (
@@ -34,6 +34,9 @@ from onebyone.graph.functions import FUNCTIONS
 
 LATENCY = 8
 """Steps that must be under way at once to keep the units busy: 4 cycles deep, 2 a cycle."""
+
+LOAD_STEPS = 1.2
+"""Steps that a load takes where there is one for each multiply-add, as a loop of both shows."""
 
 TILE_OVERHEAD = 40
 """Instructions around a tile's sums, in steps."""
@@ -87,11 +90,12 @@ def tile_seconds(
 ) -> float:
     """Return the time of all tiles with `depth` steps of K, whose weights have been fetched.
 
-    A step of K in a tile of P pixels and V vectors takes P * V multiply-adds, P + V loads, and
-    never less than the units' latency, or than it takes to read V vectors of weights. Where weights
-    are halves, these are converted by the units that multiply. Tiles that
-    follow each other read the same panel, while the next one is fetched; or all of them, if there
-    are no more. A last vector that is narrower than a register counts as a part of one.
+    A step of K in a tile of P pixels and V vectors takes P * V multiply-adds and P + V loads, one
+    more for each pixel whose address has no general register; and never less than the units'
+    latency, or than it takes to read V vectors of weights. Where weights are halves, these are
+    converted by the units that multiply. Tiles that follow each other read the same panel, while
+    the next one is fetched; or all of them, if there are no more. A last vector that is narrower
+    than a register counts as a part of one.
 
     Args:
         target: Processor.
@@ -108,7 +112,8 @@ def tile_seconds(
 
     def tile(pixels: int, vectors: int, width: float) -> float:
         multiplied = (pixels + conversion) * width
-        step = max(multiplied, pixels + vectors, LATENCY, vectors * steps_for_a_vector)
+        loads = pixels + vectors + max(0, pixels - target.tile_pixels)
+        step = max(multiplied, LOAD_STEPS * loads, LATENCY, vectors * steps_for_a_vector)
         return depth * step + TILE_OVERHEAD + 2 * pixels * vectors
 
     def row(vectors: int, width: float) -> float:
@@ -151,6 +156,33 @@ def direct_seconds(
     steps = STORED_STEPS * weights / target.lanes if converted == "by panels" else 0.0
     alone = batches * node.groups * tiles + steps / target.speeds.steps_per_second
     return _side_by_side(alone, step_bytes(kept) * weights / far)
+
+
+def along_rows_seconds(
+    target: Target, node: Convolution, pixels: int, images: int, far: float
+) -> float:
+    """Return the time of a grouped convolution along rows, in tiles of so many pixels.
+
+    At each row of the kernel and each input channel, a tile loads a row of weights, and the numbers
+    of that channel that its outputs share; each output adds them up one after the other. Where
+    groups share a vector, numbers are spread by one of the units that multiply.
+    """
+    _, channels, rows, columns = node.shape
+    depth, (height, width) = node.weight.shape[1], node.kernel_size
+    _, larger, tiles = cut_evenly(columns, pixels)
+    spread = channels // node.groups < target.lanes
+
+    def tile(pixels: int) -> float:
+        read = min(
+            pixels * width, (pixels - 1) * node.stride[1] + (width - 1) * node.dilation[1] + 1
+        )
+        multiplied = pixels * width + (read if spread else 0)
+        step = max(multiplied, LOAD_STEPS * (read + width), width * LATENCY)
+        return height * depth * step + TILE_OVERHEAD + 2 * pixels
+
+    row = larger * tile(pixels) + (tiles - larger) * tile(pixels - 1)
+    steps = images * rows * channels / target.lanes * row
+    return _side_by_side(steps / target.speeds.steps_per_second, 4 * node.weight.numel() / far)
 
 
 def matrix_seconds(
@@ -223,6 +255,26 @@ def product_seconds(
     again = (parts - 1) * tiling.blocks * block_bytes
     multiplied = products * tile_seconds(target, tiling, depth, channels * depth)
     return _side_by_side(multiplied, again / target.speeds.bytes_per_second(block_bytes))
+
+
+def saved_inside(
+    target: Target, node: Convolution, way: Winograd, tiling: Tiling, images: int
+) -> float:
+    """Return the time that is saved where each chunk transforms its own inputs; may be negative.
+
+    They are written and read near, and there is one wait less; but all weights are read once for
+    each chunk.
+    """
+    channels, depth = node.weight.shape[:2]
+    products, rate = way.multiplications, target.speeds.bytes_per_second
+    inputs_bytes = 4 * images * prod(way.patches(*node.shape[2:])) * products * depth
+    weights_bytes = 4 * products * channels * depth
+    parts, _ = parts_of_inputs(target, tiling, products, depth)
+    before, _ = parts_of_patches(target, tiling, products, "pixels")
+    near = rate(inputs_bytes / parts + weights_bytes)
+    moved = 2 * inputs_bytes * (1 / rate(inputs_bytes) - 1 / near)
+    again = (parts - min(parts, before)) * weights_bytes / near
+    return moved + phase_seconds(target) - again
 
 
 def winograd_shared(

@@ -3,7 +3,7 @@
 from math import prod
 
 from onebyone.compiler.choose.choices import Band, Choices
-from onebyone.compiler.choose.chunks import LEAST_CHUNKS, WEIGHTS_SHARE, Way, choose_chunks
+from onebyone.compiler.choose.chunks import LEAST_CHUNKS, NEAR_SHARE, Way, choose_chunks
 from onebyone.compiler.choose.cost import MATRIX_DEPTH, choose_shared, matrix_seconds
 from onebyone.compiler.choose.tiling import TileSize, Tiling, cut_tiles
 from onebyone.compiler.target import Target
@@ -79,7 +79,7 @@ def _parts(
     fitting = -(-pixels_bytes // int(target.level2_bytes * PIXELS_SHARE))
     work = seconds * target.speeds.steps_per_second * target.lanes
     wanted = choose_chunks(work, tiles * blocks)
-    if weights_bytes <= target.level2_bytes * WEIGHTS_SHARE:
+    if weights_bytes <= target.level2_bytes * NEAR_SHARE:
         pixel_parts = min(tiles, max(wanted, fitting))
         return pixel_parts, min(blocks, -(-wanted // pixel_parts))
     if shared == "pixels":

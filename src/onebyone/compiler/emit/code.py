@@ -292,6 +292,11 @@ class Code:
         first = self.builder.insert_element(undefined, number, int32(0))
         return self.builder.shuffle_vector(first, undefined, zeros)
 
+    def shuffle(self, vector: Any, lanes: Sequence[int]) -> Any:
+        """Return the given lanes of a vector, in that order."""
+        mask = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
+        return self.builder.shuffle_vector(vector, vector, mask)
+
     def first_lanes(self, count: int) -> Any:
         """Return the mask of the first `count` lanes, or None for all of them."""
         if count == self.lanes:
@@ -344,9 +349,7 @@ class Code:
         while width > 1:
             width //= 2
             indices = [(i + width) % self.lanes if i < width else i for i in range(self.lanes)]
-            mask = ir.Constant(ir.VectorType(I32, self.lanes), indices)
-            folded = self.builder.shuffle_vector(vector, vector, mask)
-            vector = self.builder.fadd(vector, folded)
+            vector = self.builder.fadd(vector, self.shuffle(vector, indices))
         return self.builder.extract_element(vector, int32(0))
 
     def horizontal_maximum(self, vector: Any) -> Any:

@@ -1,10 +1,11 @@
-"""Which of five ways a convolution runs."""
+"""Which of six ways a convolution runs."""
 
 from onebyone.compiler.choose.units import runs_depthwise
 from onebyone.compiler.kernels.band import lower_band
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.lower import lower_dense
 from onebyone.compiler.kernels.depthwise import lower_depthwise
+from onebyone.compiler.kernels.grouped import lower_grouped
 from onebyone.compiler.kernels.matrix.lower import lower_matrix
 from onebyone.compiler.kernels.winograd.lower import lower_winograd
 from onebyone.graph import Convolution
@@ -20,6 +21,8 @@ def lower_convolution(builder: PlanBuilder, node: Convolution) -> None:
             lower_band(builder, band)
     elif runs_depthwise(node):
         lower_depthwise(builder, node)
+    elif choices.along_rows:
+        lower_grouped(builder, node)
     elif choices.winograd:
         lower_winograd(builder, node, choices.winograd)
     elif choices.unit == "matrix":

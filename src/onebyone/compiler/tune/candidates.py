@@ -29,9 +29,10 @@ def find_candidates(
     for node in graph:
         if not isinstance(node, Convolution) or runs_depthwise(node):
             continue
-        if choices[node.name].band or choices[node.name].unit == "matrix":
+        best = choices[node.name]
+        if best.band or best.unit == "matrix":
             continue  # there is one way of these
-        ways = list(_ways(node, target, choices[node.name], far))
+        ways = list(_ways(node, target, best, far))
         found[node.name] = tuple(dict.fromkeys(ways))[:most]
     return found
 
@@ -41,6 +42,8 @@ def _ways(node: Convolution, target: Target, best: Choices, far: float) -> Itera
     if not best.winograd and best.converted != "by panels":
         yield replace(best, inner=_other(best.inner))
     yield replace(best, shared=_other(best.shared))
+    if best.along_rows:
+        return  # what is ranked below are tiles of products
     ranked = rank_tiles(node, target, best.winograd, far=far, unit=best.unit)
     close = [tiling for tiling in ranked if ranked[tiling] <= CLOSE * min(ranked.values())]
     for tiling in sorted(close, key=lambda tiling: ranked[tiling]):

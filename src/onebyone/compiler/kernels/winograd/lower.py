@@ -1,5 +1,7 @@
 """How convolutions run after Winograd: inputs are transformed, multiplied, and transformed back."""
 
+from dataclasses import replace
+
 import torch
 
 from onebyone.compiler.abi import BaseWord
@@ -8,10 +10,11 @@ from onebyone.compiler.choose.tiling import cut_tiles
 from onebyone.compiler.kernels.builder import PlanBuilder
 from onebyone.compiler.kernels.dense.weights import pack_convolution
 from onebyone.compiler.kernels.kernel import Operation
-from onebyone.compiler.kernels.operands import operands_of
+from onebyone.compiler.kernels.operands import Operands, operands_of
 from onebyone.compiler.kernels.tiles import fetched_floats, tiled
 from onebyone.compiler.kernels.winograd.product import ProductKernel, ProductWork
 from onebyone.compiler.kernels.winograd.transform import TransformKernel, TransformWork
+from onebyone.compiler.memory.arena import aligned
 from onebyone.compiler.memory.buffers import Buffer, Place, Strided
 from onebyone.compiler.memory.placement import ALIASING_FLOATS, spread
 from onebyone.graph import Convolution
@@ -26,7 +29,6 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
     down, across = way.patches(rows, columns)
     patches = images * down * across
     tiling = cut_tiles(builder.target, patches, channels, choices.tile)
-    transformed = _transformed_buffer(node, way, patches)
     block = tiling.vectors * lanes
     operands = operands_of(builder, node)
     target, other = operands.target, operands.other
@@ -36,6 +38,11 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
     panel, products = depth * block, way.multiplications
     # Of patches that are summed before any is finished.
     together = -(-tiling.tiles // choices.parts[0]) * tiling.pixels
+    sums_floats = aligned(products * together * block)
+    is_inside = choices.transforms == "inside"
+    transformed = _transformed_buffer(node, way, together if is_inside else patches)
+    if is_inside:
+        transformed = replace(transformed, base=BaseWord.SCRATCH)
 
     def pack_weight() -> torch.Tensor:
         weight = way.transform_weight(node.weight.detach()).view(-1, depth, 1, 1)
@@ -44,6 +51,7 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
 
     kernel = ProductKernel(
         way=way,
+        transforms=is_inside,
         **tiled(
             tiling,
             builder.target,
@@ -56,8 +64,13 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         ragged=(rows % way.rows.outputs != 0, columns % way.columns.outputs != 0),
         has_tail=channels % lanes != 0,
     )
+    note = ", inputs transformed in chunks" if is_inside else ""
+    lies = Place(transformed.name, transformed.base, sums_floats if is_inside else 0)
     work = ProductWork(
-        source=Place(transformed.name, transformed.base),
+        source=lies,
+        inputs=_inputs(operands, node, way) if is_inside else Strided(lies, 0, 0, 0),
+        inputs_line=operands.source.buffer.row_stride,
+        inputs_step=operands.source.buffer.pixel_stride,
         weights=add(
             products * tiling.blocks * panel,
             pack_weight,
@@ -95,12 +108,12 @@ def lower_winograd(builder: PlanBuilder, node: Convolution, way: Winograd) -> No
         work,
         chunks=choices.chunks,
         target=target,
-        sources=node.inputs[1:],
-        after=(_transform_inputs(builder, node, way, transformed),),
-        through=(transformed,),
-        scratch=products * together * block,
+        sources=node.inputs if is_inside else node.inputs[1:],
+        after=() if is_inside else (_transform_inputs(builder, node, way, transformed),),
+        through=() if is_inside else (transformed,),
+        scratch=sums_floats + (transformed.size if is_inside else 0),
         macs=node.macs,
-        note=f"Winograd {way}, tile {tiling.pixels}x{block}",
+        note=f"Winograd {way}, tile {tiling.pixels}x{block}{note}",
     )
 
 
@@ -118,6 +131,17 @@ def _transformed_buffer(node: Convolution, way: Winograd, patches: int) -> Buffe
     )
 
 
+def _inputs(operands: Operands, node: Convolution, way: Winograd) -> Strided:
+    """Return where the first patch reads its inputs; and from patch to patch, the others."""
+    buffer = operands.source.buffer
+    return Strided(
+        operands.first_source(node).place,
+        buffer.image_stride,
+        buffer.row_stride * way.rows.outputs,
+        buffer.pixel_stride * way.columns.outputs,
+    )
+
+
 def _transform_inputs(
     builder: PlanBuilder, node: Convolution, way: Winograd, transformed: Buffer
 ) -> int:
@@ -130,12 +154,7 @@ def _transform_inputs(
     line, step = source.buffer.row_stride, source.buffer.pixel_stride
     pixel = transformed.pixel_stride
     work = TransformWork(
-        source=Strided(
-            operands.first_source(node).place,
-            source.buffer.image_stride,
-            line * way.rows.outputs,
-            step * way.columns.outputs,
-        ),
+        source=_inputs(operands, node, way),
         target=Strided(
             Place(transformed.name, transformed.base), pixel * across * down, pixel * across, pixel
         ),

@@ -26,6 +26,7 @@ from onebyone.compiler.kernels.tiles import (
     part_of_chunk,
 )
 from onebyone.compiler.kernels.winograd.matrices import transform
+from onebyone.compiler.kernels.winograd.transform import Strides, transform_vector
 from onebyone.compiler.memory.buffers import Place, Strided
 
 
@@ -36,10 +37,12 @@ class ProductKernel(TiledKernel):
     The sums of a chunk's patches and a block of channels stay in the thread's scratch memory.
 
     Args:
+        transforms: Whether a chunk transforms its inputs first; they stay in scratch memory, too.
         ragged: Whether the last patches stick out of the image, at the bottom and at the right.
     """
 
     way: Winograd
+    transforms: bool
     ragged: tuple[bool, bool]
     has_tail: bool
 
@@ -54,6 +57,8 @@ class ProductKernel(TiledKernel):
             for tile in part.tiles
         )
         scratch = record.pointer("scratch")
+        if self.transforms:
+            _transform_inputs(code, self, record, start, stop)
         run_tile, finish = _emit_tile(code, self), _patch_function(code, self)
         with part.each_block(code) as block:
             with (
@@ -67,9 +72,16 @@ class ProductKernel(TiledKernel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductWork(Work):
-    """Numbers for `ProductKernel`; a pixel of the source is a patch."""
+    """Numbers for `ProductKernel`; a pixel of the source is a patch.
+
+    From `inputs` that is made: a pixel, for their strides, is a patch as well, and `inputs_line`
+    and `inputs_step` lead to the next row and the next pixel of it.
+    """
 
     source: Place
+    inputs: Strided
+    inputs_line: int
+    inputs_step: int
     weights: Place
     zeros: Place
     scratch: Place
@@ -117,9 +129,10 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
         code.mul(product, record.number("scratch_product")), code.mul(code.sub(first, start), width)
     )
     sums = code.at(scratch, local)
+    patch = code.sub(first, start) if kernel.transforms else first
     source = code.at(
         record.pointer("source"),
-        code.mul(first, record.number("source_pixel")),
+        code.mul(patch, record.number("source_pixel")),
         code.mul(product, record.number("source_product")),
     )
     # Panels lie as they are read.
@@ -140,6 +153,31 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
     by_tile(code, kernel, code.less(tile, larger), is_last, multiply)
     b.ret_void()
     return code.function
+
+
+def _transform_inputs(
+    code: Code, kernel: ProductKernel, record: Record, first: Any, last: Any
+) -> None:
+    """Transform the inputs of patches `first .. last - 1`."""
+    source, depth = record.pointer("source"), record.number("depth")
+    strides = Strides(*record.numbers("inputs_line", "inputs_step", "source_product"))
+    with code.loop(first, last, name="patch") as patch:
+        inputs = pixel_place(code, record, "inputs", *_position(code, record, patch))
+        target = code.at(source, code.mul(code.sub(patch, first), record.number("source_pixel")))
+        code.for_channels(
+            0,
+            depth,
+            lambda channel, mask: transform_vector(
+                code, kernel.way, code.at(inputs, channel), code.at(target, channel), strides, mask
+            ),
+        )
+
+
+def _position(code: Code, record: Record, patch: Any) -> tuple[Any, Any, Any]:
+    """Return the image of a patch, and its row and column among that one's patches."""
+    patches_down, patches_across = record.numbers("patches_down", "patches_across")
+    line, column = code.div(patch, patches_across), code.rem(patch, patches_across)
+    return code.div(line, patches_down), code.rem(line, patches_down), column
 
 
 def _finish_patches(
@@ -190,9 +228,7 @@ def _emit_patch(
     code: Code, kernel: ProductKernel, record: Record, sums: Any, patch: Any, start: Any, stop: Any
 ) -> None:
     rows, columns = kernel.way.rows, kernel.way.columns
-    patches_down, patches_across = record.numbers("patches_down", "patches_across")
-    line, column = code.div(patch, patches_across), code.rem(patch, patches_across)
-    image, row = code.div(line, patches_down), code.rem(line, patches_down)
+    image, row, column = _position(code, record, patch)
     top, left = code.mul(row, rows.outputs), code.mul(column, columns.outputs)
     places = {
         name: pixel_place(code, record, name, image, top, left)

@@ -20,35 +20,25 @@ class TransformKernel(Kernel):
 
     def write(self, code: Code, record: Record) -> None:
         """Transform one chunk: some rows of patches, and of them some channels."""
-        rows, columns = self.way.rows, self.way.columns
-        line, step, product = record.numbers("source_line", "source_step", "target_product")
-        _, _, down = rows.matrices()
-        _, _, across = columns.matrices()
+        strides = Strides(*record.numbers("source_line", "source_step", "target_product"))
 
         def patch(image: Any, row: Any, column: Any) -> None:
-            source = pixel_place(code, record, "source", image, row, column)
-            target = pixel_place(code, record, "target", image, row, column)
-
-            def vector(channel: Any, mask: Any) -> None:
-                first = code.at(source, channel)
-                halfway = [
-                    transform(
-                        code,
-                        down,
-                        [
-                            code.load(code.at(first, code.mul(line, y), code.mul(step, x)), mask)
-                            for y in range(rows.inputs)
-                        ],
-                    )
-                    for x in range(columns.inputs)
-                ]
-                for y in range(rows.inputs):
-                    numbers = transform(code, across, [column[y] for column in halfway])
-                    for x, number in enumerate(numbers):
-                        index = y * columns.inputs + x
-                        code.store(number, code.at(target, channel, code.mul(product, index)), mask)
-
-            for_vectors(code, self, record, vector)
+            source, target = (
+                pixel_place(code, record, name, image, row, column) for name in ("source", "target")
+            )
+            for_vectors(
+                code,
+                self,
+                record,
+                lambda channel, mask: transform_vector(
+                    code,
+                    self.way,
+                    code.at(source, channel),
+                    code.at(target, channel),
+                    strides,
+                    mask,
+                ),
+            )
 
         for_pixels(code, record, patch)
 
@@ -64,3 +54,35 @@ class TransformWork(PixelWork):
     source_line: int
     source_step: int
     target_product: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strides:
+    """Numbers from row to row and from pixel to pixel of inputs; and between multiplications."""
+
+    line: Any
+    step: Any
+    product: Any
+
+
+def transform_vector(
+    code: Code, way: Winograd, source: Any, target: Any, strides: Strides, mask: Any
+) -> None:
+    """Transform a vector of channels of a patch."""
+    rows, columns = way.rows, way.columns
+    _, _, down = rows.matrices()
+    _, _, across = columns.matrices()
+
+    def load(y: int, x: int) -> Any:
+        offsets = code.mul(strides.line, y), code.mul(strides.step, x)
+        return code.load(code.at(source, *offsets), mask)
+
+    halfway = [
+        transform(code, down, [load(y, x) for y in range(rows.inputs)])
+        for x in range(columns.inputs)
+    ]
+    for y in range(rows.inputs):
+        numbers = transform(code, across, [column[y] for column in halfway])
+        for x, number in enumerate(numbers):
+            offset = code.mul(strides.product, y * columns.inputs + x)
+            code.store(number, code.at(target, offset), mask)
