@@ -1,6 +1,6 @@
 """A network compiled for several sizes of images, beside one compiled for each size.
 
-    python benchmarks/shapes.py [--rounds 15] [--numerics fp32] [NETWORK...]
+    PYTHONPATH=. python benchmarks/shapes.py [--rounds 15] [--numerics fp32] [NETWORK...]
 
 Both are called in turn, each call twice, of which the second counts. Prints a row for each size:
 the time of the one for several sizes over that of the other, median and range of rounds, and the

@@ -1,7 +1,7 @@
 """The native interface: the words that machine code and its callers share, and names of functions.
 
 Whoever calls machine code goes by this file: the runtime, and programs without Python. A word has
-64 bits. A network has a program for each number of images that it is called with. A context
+64 bits. A network has a program for each shape of inputs that it is called with. A context
 describes one of them with its memory, a pool its threads, a worker one of these.
 """
 

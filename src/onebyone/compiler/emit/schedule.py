@@ -1,6 +1,6 @@
 """The function that runs a whole network, on as many threads as there are.
 
-A network has a program for each number of images. A program is a list of groups; a group holds
+A network has a program for each shape of its inputs. A program is a list of groups; a group holds
 operations that do not depend on each other. All threads go through all groups. In a group, each
 takes chunks from its own share, then from the shares of others; it goes on when all chunks of the
 group are done, whoever did them. So a thread that comes late, or that the system has taken off its
