@@ -31,9 +31,11 @@ class EveryKind(nn.Module):
         self.strided = nn.Conv2d(22, 13, 1, stride=2, bias=False)
         self.dilated = nn.Conv2d(22, 9, 3, padding=2, dilation=2)
         self.winograd = nn.Conv2d(22, 45, 3, padding=1)
+        self.winograd_before = nn.Conv2d(22, 200, 3, padding=1)
         self.depthwise = nn.Conv2d(22, 22, 3, padding=1, groups=22)
         self.depthwise5 = nn.Conv2d(22, 22, 5, stride=2, padding=2, groups=22)
         self.grouped = nn.Conv2d(22, 22, 3, padding=1, groups=2)
+        self.narrow = nn.Sequential(nn.Conv2d(22, 32, 1), nn.Conv2d(32, 32, 3, groups=16))
         self.band = nn.Sequential(
             nn.Conv2d(22, 66, 1),
             nn.ReLU6(),
@@ -61,9 +63,11 @@ class EveryKind(nn.Module):
             self.strided(residual),
             F.gelu(self.dilated(x)),
             F.relu(self.winograd(F.interpolate(residual, scale_factor=2, mode="nearest"))),
+            self.winograd_before(F.interpolate(residual, scale_factor=2, mode="nearest")),
             self.depthwise5(residual),
             self.band(F.interpolate(residual, scale_factor=8, mode="nearest")),
             F.hardswish(self.grouped(residual)),
+            self.narrow(residual),
             torch.tanh(self.norm(pooled)),
             self.layer_norm(columns),
             residual * self.gate(mean),

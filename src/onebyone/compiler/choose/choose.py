@@ -279,7 +279,8 @@ def _winograd(
     transforms = _patches(node, way) * depth * products * TRANSFORM_WEIGHT
     shape = (images, depth, *way.patches(*node.shape[2:]))
     shared = winograd_shared(target, node, way, images, far)
-    saved = saved_inside(target, node, way, tiling, images)
+    seconds = winograd_seconds(target, node, way, tiling, images, far)
+    saved = saved_inside(target, node, way, tiling, images, seconds)
     if saved > 0:
         return Choices(
             winograd=way,
@@ -287,7 +288,7 @@ def _winograd(
             parts=parts_of_inputs(target, tiling, products, depth),
             inner="pixels",
             transforms="inside",
-            seconds=winograd_seconds(target, node, way, tiling, images, far) - saved,
+            seconds=seconds - saved,
             why=why,
         )
     return Choices(
@@ -297,7 +298,7 @@ def _winograd(
         inner="pixels",
         shared=shared,
         transform_parts=parts_of_rows(shape, target.lanes, transforms),
-        seconds=winograd_seconds(target, node, way, tiling, images, far),
+        seconds=seconds,
         why=why,
     )
 

@@ -258,23 +258,30 @@ def product_seconds(
 
 
 def saved_inside(
-    target: Target, node: Convolution, way: Winograd, tiling: Tiling, images: int
+    target: Target, node: Convolution, way: Winograd, tiling: Tiling, images: int, seconds: float
 ) -> float:
     """Return the time that is saved where each chunk transforms its own inputs; may be negative.
 
     They are written and read near, and there is one wait less; but all weights are read once for
-    each chunk.
+    each chunk, and cores wait where chunks are too few for all. Else it takes `seconds`.
     """
     channels, depth = node.weight.shape[:2]
     products, rate = way.multiplications, target.speeds.bytes_per_second
     inputs_bytes = 4 * images * prod(way.patches(*node.shape[2:])) * products * depth
     weights_bytes = 4 * products * channels * depth
     parts, _ = parts_of_inputs(target, tiling, products, depth)
-    before, _ = parts_of_patches(target, tiling, products, "pixels")
+    before, blocks = parts_of_patches(target, tiling, products, "pixels")
     near = rate(inputs_bytes / parts + weights_bytes)
     moved = 2 * inputs_bytes * (1 / rate(inputs_bytes) - 1 / near)
     again = (parts - min(parts, before)) * weights_bytes / near
-    return moved + phase_seconds(target) - again
+    idle = (_unevenness(target, parts) - _unevenness(target, before * blocks)) * seconds
+    return moved + phase_seconds(target) - again - idle
+
+
+def _unevenness(target: Target, chunks: int) -> float:
+    """Return how many times as long equal chunks take as if cores could share them exactly."""
+    cores = target.speeds.cores
+    return -(-chunks // cores) * cores / chunks
 
 
 def winograd_shared(
