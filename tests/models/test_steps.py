@@ -211,8 +211,8 @@ def test_a_card_says_what_a_network_was_built_from(tmp_path, model):
         save(nn.ReLU(), tmp_path / "n.safetensors", card=ModelCard(model=model))
     assert str(error.value) == (
         "a card that says what the ReLU was built from was wanted, with timm:NAME, "
-        f"torchvision:NAME or file.py:FUNCTION as its model, and {model!r} came; pass the card "
-        "that onebyone.load_model gave with the network"
+        f"torchvision:NAME, file.py:FUNCTION or net.onnx as its model, and {model!r} came; pass "
+        "the card that onebyone.load_model gave with the network"
     )
 
 
