@@ -12,7 +12,7 @@ import torch
 
 from onebyone.cli.program import run_program
 from onebyone.models import find_model, load_model, open_photo, predict
-from onebyone.training import by_name, loop
+from onebyone.training import by_name
 from tests.helpers.photos import COFFEE
 from tests.training.photos import write_class, write_folder
 from tests.training.small import small_data
@@ -59,21 +59,30 @@ def test_a_run_is_not_written_over_and_goes_on_by_resume(tmp_path, capsys):
     assert "learning_rate 0.1, and 1.0 was asked for" in capsys.readouterr().err
 
 
-def test_sigterm_ends_it_with_a_line(tmp_path, capsys, monkeypatch):
-    whole = loop.train_network
+# A process of its own: what other tests have loaded into this one may listen to signals, too.
+STOPPED = """
+import os, signal, sys
+from onebyone.cli.program import run_program
+from onebyone.training import by_name
+from tests.training.small import small_data
 
-    def ask(progress):
-        if progress.step == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
+def ask(progress):
+    if progress.step == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    def interrupted(*args, watch, **keywords):
-        return whole(*args, watch=ask, **keywords)
+whole = by_name.train_network
+by_name.read_data = lambda name: small_data(train=64, name=name)
+by_name.train_network = lambda *given, watch, **named: whole(*given, watch=ask, **named)
+options = ["--epochs", "1", "--batch-size", "16"]
+sys.exit(run_program(["train", "resnet20", "--out", sys.argv[1], *options]))
+"""
 
-    monkeypatch.setattr(by_name, "train_network", interrupted)
-    assert train(tmp_path) == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM behind step 2; the same command with --resume goes on" in (
-        capsys.readouterr().err
-    )
+
+def test_sigterm_ends_it_with_a_line(tmp_path):
+    command = [sys.executable, "-c", STOPPED, str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM behind step 2; the same command with --resume goes on" in done.stderr
 
 
 @pytest.mark.parametrize(
