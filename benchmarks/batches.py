@@ -25,6 +25,17 @@ def seconds_of(network, images):
     return time.perf_counter() - start
 
 
+def ratio_of(whole, one, images, rounds):
+    """Return the time of one network over that of another in turn: median and range, as text."""
+    ratios = []
+    for number in range(rounds):
+        pair = (whole, one) if number % 2 else (one, whole)
+        times = {id(network): seconds_of(network, images) for network in pair}
+        ratios.append(times[id(whole)] / times[id(one)])
+    low, *_, high = statistics.quantiles(ratios, n=10)
+    return f"{statistics.median(ratios):.3f} ({low:.3f}..{high:.3f})"
+
+
 def compare(name: str, rounds: int) -> None:
     """Print the rows of one network."""
     model = onebyone.create_model(name).eval()
@@ -39,13 +50,7 @@ def compare(name: str, rounds: int) -> None:
         x = torch.rand(images, 3, size, size)
         one = onebyone.compile(model, x)
         assert torch.equal(one(x), whole(x))
-        ratios = []
-        for number in range(rounds):
-            pair = (whole, one) if number % 2 else (one, whole)
-            times = {id(network): seconds_of(network, x) for network in pair}
-            ratios.append(times[id(whole)] / times[id(one)])
-        low, *_, high = statistics.quantiles(ratios, n=10)
-        print(f"| {name} | {images} | {statistics.median(ratios):.3f} ({low:.3f}..{high:.3f}) |")  # noqa: T201
+        print(f"| {name} | {images} | {ratio_of(whole, one, x, rounds)} |")  # noqa: T201
         del one
 
 

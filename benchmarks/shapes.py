@@ -8,13 +8,12 @@ memory of the one over that of the other.
 """
 
 import argparse
-import statistics
 import time
 
 import torch
 
 import onebyone
-from benchmarks.batches import seconds_of
+from benchmarks.batches import ratio_of
 
 SHAPES = ((192, 192), (224, 224), (256, 320))
 
@@ -29,15 +28,8 @@ def compare(name: str, rounds: int, numerics: str) -> None:
         x = torch.rand(1, 3, height, width)
         one = onebyone.compile(model, x, numerics=numerics)
         assert torch.equal(one(x), whole(x))
-        ratios = []
-        for number in range(rounds):
-            pair = (whole, one) if number % 2 else (one, whole)
-            times = {id(network): seconds_of(network, x) for network in pair}
-            ratios.append(times[id(whole)] / times[id(one)])
-        low, *_, high = statistics.quantiles(ratios, n=10)
-        middle, share = statistics.median(ratios), whole.memory_bytes / one.memory_bytes
-        size = f"{height}x{width}"
-        print(f"| {name} | {size} | {middle:.3f} ({low:.3f}..{high:.3f}) | {share:.3f} |")  # noqa: T201
+        size, share = f"{height}x{width}", whole.memory_bytes / one.memory_bytes
+        print(f"| {name} | {size} | {ratio_of(whole, one, x, rounds)} | {share:.3f} |")  # noqa: T201
         del one
 
 

@@ -8,12 +8,13 @@ network that `python examples/serving.py MODEL FILE.obo` wrote; SERVE_THREADS is
 runs on, by default a thread for each core that the process may use.
 """
 
+import argparse
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -35,6 +36,7 @@ from uvicorn.config import STARTUP_FAILURE
 import onebyone as obo
 from onebyone.compiler import BatchedModel, usable_cores
 from onebyone.errors import PhotoError
+from onebyone.files import replacing
 from onebyone.models import ModelCard, default_weights, name_classes
 from onebyone.typed import read_as
 
@@ -186,23 +188,39 @@ def compile_named(model: str, *, threads: int | None = None) -> tuple[BatchedMod
 
 def write(model: str, file: str) -> None:
     """Write a compiled network to FILE.obo, and its card, which `load` needs too, to FILE.json."""
+    if not file.endswith(".obo"):
+        raise ValueError(f"a file that ends in .obo was wanted, and {file!r} came")
     compiled, card = compile_named(model)
+    with replacing(Path(file).with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(asdict(card)))
     compiled.save(file)
-    Path(file).with_suffix(".json").write_text(json.dumps(asdict(card)))
+
+
+@contextmanager
+def ending_with(status: int) -> Generator[None]:
+    """End the program with a line and a status where something is wrong in what was asked for."""
+    try:
+        yield
+    except (obo.OneByOneError, OSError, ValueError) as error:
+        sys.stderr.write(f"serving: {error}\n")
+        sys.exit(status)
 
 
 def app() -> Starlette:
     """Return the server that the environment asks for."""
     torch.set_num_threads(1)  # photos are prepared side by side, each in one thread
-    try:
+    # With another status, uvicorn starts a worker that failed again and again.
+    with ending_with(STARTUP_FAILURE):
         environment = Config()
         model = environment("SERVE_MODEL", default="efficientnet_lite0")
         threads = environment("SERVE_THREADS", cast=int, default=None)
         return make_app(load(model, threads=threads))
-    except (obo.OneByOneError, OSError, ValueError) as error:
-        sys.stderr.write(f"serving: {error}\n")
-        sys.exit(STARTUP_FAILURE)  # else uvicorn starts a worker that failed again and again
 
 
 if __name__ == "__main__":
-    write(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description="Compile a network, and keep it for the server.")
+    parser.add_argument("model", help="a name, as for `onebyone predict`, or a checkpoint")
+    parser.add_argument("file", help="FILE.obo; FILE.json comes beside it")
+    asked = parser.parse_args()
+    with ending_with(2):
+        write(asked.model, asked.file)

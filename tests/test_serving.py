@@ -4,10 +4,13 @@ import http.client
 import io
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -272,3 +275,24 @@ def test_a_wrong_environment_is_one_line(monkeypatch, capsys, environment, line)
     with pytest.raises(SystemExit) as end:
         serving.app()
     assert (end.value.code, capsys.readouterr().err) == (3, f"serving: {line}\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        (
+            ["resnet18", "net.bin"],
+            "serving: a file that ends in .obo was wanted, and 'net.bin' came",
+        ),
+        (["resnet51", "net.obo"], "serving: no model 'resnet51'; did you mean "),
+        (["resnet18"], "usage: serving.py [-h] model file"),
+    ],
+)
+def test_a_wrong_file_or_model_to_write_is_status_2(tmp_path, asked, line):
+    program = str(Path(serving.__file__).absolute())
+    done = subprocess.run(
+        [sys.executable, program, *asked], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (2, "", [])
+    assert done.stderr.startswith(line)
+    assert "Traceback" not in done.stderr

@@ -227,6 +227,12 @@ def test_weights_in_files_beside_it_are_read(tmp_path):
     np.testing.assert_array_equal(weight.detach().numpy(), numbers(64, 3, 1, 1))
 
 
+@pytest.mark.parametrize("size", ["a", (3,), (0, 4), -1, (8.0, 8), (8, 8, 8)])
+def test_a_size_that_is_none_is_one_line(tmp_path, size):
+    with pytest.raises(ShapeError, match=r"^`size` \(=.*\) must be a height and a width, .*$"):
+        onebyone.from_onnx(convolution(tmp_path / "net.onnx"), size=size)
+
+
 def test_reading_leaves_the_file_alone(tmp_path):
     path = write(tmp_path / "net.onnx", CONV, WEIGHT)
     before = path.read_bytes()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from onebyone.errors import ModelError, OneByOneError
+from onebyone.errors import ModelError, OneByOneError, ShapeError
 from onebyone.importing import Imported, import_onnx
 from onebyone.importing.inputs import Size
 from onebyone.models.card import ModelCard, give_card
@@ -54,7 +54,7 @@ def from_onnx(
     Raises:
         ModelError: If the file is missing, none of ONNX, cut or damaged, has operators that cannot
             be converted, or if the network gives something else than the file (beyond 1e-3).
-        ShapeError: If the file leaves open what it reads, and it is not given.
+        ShapeError: If `size` is no size, or the file leaves open what it reads and it is not given.
         MissingPackageError: If a package is missing for it.
 
     Example:
@@ -66,7 +66,7 @@ def from_onnx(
         >>> from_onnx(file)(torch.zeros(1, 3, 8, 8)).shape
         torch.Size([1, 8, 8, 8])
     """
-    path, sides = Path(path), (size, size) if isinstance(size, int) else size
+    path, sides = Path(path), _sides(size)
     found = import_onnx(path, size=sides, tolerance=tolerance)
     if _image_shape(found) is not None:
         give_card(found.network, _card(path, sides, found))
@@ -104,6 +104,25 @@ def check_photos(path: Path, image_shape: tuple[int, int, int]) -> None:
             f"photos become squares of up to {MAX_SIZE} pixels a side, in RGB or grey; `onebyone "
             "explain` and `onebyone bench` take it as it is"
         )
+
+
+def _sides(size: object) -> Size | None:
+    """Return height and width, as they were given.
+
+    Raises:
+        ShapeError: If they are no sizes.
+    """
+    sides = (size, size) if type(size) is int else size
+    match sides:
+        case None:
+            return None
+        case (int(height), int(width)) if height > 0 and width > 0:
+            return height, width
+        case _:
+            raise ShapeError(
+                f"`size` (={size!r}) must be a height and a width, as (480, 640), one number for "
+                "both, or None for the file's own"
+            )
 
 
 def _image_shape(found: Imported) -> tuple[int, int, int] | None:
