@@ -1,6 +1,7 @@
 """How fast this machine is: what the loops do, and what is made of their times."""
 
 import ctypes
+import os
 
 import pytest
 import torch
@@ -102,6 +103,25 @@ def test_numbers_that_were_handed_over_on_one_core_do_not_count(monkeypatch):
     jobs = machine.jobs() | {"handed": lambda: next(handed)}
     monkeypatch.setattr(machine, "jobs", lambda: jobs)
     assert machine.measure().speeds.handed_bytes_per_second == 21e9
+
+
+def test_each_of_the_threads_that_are_measured_together_has_a_core_of_its_own():
+    usable = os.sched_getaffinity(0)
+    if len(usable) < 2:
+        pytest.skip("needs two cores")
+    seen = []
+    for _ in range(20):
+        measure._side_by_side([lambda: seen.append(os.sched_getaffinity(0))] * 2)
+    first, last = {min(usable)}, {max(usable)}
+    assert sorted(seen, key=min) == [first] * 20 + [last] * 20
+    assert os.sched_getaffinity(0) == usable
+
+
+def test_more_threads_than_cores_are_placed_by_the_system():
+    usable = os.sched_getaffinity(0)
+    seen = []
+    measure._side_by_side([lambda: seen.append(os.sched_getaffinity(0))] * (len(usable) + 1))
+    assert seen == [usable] * (len(usable) + 1)
 
 
 def test_a_busy_machine_is_measured_again_and_its_best_counts(monkeypatch):

@@ -16,7 +16,7 @@ from onebyone.compiler.target import Target, host_target
 from onebyone.compiler.threads import usable_cores
 from onebyone.store import keep_content, read_content
 
-FORMAT = 3
+FORMAT = 4
 """Of what is kept; what an older version kept is measured again."""
 
 BUSY_SECONDS = 3600

@@ -1,9 +1,12 @@
 """How fast this machine is: measured in half a second."""
 
+import os
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from threading import Barrier
 
@@ -32,7 +35,8 @@ ROUNDS = 5
 """How often everything is measured. The fastest counts: others only ever make us slower."""
 
 BEST: Mapping[str, Callable[[Sequence[float]], float]] = {"handed": statistics.median}
-"""But for what is handed over: where both threads are on one core, it seems ten times as fast."""
+"""But for what is handed over: where threads cannot be placed and both are on one core, it seems
+ten times as fast."""
 
 TURNS = 1_000_000
 """Of a loop of multiply-adds: some two milliseconds, a thousand times what it takes to call it."""
@@ -174,10 +178,7 @@ def _meetings(loops: Loops, cores: int) -> float:
 
 
 def _handed(loops: Loops, address: int, cores: int) -> float:
-    """Return how fast one core reads what another has just written; 0 if there is no other.
-
-    Who has written goes on looking whether the other is done, so both have a core of their own.
-    """
+    """Return how fast one core reads what another has just written; 0 if there is no other."""
     if cores == 1:
         return 0.0
     words = torch.zeros(2, dtype=torch.int64, device="cpu")
@@ -202,16 +203,34 @@ def _handed(loops: Loops, address: int, cores: int) -> float:
 
 
 def _side_by_side(calls: Sequence[Callable[[], object]]) -> list[float]:
-    """Return the seconds of calls that start at the same time, each on a thread."""
+    """Return the seconds of calls that start at the same time, each on a thread and a core.
+
+    Without cores of their own, two new threads may share one for longer than all of this takes.
+    """
+    if len(calls) == 1:
+        return [_seconds(calls[0])]
     start = Barrier(len(calls))
 
-    def seconds(call: Callable[[], object]) -> float:
+    def seconds(call: Callable[[], object], core: int | None) -> float:
+        if core is not None:
+            with suppress(OSError):  # a system that does not let us places threads as it likes
+                os.sched_setaffinity(threading.get_native_id(), {core})
         start.wait()
-        begin = time.perf_counter()
-        call()
-        return time.perf_counter() - begin
+        return _seconds(call)
 
-    if len(calls) == 1:
-        return [seconds(calls[0])]
     with ThreadPoolExecutor(len(calls)) as threads:
-        return list(threads.map(seconds, calls))
+        return list(threads.map(seconds, calls, _cores(len(calls))))
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def _cores(count: int) -> Sequence[int | None]:
+    """Return so many cores that we may use, far from each other: siblings share what is near."""
+    usable = sorted(os.sched_getaffinity(0))
+    if count > len(usable):
+        return [None] * count
+    return [usable[number * (len(usable) - 1) // (count - 1)] for number in range(count)]
