@@ -11,6 +11,8 @@ from tests.helpers.functions import EXAMPLES
 
 TENSORS = SimpleNamespace(
     exp=torch.exp,
+    exp_between=lambda x, factor=1: torch.exp(factor * x),
+    reciprocal=torch.reciprocal,
     abs=torch.abs,
     copysign=torch.copysign,
     fma=lambda left, right, total: left * right + total,

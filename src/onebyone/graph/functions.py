@@ -20,6 +20,12 @@ class Maths(Protocol):
     def exp(self, x: Any) -> Any:
         """`e^x`."""
 
+    def exp_between(self, x: Any, factor: float = 1.0) -> Any:
+        """`e^(factor * x)`, where that power is within -87 and 88; any number beyond."""
+
+    def reciprocal(self, x: Any) -> Any:
+        """`1 / x`, where x is within 1 and 2^124; any number beyond."""
+
     def abs(self, x: Any) -> Any:
         """`|x|`."""
 
@@ -89,7 +95,14 @@ def _clamp(m: Maths, x: Any, low: float, high: float) -> Any:
 
 
 def _hardsigmoid(m: Maths, x: Any) -> Any:
-    return _clamp(m, x + 3, 0, 6) * (1 / 6)
+    return _clamp(m, m.fma(x, 1 / 6, 0.5), 0, 1)
+
+
+def _sigmoid(m: Maths, x: Any) -> Any:
+    """1 / (1 + e^(-x)), and 0 where that is below 2^-124."""
+    lowest, highest = -86, 87
+    power = m.exp_between(m.at_most(m.at_least(x, lowest), highest), -1)
+    return m.where(x < lowest, 0, m.reciprocal(1 + power))
 
 
 def _tanh(m: Maths, x: Any) -> Any:
@@ -97,9 +110,9 @@ def _tanh(m: Maths, x: Any) -> Any:
 
     Source: Moshier's Cephes, tanhf.
     """
-    size = m.abs(x)
-    small = m.exp(size * -2)
-    quotient = (1 - small) / (1 + small)
+    size = m.at_most(m.abs(x), 43)  # beyond, it is 1
+    small = m.exp_between(size, -2)
+    quotient = (1 - small) * m.reciprocal(1 + small)
     square = x * x
     coefficients = (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 0.133314422036)
     series = polynomial(m, square, (*coefficients, -0.333332819422))
@@ -114,7 +127,7 @@ def _gelu(m: Maths, x: Any) -> Any:
     Source: Abramowitz and Stegun 7.1.26 for 1 - erf, absolute error below 1.5e-7.
     """
     size = m.abs(x * sqrt(0.5))
-    t = 1 / m.fma(size, 0.3275911, 1)
+    t = m.reciprocal(m.fma(m.at_most(size, 100), 0.3275911, 1))  # beyond, the tail is 0
     coefficients = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
     tail = polynomial(m, t, coefficients) * t * m.exp(-(size * size))
     twice = m.where(x < 0, tail, 2 - tail)
@@ -155,7 +168,7 @@ FUNCTIONS: dict[str, ActivationFunction] = {
     ),
     "sigmoid": ActivationFunction(
         pytorch=torch.sigmoid,
-        formula=lambda m, x: 1 / (1 + m.exp(-x)),
+        formula=_sigmoid,
         operator="sigmoid",
         cost=4,
         is_gate=True,
@@ -163,7 +176,7 @@ FUNCTIONS: dict[str, ActivationFunction] = {
     ),
     "silu": ActivationFunction(
         pytorch=F.silu,
-        formula=lambda m, x: x / (1 + m.exp(-x)),
+        formula=lambda m, x: x * _sigmoid(m, x),
         operator="silu",
         cost=4,
     ),

@@ -199,13 +199,12 @@ def _emit_tile(
             sums = kernel_row(code.add(y), sums)
     else:
         sums = code.accumulate(height, sums, kernel_row, name="y")
-    for pixel, total in enumerate(sums):
-        value = total
-        if kernel.has_residual:
-            place = code.at(
-                places["residual"], code.mul(record.number("residual_pixel"), pixel), channel
-            )
-            value = code.builder.fadd(value, code.load(place, mask))
-        value = apply_function(code, kernel.activation, value)
-        place = code.at(places["target"], code.mul(record.number("target_pixel"), pixel), channel)
-        code.store(value, place, mask)
+
+    def place(name: str, pixel: int) -> Any:
+        return code.at(places[name], code.mul(record.number(f"{name}_pixel"), pixel), channel)
+
+    if kernel.has_residual:
+        others = [code.load(place("residual", pixel), mask) for pixel in range(pixels)]
+        sums = [code.builder.fadd(*pair) for pair in zip(sums, others, strict=True)]
+    for pixel, value in enumerate(apply_function(code, kernel.activation, sums)):
+        code.store(value, place("target", pixel), mask)

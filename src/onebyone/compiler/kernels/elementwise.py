@@ -58,9 +58,8 @@ class ElementwiseKernel(Kernel):
                     else code.load(code.at(places[name], channel), mask)
                     for name in names
                 ]
-                result = apply_function(
-                    code, self.activation, _combine(code, self.operator, values)
-                )
+                combined = _combine(code, self.operator, values)
+                (result,) = apply_function(code, self.activation, [combined])
                 code.store(result, code.at(places["target"], channel), mask)
 
             for_vectors(code, self, record, vector)

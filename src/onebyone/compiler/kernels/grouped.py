@@ -258,13 +258,15 @@ def _emit_tile(
 
     initial = [code.load(places["bias"])] * pixels
     _, *sums = code.accumulate(height, [places["weights"], *initial], kernel_row, name="y")
-    for pixel, total in enumerate(sums):
-        value = total
-        if kernel.has_residual:
-            offset = code.mul(record.number("residual_pixel"), pixel)
-            value = code.builder.fadd(value, code.load(code.at(places["residual"], offset)))
-        value = apply_function(code, kernel.activation, value)
-        code.store(value, code.at(places["target"], code.mul(record.number("target_pixel"), pixel)))
+
+    def place(name: str, pixel: int) -> Any:
+        return code.at(places[name], code.mul(record.number(f"{name}_pixel"), pixel))
+
+    if kernel.has_residual:
+        others = [code.load(place("residual", pixel)) for pixel in range(pixels)]
+        sums = [code.builder.fadd(*pair) for pair in zip(sums, others, strict=True)]
+    for pixel, value in enumerate(apply_function(code, kernel.activation, sums)):
+        code.store(value, place("target", pixel))
 
 
 def _users(kernel: GroupedKernel, pixels: int) -> dict[int, list[tuple[int, int]]]:

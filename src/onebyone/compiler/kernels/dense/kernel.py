@@ -284,6 +284,7 @@ def _emit_tile(code: Code, tile: Tile) -> None:
             if tile.has_residual:
                 other = writer.load(code.at(residuals[pixel], v * lanes), mask)
                 value = code.builder.fadd(value, other)
-            value = apply_function(writer, tile.activation, value)
+            # One by one: registers are full of sums, and there is no room for the steps of several.
+            (value,) = apply_function(writer, tile.activation, [value])
             writer.store(value, code.at(targets[pixel], v * lanes), mask)
     code.builder.ret_void()

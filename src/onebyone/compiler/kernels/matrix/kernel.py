@@ -285,11 +285,14 @@ def _finish(
     def pixel_of(row: Any, here: Any) -> None:
         line = code.at(sums, code.mul(row, len(masks) * COLUMNS))
         other = place("residual", residual, row)[1] if kernel.has_residual else None
+        values: list[Any] = []
         for v, mask in enumerate(masks):
             value = code.builder.fadd(code.load(code.at(line, v * COLUMNS)), biases[v])
             if other is not None:
                 value = code.builder.fadd(value, code.load(code.at(other, v * COLUMNS), mask))
-            value = apply_function(code, kernel.activation, value)
+            values.append(value)
+        activated = apply_function(code, kernel.activation, values)
+        for v, (value, mask) in enumerate(zip(activated, masks, strict=True)):
             code.store(value, code.at(here, v * COLUMNS), mask)
 
     with code.loop(0, count, name="row") as row:

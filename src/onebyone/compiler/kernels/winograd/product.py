@@ -247,7 +247,8 @@ def _emit_patch(
             value = code.builder.fadd(value, bias)
             if kernel.tile.has_residual:
                 value = code.builder.fadd(value, code.load(at("residual"), mask))
-            code.store(apply_function(code, kernel.tile.activation, value), at("target"), mask)
+            (value,) = apply_function(code, kernel.tile.activation, [value])
+            code.store(value, at("target"), mask)
 
         height, width = record.numbers("rows", "columns")
         for y, values in enumerate(_outputs(code, kernel, record, place)):
