@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from onebyone.compiler.build import build
 from onebyone.compiler.choose.choices import Choices
+from onebyone.compiler.options import DEFAULT_OPTIONS, CompileOptions
 from onebyone.compiler.runtime.native import Memory, NativeFunction
 from onebyone.compiler.target import TARGETS, Target, can_run, host_target
 from onebyone.graph import Convolution, Graph, Input, LayerNorm, Node, Pool, Softmax, capture
@@ -102,10 +103,11 @@ def run_graph(
     *,
     target: Target | None = None,
     threads: int = 2,
+    options: CompileOptions = DEFAULT_OPTIONS,
     chosen: Mapping[str, Choices] | None = None,
 ) -> list[Tensor]:
     """The outputs of a graph as native code, built anew, some nodes run as is said."""
-    built = build([graph], target or host_target(), None, chosen=chosen)
+    built = build([graph], target or host_target(), None, options, chosen)
     return NativeFunction(Memory(built.binary, threads))(inputs)
 
 

@@ -12,20 +12,26 @@ from onebyone.compiler.choose.choices import Band, Choices
 from onebyone.compiler.choose.choose import choose
 from onebyone.compiler.choose.filtering import winograds_for
 from onebyone.compiler.choose.tiling import TileSize
+from onebyone.compiler.options import CompileOptions
 from onebyone.compiler.plan.plan import plan_execution
 from onebyone.compiler.rewrites import rewrite_graph
-from onebyone.compiler.target import TARGETS, host_target
+from onebyone.compiler.target import TARGETS, can_run, host_target, is_able
 from onebyone.errors import CompileError
-from onebyone.graph import capture
+from onebyone.graph import Convolution, Function, capture
 from onebyone.models import create_model
 from tests.compiler.every_kind import EveryKind
-from tests.helpers.compiled import run_graph
+from tests.helpers.compiled import Net, run_graph
 
 
 @pytest.fixture(scope="module")
 def everything():
     x = torch.randn(2, 3, 17, 15, generator=torch.Generator().manual_seed(0))
     return rewrite_graph(capture(EveryKind().eval(), (x,)).graph), x
+
+
+def is_direct(node, one):
+    is_dense = isinstance(node, Convolution) and not node.is_depthwise
+    return is_dense and not (one.winograd or one.band or one.along_rows)
 
 
 @settings(max_examples=6, deadline=None)
@@ -38,17 +44,67 @@ def test_other_choices_give_the_same_bits(everything, data):
     for name, one in choose(graph, host_target()).items():
         tile = one.tile and TileSize(data.draw(st.integers(1, 6)), data.draw(st.integers(1, 2)))
         inner, shared = (data.draw(st.sampled_from(["channels", "pixels"])) for _ in range(2))
+        may_be_cut = inner == "pixels" and is_direct(graph.nodes.get(name), one)
+        rows = graph[name].kernel_size[0] if may_be_cut else 1
         chosen[name] = replace(
             one,
             tile=tile,
             inner=inner,
             shared=shared,
+            kernel_parts=data.draw(st.sampled_from([1, rows])),
             parts=data.draw(parts),
             transform_parts=data.draw(parts),
         )
     expected = run_graph(graph, [x], threads=1)
     got = run_graph(graph, [x], threads=2, chosen=chosen)
     assert all(map(torch.equal, got, expected))
+
+
+CUT = [
+    (target, numerics)
+    for target in TARGETS.values()
+    for numerics in ("fp32-direct", "fp16-weights", "bf16")
+    if can_run(target) and is_able(target, numerics)
+    if target.bf16 == ("pairs" if numerics == "bf16" else "")
+]
+
+
+@pytest.mark.parametrize(("target", "numerics"), CUT, ids=[f"{t.name} {n}" for t, n in CUT])
+def test_a_kernel_in_parts_gives_the_same_bits(target, numerics):
+    """With a last block of channels that is narrower, groups, borders and a residual."""
+    net, options, border = Net(), CompileOptions(numerics=numerics), {"padding": (1, 1, 1, 1)}
+    x = net.input(2, 20, 7, 9)
+    wide = net.convolution(x, 150, (3, 3), activation=Function("silu"), **border)
+    kept = net.convolution(wide, 150, (3, 3), groups=2, residual=wide, **border)
+    graph = net.graph(kept, net.convolution(kept, 33, (5, 1), stride=(2, 2)))
+    chosen = {
+        name: replace(
+            one,
+            kernel_parts=graph[name].kernel_size[0],
+            inner="pixels",
+            converted="in tiles",
+            parts=(3, 2),
+        )
+        for name, one in choose(graph, target, options).items()
+        if isinstance(graph.nodes.get(name), Convolution)
+    }
+    values = net.values()
+    expected = run_graph(graph, values, target=target, options=options)
+    got = run_graph(graph, values, target=target, options=options, chosen=chosen)
+    assert all(map(torch.equal, got, expected))
+
+
+def test_large_kernels_are_cut_for_the_private_cache():
+    """Two parts fit, and each chunk has several tiles."""
+    target = replace(TARGETS["avx512"], level2_bytes=2 << 20)
+    net = Net()
+    graph = net.graph(net.convolution(net.input(1, 512, 9, 9), 512, (3, 3)))
+    name = next(node.name for node in graph if isinstance(node, Convolution))
+    one = choose(graph, target, CompileOptions(numerics="fp32-direct"))[name]
+    part_bytes = 4 * one.tile.vectors * target.lanes * 512 * 9 // one.kernel_parts
+    assert one.kernel_parts == 3
+    assert 2 * part_bytes <= target.level2_bytes / 2
+    assert one.parts[0] * 4 <= 49 // one.tile.pixels + 1
 
 
 def test_what_is_chosen_is_what_runs():
@@ -105,6 +161,7 @@ WRONG = {
     "a large tile": (lambda one: replace(one, tile=TileSize(9, 2)), "18 registers was chosen"),
     "a word": (lambda one: replace(one, inner="rows"), "`inner` .='rows'. must be 'channels' or"),
     "another word": (lambda one: replace(one, shared="all"), "`shared` .='all'. must be"),
+    "half a kernel": (lambda one: replace(one, kernel_parts=2), "`kernel_parts` .=2. must divide"),
     "images left over": (lambda one: replace(one, together=2), "`together` .=2. must divide 3"),
     "strided Winograd": (lambda one: replace(one, winograd=WAY), "Winograd F.* is not for this"),
 }

@@ -19,6 +19,7 @@ FINDING = Finding(
     inner="pixels",
     shared="channels",
     parts=(3, 2),
+    kernel_parts=1,
     ways=4,
     seconds=1e-5,
     untuned_seconds=2e-5,

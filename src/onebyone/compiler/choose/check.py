@@ -67,7 +67,7 @@ def check_way(one: object, target: Target) -> None:
         raise CompileError(f"`Choices` were wanted, and {one!r} came")
     for pair in (one.parts, one.transform_parts):
         _check_pair(pair)
-    counts = [*one.parts, *one.transform_parts, one.together]
+    counts = [*one.parts, *one.transform_parts, one.together, one.kernel_parts]
     counts += [one.tile.pixels, one.tile.vectors] if one.tile else []
     counts += [one.band.rows_at_once] if one.band else []
     if any(type(count) is not int or count < 1 for count in counts):
@@ -107,6 +107,19 @@ def _check_node(node: Node, target: Target, options: CompileOptions, one: Choice
         raise CompileError(f"`together` (={one.together}) must divide {node.shape[0]} images")
     if isinstance(node, Convolution) and one.tile is None:
         raise CompileError("a convolution needs a `tile`")
+    if one.kernel_parts > 1 and not (
+        isinstance(node, Convolution)
+        and node.kernel_size[0] % one.kernel_parts == 0
+        and not (one.winograd or one.band or one.along_rows or node.is_depthwise)
+        and one.converted != "by panels"
+        and one.unit != "matrix"
+        and one.inner == "pixels"
+    ):
+        raise CompileError(
+            f"`kernel_parts` (={one.kernel_parts}) must divide the rows of a dense kernel, whose "
+            "chunks go through pixels inside, without Winograd, bands, panels of halves or matrix "
+            "tiles"
+        )
     if one.unit != "vector" and not (
         isinstance(node, Convolution) and unit_of(node, target, options) == one.unit
     ):

@@ -49,6 +49,9 @@ class Choices:
         together: Images of a dense convolution whose pixels are cut into tiles as if they were one.
         parts: Into how many parts pixels (or rows) and channels are cut; each pair is a chunk.
             A band is cut into its rows.
+        kernel_parts: Into how many parts the rows of a dense kernel are cut. All tiles of a chunk
+            read the weights of one part before those of the next; meanwhile sums are in scratch
+            memory.
         converted: Where weights that are halves become float32.
         inner: What a chunk's inner loop goes through, tile by tile.
         shared: What threads share out: each begins with its own pixels and all channels, or with
@@ -65,6 +68,7 @@ class Choices:
     tile: TileSize | None = None
     together: int = 1
     parts: Pair = (1, 1)
+    kernel_parts: int = 1
     converted: Converted = "in tiles"
     inner: Literal["channels", "pixels"] = "channels"
     shared: Literal["channels", "pixels"] = "pixels"

@@ -11,6 +11,7 @@ from onebyone.compiler.choose.chunks import (
     choose_chunks,
     parts_along_rows,
     parts_of_inputs,
+    parts_of_kernel,
     parts_of_patches,
     parts_of_rows,
     parts_of_tiles,
@@ -166,6 +167,7 @@ def choose_convolution(
             depth_of(node, unit),
             _read_by_tiles(node, target, unit, far),
             vectors,
+            _kernel_rows(node, target, unit, far),
         )
     )
     return choose_around(node, target, way, tiling, far=far, why=why, unit=unit)
@@ -183,6 +185,7 @@ def rank_tiles(
             channels,
             depth,
             _read_by_tiles(node, target, unit, far),
+            _kernel_rows(node, target, unit, far),
         )
     shared = winograd_shared(target, node, way, node.shape[0], far)
     return rank_product_tilings(
@@ -227,6 +230,14 @@ def _direct(
     batches = node.shape[0] // together
     shared = _shared(node, target, unit, far)
     converted = _converted(node, target, unit, far)
+    vector_bytes = step_bytes(unit) * target.lanes
+    kernel_parts = parts_of_kernel(
+        target,
+        tiling,
+        _kernel_rows(node, target, unit, far),
+        panel_bytes=tiling.vectors * vector_bytes * depth_of(node, unit),
+        weights_bytes=_weights_bytes(node, unit) // node.groups,
+    )
     parts, inner = parts_of_tiles(
         target,
         batches * tiling.tiles,
@@ -235,12 +246,14 @@ def _direct(
         weights_bytes=_weights_bytes(node, unit),
         shared=shared,
         converts_panels=converted == "by panels",
+        kernel_parts=kernel_parts,
     )
     return Choices(
         unit=unit,
         tile=tiling.size,
         together=together,
         parts=parts,
+        kernel_parts=kernel_parts,
         converted=converted,
         inner=inner,
         shared="pixels" if inner == "channels" else shared,
@@ -265,6 +278,12 @@ def _converted(node: Convolution, target: Target, unit: Unit, far: float) -> Con
     passes = target.speeds.cores if _shared(node, target, unit, far) == "pixels" else 1
     are_many = images * rows * columns // passes >= CONVERTED_PIXELS
     return "by panels" if unit == "halves" and are_many else "in tiles"
+
+
+def _kernel_rows(node: Convolution, target: Target, unit: Unit, far: float) -> int:
+    """Return into how many parts a kernel may be cut: converted panels are whole."""
+    is_whole = _converted(node, target, unit, far) == "by panels"
+    return 1 if is_whole else node.kernel_size[0]
 
 
 def _read_by_tiles(node: Convolution, target: Target, unit: Unit, far: float) -> Unit:

@@ -22,6 +22,9 @@ NEAR_SHARE = 0.4
 """Of a core's private cache: what may be filled by what is to stay there, weights or pixels."""
 
 
+LEAST_TILES = 4
+"""Of a chunk whose sums wait in memory for the next part of the kernel."""
+
 LEAST_CHUNKS = 8
 """A thread that loses its core then holds up an eighth."""
 
@@ -51,6 +54,22 @@ def parts_of_rows(shape: Shape, lanes: int, work: float) -> Pair:
     return min(images * rows, -(-wanted // channel_parts)), channel_parts
 
 
+def parts_of_kernel(
+    target: Target, tiling: Tiling, rows: int, *, panel_bytes: int, weights_bytes: int
+) -> int:
+    """Return into how many parts the rows of a kernel are cut.
+
+    The weights of a part, and of the next, which is fetched meanwhile, stay in the private cache.
+    """
+    room = target.level2_bytes * NEAR_SHARE
+    if weights_bytes <= room or tiling.tiles < LEAST_TILES:
+        return 1
+    wanted = 2 * panel_bytes / room
+    return next(
+        parts for parts in range(1, rows + 1) if rows % parts == 0 and parts >= min(wanted, rows)
+    )
+
+
 def parts_of_tiles(
     target: Target,
     tiles: int,
@@ -60,12 +79,14 @@ def parts_of_tiles(
     weights_bytes: int,
     shared: Way,
     converts_panels: bool,
+    kernel_parts: int,
 ) -> tuple[Pair, Way]:
     """Return parts of pixels and of channel blocks, and what is the inner loop.
 
     If all weights stay in the private cache, pixels go outside and are read once. Else each block's
     weights are read once for all pixels; or for each core's, where cores share pixels out. So it is
-    also where a block's weights are converted before all pixels.
+    also where a block's weights are converted before all pixels. Where kernels are cut, a chunk has
+    several tiles.
     """
     wanted = choose_chunks(macs, tiles * blocks)
     are_near = weights_bytes <= target.level2_bytes * NEAR_SHARE
@@ -78,6 +99,9 @@ def parts_of_tiles(
     if shared == "pixels":
         pixel_parts = min(tiles, target.speeds.cores)
         return (pixel_parts, min(blocks, -(-wanted // pixel_parts))), "pixels"
+    if kernel_parts > 1:
+        wanted, tiles = min(wanted, LEAST_CHUNKS), max(1, tiles // LEAST_TILES)
+        return (min(tiles, -(-wanted // blocks)), blocks), "pixels"
     block_parts = min(blocks, wanted)
     return (min(tiles, -(-wanted // block_parts)), block_parts), "pixels"
 

@@ -8,7 +8,12 @@ multiply-adds of single numbers instead.
 
 from math import prod
 
-from onebyone.compiler.choose.chunks import Way, parts_of_inputs, parts_of_patches
+from onebyone.compiler.choose.chunks import (
+    Way,
+    parts_of_inputs,
+    parts_of_kernel,
+    parts_of_patches,
+)
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import Tiling, cut_evenly
 from onebyone.compiler.choose.units import Converted, Unit, depth_of, step_bytes
@@ -86,7 +91,12 @@ SUMMING_WEIGHT = 4
 
 
 def tile_seconds(
-    target: Target, tiling: Tiling, depth: int, weights: int, unit: Unit = "vector"
+    target: Target,
+    tiling: Tiling,
+    depth: int,
+    weights: int,
+    unit: Unit = "vector",
+    kernel_rows: int = 1,
 ) -> float:
     """Return the time of all tiles with `depth` steps of K, whose weights have been fetched.
 
@@ -94,8 +104,9 @@ def tile_seconds(
     more for each pixel whose address has no general register; and never less than the units'
     latency, or than it takes to read V vectors of weights. Where weights are halves, these are
     converted by the units that multiply. Tiles that follow each other read the same panel, while
-    the next one is fetched; or all of them, if there are no more. A last vector that is narrower
-    than a register counts as a part of one.
+    the next one is fetched; or all of them, if there are no more. Where kernels are cut, they read
+    a part of it, and sums go to memory and back. A last vector that is narrower than a register
+    counts as a part of one.
 
     Args:
         target: Processor.
@@ -103,10 +114,15 @@ def tile_seconds(
         depth: Steps of K.
         weights: How many weights there are in all; pairs count as one.
         unit: What multiplies.
+        kernel_rows: Into how many parts K may be cut.
     """
     speeds, vector_bytes = target.speeds, step_bytes(unit) * target.lanes
-    panel = tiling.vectors * target.lanes * depth
-    near = speeds.bytes_per_second(step_bytes(unit) * min(weights, 2 * panel))
+    panel_bytes = tiling.vectors * vector_bytes * depth
+    weights_bytes = step_bytes(unit) * weights
+    parts = parts_of_kernel(
+        target, tiling, kernel_rows, panel_bytes=panel_bytes, weights_bytes=weights_bytes
+    )
+    near = speeds.bytes_per_second(min(weights_bytes, 2 * panel_bytes / parts))
     conversion = CONVERT_STEPS if unit == "halves" else 0.0
     steps_for_a_vector = vector_bytes / near * speeds.steps_per_second
 
@@ -114,7 +130,7 @@ def tile_seconds(
         multiplied = (pixels + conversion) * width
         loads = pixels + vectors + max(0, pixels - target.tile_pixels)
         step = max(multiplied, LOAD_STEPS * loads, LATENCY, vectors * steps_for_a_vector)
-        return depth * step + TILE_OVERHEAD + 2 * pixels * vectors
+        return depth * step + parts * (TILE_OVERHEAD + 2 * pixels * vectors)
 
     def row(vectors: int, width: float) -> float:
         smaller = tiling.tiles - tiling.larger_tiles
@@ -124,7 +140,8 @@ def tile_seconds(
     tail = target.lanes_for(tiling.last_channels) / target.lanes
     whole = (tiling.blocks - 1) * row(tiling.vectors, tiling.vectors)
     steps = whole + row(tiling.last_vectors, tiling.last_vectors - 1 + tail)
-    return steps / speeds.steps_per_second
+    idle = _unevenness(target, tiling.blocks) if parts > 1 else 1.0
+    return idle * steps / speeds.steps_per_second
 
 
 def direct_seconds(
@@ -152,7 +169,8 @@ def direct_seconds(
     weights = node.shape[1] * depth  # numbers, or pairs in as much room
     kept = "vector" if converted == "beforehand" else unit
     read = kept if converted == "in tiles" else "vector"
-    tiles = tile_seconds(target, tiling, depth, weights // node.groups, read)
+    rows = 1 if converted == "by panels" else node.kernel_size[0]
+    tiles = tile_seconds(target, tiling, depth, weights // node.groups, read, rows)
     steps = STORED_STEPS * weights / target.lanes if converted == "by panels" else 0.0
     alone = batches * node.groups * tiles + steps / target.speeds.steps_per_second
     return _side_by_side(alone, step_bytes(kept) * weights / far)

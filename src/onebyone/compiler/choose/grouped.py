@@ -57,5 +57,11 @@ def _product_seconds(node: Convolution, target: Target, far: float) -> float:
     """Return the seconds that one image takes as a product, in the tiles that are best for it."""
     _, channels, height, width = node.shape
     depth = depth_of(node, "vector")
-    tiling = choose_tiling(target, height * width, channels // node.groups, depth)
+    tiling = choose_tiling(
+        target,
+        height * width,
+        channels // node.groups,
+        depth,
+        kernel_rows=node.kernel_size[0],
+    )
     return direct_seconds(target, node, tiling, 1, far)

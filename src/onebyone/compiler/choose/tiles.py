@@ -20,9 +20,10 @@ def choose_tiling(
     depth: int,
     unit: Unit = "vector",
     vectors: int | None = None,
+    kernel_rows: int = 1,
 ) -> Tiling:
     """Return the tiling that takes the least time, of those of so many `vectors` if that is set."""
-    return _fastest(rank_tilings(target, pixels, channels, depth, unit), vectors)
+    return _fastest(rank_tilings(target, pixels, channels, depth, unit, kernel_rows), vectors)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -45,7 +46,12 @@ def _fastest(ranked: Mapping[Tiling, float], vectors: int | None) -> Tiling:
 
 
 def rank_tilings(
-    target: Target, pixels: int, channels: int, depth: int, unit: Unit = "vector"
+    target: Target,
+    pixels: int,
+    channels: int,
+    depth: int,
+    unit: Unit = "vector",
+    kernel_rows: int = 1,
 ) -> dict[Tiling, float]:
     """Return all tilings that the registers have room for, and the seconds that each takes.
 
@@ -54,7 +60,7 @@ def rank_tilings(
     pixels: it needs them to hide the latency.
     """
     return {
-        tiling: tile_seconds(target, tiling, depth, channels * depth, unit)
+        tiling: tile_seconds(target, tiling, depth, channels * depth, unit, kernel_rows)
         for tiling in _tilings(target, pixels, channels)
     }
 

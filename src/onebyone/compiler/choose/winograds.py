@@ -90,7 +90,13 @@ def _seconds(node: Convolution, target: Target, way: Winograd | None, far: float
     _, channels, height, width = node.shape
     depth = node.weight.shape[1]
     if way is None:
-        tiling = choose_tiling(target, height * width, channels, node.weight[0].numel())
+        tiling = choose_tiling(
+            target,
+            height * width,
+            channels,
+            node.weight[0].numel(),
+            kernel_rows=node.kernel_size[0],
+        )
         return direct_seconds(target, node, tiling, 1, far)
     patches = prod(way.patches(height, width))
     shared = winograd_shared(target, node, way, 1, far)

@@ -36,6 +36,7 @@ class Tile:
         has_odd: Whether there is half a pair behind the last step.
         unroll: Steps of K that are written out.
         fetched_lines: Cache lines of later weights that are fetched in each of these.
+        is_part: Whether it goes through a part of K, and its sums wait in memory for the next.
     """
 
     pixels: int
@@ -47,6 +48,7 @@ class Tile:
     fetched_lines: int
     has_residual: bool
     activation: Function | None
+    is_part: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,7 @@ def tiled(
     of_pairs: bool = False,
     has_odd: bool = False,
     weights: Format = FP32,
+    is_part: bool = False,
 ) -> dict[str, Any]:
     """Return the fields of a `TiledKernel` for a tiling, and `depth` steps of K.
 
@@ -100,6 +103,7 @@ def tiled(
         fetched_lines=-(-lines // fetchers) if fetchers else 0,
         has_residual=has_residual,
         activation=activation,
+        is_part=is_part,
     )
     return {
         "tile": tile,

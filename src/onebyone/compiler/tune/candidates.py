@@ -39,7 +39,7 @@ def find_candidates(
 
 def _ways(node: Convolution, target: Target, best: Choices, far: float) -> Iterator[Choices]:
     yield best
-    if not best.winograd and best.converted != "by panels":
+    if not best.winograd and best.converted != "by panels" and best.kernel_parts == 1:
         yield replace(best, inner=_other(best.inner))
     yield replace(best, shared=_other(best.shared))
     if best.along_rows:

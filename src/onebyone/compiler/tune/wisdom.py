@@ -18,7 +18,7 @@ from onebyone.files import replacing
 from onebyone.graph import Convolution, Pair
 from onebyone.store import keep_content, read_content
 
-FORMAT = 2
+FORMAT = 3
 
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, CompileError)
 """What reading something else ends in."""
@@ -34,6 +34,7 @@ class Finding:
         inner: What a chunk's inner loop goes through.
         shared: What threads share out.
         parts: Into how many parts pixels and channels are cut.
+        kernel_parts: Into how many the kernel's rows.
         ways: How many ways have been measured.
         seconds: What it took, of all threads together.
         untuned_seconds: What the way took that the cost model expected to be the fastest.
@@ -45,6 +46,7 @@ class Finding:
     inner: Literal["channels", "pixels"]
     shared: Literal["channels", "pixels"]
     parts: Pair
+    kernel_parts: int
     ways: int
     seconds: float
     untuned_seconds: float
@@ -58,6 +60,7 @@ class Finding:
             inner=self.inner,
             shared=self.shared,
             parts=self.parts,
+            kernel_parts=self.kernel_parts,
         )
 
     @classmethod
@@ -65,7 +68,8 @@ class Finding:
         """Return the finding that a way is the fastest, with what was measured."""
         assert way.tile is not None
         size = {"pixels": way.tile.pixels, "vectors": way.tile.vectors}
-        return cls(**size, inner=way.inner, shared=way.shared, parts=way.parts, **measured)
+        cuts = {"parts": way.parts, "kernel_parts": way.kernel_parts}
+        return cls(**size, inner=way.inner, shared=way.shared, **cuts, **measured)
 
     @classmethod
     def of_json(cls, facts: Mapping[str, Any]) -> Self:

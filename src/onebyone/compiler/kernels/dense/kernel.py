@@ -36,20 +36,31 @@ class ConvolutionKernel(TiledKernel):
     Args:
         converts_panels: Whether a panel of halves becomes float32 once for all tiles of a chunk,
             one after the other, and not in each of them.
+        parts: Into how many parts a panel is cut; all tiles of a chunk read one after the other.
     """
 
     converts_panels: bool = False
+    parts: int = 1
 
     def write(self, code: Code, record: Record) -> None:
         """Write one chunk: its pixel tiles and channel blocks."""
         tiles = code.mul(record.number("tiles"), record.number("images"))
         part = part_of_chunk(code, record, tiles)
-        first = first_of_pass(code, record, part)
+        first = part.tiles[0] if self.parts > 1 else first_of_pass(code, record, part)
         run_tile = _emit_dispatch(code, self, record.formats)
 
-        def run(tile: Any, block: Any) -> None:
-            code.builder.call(run_tile, [record.address, record.bases, tile, block, first])
+        def run(tile: Any, block: Any, which: Any = 0) -> None:
+            numbers = [tile, block, first, int64(which)]
+            code.builder.call(run_tile, [record.address, record.bases, *numbers])
 
+        if self.parts > 1:
+            with (
+                part.each_block(code) as block,
+                code.loop(0, self.parts, name="part") as which,
+                part.each_tile(code) as tile,
+            ):
+                run(tile, block, which)
+            return
         if not self.converts_panels:
             for_tiles(code, record, part, run)
             return
@@ -65,12 +76,14 @@ class ConvolutionWork(Work):
 
     Tables are of 32 bits; three say where each pixel of an image lies. `taps` are the positions of
     the kernel, each at an entry of `tap_table`. A tile fetches `fetched` numbers of the next panel.
-    `converted` is where a panel of halves becomes float32, in the thread's scratch memory.
+    `converted` is where a panel of halves becomes float32, and `sums` where those of a chunk's
+    tiles wait, in the thread's scratch memory. `taps` and `fetched` are of a part of the kernel.
     """
 
     source: Place
     weights: Place
     converted: Place
+    sums: Place
     bias: Place
     target: Place
     residual: Place
@@ -121,10 +134,10 @@ def _convert_panel(code: Code, kernel: ConvolutionKernel, record: Record, block:
 def _emit_dispatch(outer: Code, kernel: ConvolutionKernel, formats: Formats) -> ir.Function:
     """Write the function that finds a tile's places and calls the body of its size."""
     # Inline, so that the record is read once and not for each tile.
-    name, kinds = f"{outer.function.name}_tile", [PTR, PTR, I64, I64, I64]
+    name, kinds = f"{outer.function.name}_tile", [PTR, PTR, I64, I64, I64, I64]
     code = Code.internal(outer.module, outer.target, name, *kinds, attribute="alwaysinline")
     b = code.builder
-    address, bases, tile, block, first_tile = code.function.args
+    address, bases, tile, block, first_tile, part = code.function.args
     record = Record(code, ConvolutionWork, address, bases, formats=formats)
 
     tiles, larger = record.numbers("tiles", "larger_tiles")
@@ -145,7 +158,15 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel, formats: Formats) -> 
     target = code.at(
         record.pointer("target"), code.mul(image, record.number("target_image")), channel
     )
-    panel = code.at(record.pointer("weights"), code.mul(block, record.number("panel")))
+    is_last = b.icmp_signed("==", inner, code.sub(blocks_per_group, 1))
+    taps, depth = record.numbers("taps", "depth")
+    size = record.number("panel")
+    panel = code.at(record.pointer("weights"), code.mul(block, size))
+    if kernel.parts > 1:
+        vectors = b.select(is_last, int64(kernel.last_vectors), int64(kernel.tile.vectors))
+        steps = code.mul(taps, code.add(depth, int(kernel.tile.has_odd)))
+        size = code.mul(steps, code.mul(vectors, code.lanes))
+        panel = code.at(panel, code.mul(part, size))
     weights = record.pointer("converted") if kernel.converts_panels else panel
     bias = code.at(record.pointer("bias"), code.mul(block, record.number("bias_step")))
     residual = target
@@ -157,28 +178,32 @@ def _emit_dispatch(outer: Code, kernel: ConvolutionKernel, formats: Formats) -> 
         b.gep(record.pointer(f"{name}_table"), [pixel], source_etype=I32)
         for name in ("source", "target", "residual")
     ]
-    arguments = [source, weights, bias, target, residual, record.pointer("tap_table"), *tables]
-    arguments += record.numbers("taps", "depth")
-    arguments.append(next_panel(code, record, panel, code.sub(tile, first_tile)))
+    tap_table = b.gep(record.pointer("tap_table"), [code.mul(part, taps)], source_etype=I32)
+    before = code.sub(tile, first_tile)
+    arguments = [source, weights, bias, target, residual, tap_table, *tables, taps, depth]
+    arguments.append(next_panel(code, record, panel, before, size))
+    if kernel.parts > 1:
+        sums = kernel.tile.pixels * kernel.tile.vectors * code.lanes
+        arguments.append(code.at(record.pointer("sums"), code.mul(before, sums)))
+        arguments += [part, code.sub(kernel.parts - 1, part)]
 
     by_tile(
         code,
         kernel,
         is_large=code.less(local, larger),
-        is_last=b.icmp_signed("==", inner, code.sub(blocks_per_group, 1)),
+        is_last=is_last,
         body=lambda tile: b.call(tile_function(code, tile, arguments), arguments),
     )
     b.ret_void()
     return code.function
 
 
-def next_panel(code: Code, record: Record, weights: Any, tile: Any) -> Any:
+def next_panel(code: Code, record: Record, weights: Any, tile: Any, panel: Any) -> Any:
     """Return what a tile fetches of the panel behind `weights`; tiles come in the order 0, 1, ...
 
-    Behind the last panel is what the next layer reads first.
+    Behind the last panel, of so many numbers, is what the next layer reads first.
     """
     share = code.mul(tile, record.number("fetched"))
-    panel = record.number("panel")
     return code.at(weights, panel, code.minimum(share, panel))
 
 
@@ -189,7 +214,7 @@ def tile_symbol(tile: Tile, kinds: Sequence[ir.Type]) -> str:
     numbers = f"{'pairs' if tile.of_pairs else ''}{'_odd' if tile.has_odd else ''}"
     shape = f"{tile.pixels}x{tile.vectors}_{tile.stored_lanes}_{tile.unroll}_{tile.fetched_lines}"
     formats = "_".join(format_of(kinds[i]).name for i in (0, 1, 3, 4, 11))
-    return f"tile_{shape}_{formats}{numbers}{after}"
+    return f"tile_{shape}_{formats}{numbers}{after}{'_part' if tile.is_part else ''}"
 
 
 def tile_function(code: Code, tile: Tile, arguments: Sequence[Any]) -> ir.Function:
@@ -197,7 +222,8 @@ def tile_function(code: Code, tile: Tile, arguments: Sequence[Any]) -> ir.Functi
 
     They are `(source, weights, bias, target, residual, tap_table, source_table,
     target_table, residual_table, taps, depth, ahead)`; the last three tables start at the tile's
-    first pixel, and from `ahead` on lies what is fetched for later.
+    first pixel, and from `ahead` on lies what is fetched for later. A part of K has three more:
+    where sums wait, and how many parts are before it and behind it.
 
     Where pixels lie comes from tables even if they lie at one stride. What LLVM knows of their
     arithmetic it uses to compute addresses anew in the inner loop, and that cost a fifth of the
@@ -215,7 +241,7 @@ def tile_function(code: Code, tile: Tile, arguments: Sequence[Any]) -> ir.Functi
 
 def _emit_tile(code: Code, tile: Tile) -> None:
     source, weights, bias, target, residual, tap_table, *rest = code.function.args
-    *tables, taps, depth, ahead = rest
+    *tables, taps, depth, ahead = rest[:6]
     lanes, line = code.lanes, line_numbers(format_of(ahead.type))
     fetched = tile.fetched_lines * line
     # The last vector may be narrower; LLVM then spreads each number once, and takes its low half.
@@ -227,7 +253,12 @@ def _emit_tile(code: Code, tile: Tile) -> None:
         return [code.at(start, code.load_int32(table, pixel)) for pixel in range(tile.pixels)]
 
     sources = places(source, tables[0])
-    initial = [writer.load(code.at(bias, lanes * v)) for v, writer in enumerate(writers)]
+    waiting, before, behind = rest[6:] if tile.is_part else (None, None, None)
+    if tile.is_part:
+        initial = _waiting_sums(code, tile, writers, bias, waiting, before)
+    else:
+        initial = [writer.load(code.at(bias, lanes * v)) for v, writer in enumerate(writers)]
+        initial *= tile.pixels
 
     numbers = 2 if tile.of_pairs else 1
 
@@ -274,17 +305,44 @@ def _emit_tile(code: Code, tile: Tile) -> None:
             panel = code.at(panel, tile.vectors * lanes)
         return [offset, panel, ahead, *sums]
 
-    carried = [int64(0), weights, ahead, *(initial * tile.pixels)]
+    carried = [int64(0), weights, ahead, *initial]
     _, _, _, *sums = code.accumulate(taps, carried, tap, name="tap")
-    targets = places(target, tables[1])
-    residuals = places(residual, tables[2]) if tile.has_residual else []
-    for pixel in range(tile.pixels):
-        for v, (writer, mask) in enumerate(zip(writers, masks, strict=True)):
-            value = sums[pixel * tile.vectors + v]
-            if tile.has_residual:
-                other = writer.load(code.at(residuals[pixel], v * lanes), mask)
-                value = code.builder.fadd(value, other)
-            # One by one: registers are full of sums, and there is no room for the steps of several.
-            (value,) = apply_function(writer, tile.activation, [value])
-            writer.store(value, code.at(targets[pixel], v * lanes), mask)
+
+    def finish() -> None:
+        targets = places(target, tables[1])
+        residuals = places(residual, tables[2]) if tile.has_residual else []
+        for pixel in range(tile.pixels):
+            for v, (writer, mask) in enumerate(zip(writers, masks, strict=True)):
+                value = sums[pixel * tile.vectors + v]
+                if tile.has_residual:
+                    other = writer.load(code.at(residuals[pixel], v * lanes), mask)
+                    value = code.builder.fadd(value, other)
+                # One by one: registers are full of sums, with no room for the steps of several.
+                (value,) = apply_function(writer, tile.activation, [value])
+                writer.store(value, code.at(targets[pixel], v * lanes), mask)
+
+    if tile.is_part:
+        is_last = code.builder.icmp_signed("==", behind, int64(0))
+        with code.builder.if_else(is_last) as (whole, part):
+            with whole:
+                finish()
+            with part:
+                for which, value in enumerate(sums):
+                    writers[which % tile.vectors].store(value, code.at(waiting, which * lanes))
+    else:
+        finish()
     code.builder.ret_void()
+
+
+def _waiting_sums(
+    code: Code, tile: Tile, writers: Sequence[Code], bias: Any, waiting: Any, before: Any
+) -> list[Any]:
+    """Return what a part of K adds to: the bias if it is the first, or sums that wait."""
+    is_first = code.builder.icmp_signed("==", before, int64(0))
+    start = code.builder.select(is_first, bias, waiting)
+    step = code.builder.select(is_first, int64(0), int64(tile.vectors * code.lanes))
+    return [
+        writer.load(code.at(start, code.mul(step, pixel), v * code.lanes))
+        for pixel in range(tile.pixels)
+        for v, writer in enumerate(writers)
+    ]

@@ -28,7 +28,7 @@ def lower_dense(builder: PlanBuilder, node: Convolution) -> None:
         work,
         chunks=work.pixel_parts * work.block_parts,
         target=operands.target,
-        scratch=work.panel if kernel.converts_panels else 0,
+        scratch=_scratch(kernel, work),
         macs=node.macs,
         note=f"{note}, {choices.inner} inside",
     )
@@ -53,7 +53,8 @@ def plan_dense(
     numbers = FP16 if are_halves and choices.converted != "beforehand" else FP32
     # Else weights stay in the private cache, and are there but for the first time.
     is_streamed = choices.inner == "pixels" and not batches.are_rows
-    passes = parts[0] if choices.shared == "pixels" else 1
+    cuts = choices.kernel_parts
+    passes = parts[0] if choices.shared == "pixels" or cuts > 1 else 1
     kernel = ConvolutionKernel(
         **tiled(
             tiling,
@@ -65,7 +66,9 @@ def plan_dense(
             of_pairs=of_pairs,
             has_odd=of_pairs and depth % 2 == 1,
             weights=numbers,
+            is_part=cuts > 1,
         ),
+        parts=cuts,
         last_lanes=tiling.last_channels,
         converts_panels=numbers == FP16 and choices.converted == "by panels",
     )
@@ -95,6 +98,7 @@ def plan_dense(
             numbers=numbers,
         ),
         converted=Place("converted", BaseWord.SCRATCH),
+        sums=Place("sums", BaseWord.SCRATCH),
         bias=constants.add(
             blocks * block,
             lambda: pack_bias(bias, channels, node.groups, tiling, lanes),
@@ -109,7 +113,7 @@ def plan_dense(
         source_image=batches.step(source, node.stride[0]),
         target_image=batches.step(target),
         residual_image=batches.step(other),
-        taps=len(taps),
+        taps=len(taps) // cuts,
         depth=steps,
         panel=panel,
         bias_step=block,
@@ -124,10 +128,19 @@ def plan_dense(
         block_parts=parts[1],
         blocks_inside=int(choices.inner == "channels"),
         shares_pixels=int(choices.shared == "pixels"),
-        fetched=fetched_floats(kernel.tile, len(taps) * steps) * numbers.per_float,
+        fetched=fetched_floats(kernel.tile, len(taps) // cuts * steps) * numbers.per_float,
     )
     note = f"tile {tiling.pixels}x{tiling.vectors * lanes}{' of pairs' if of_pairs else ''}"
+    note += f", kernel in {cuts} parts" if cuts > 1 else ""
     return kernel, work, f"{note}{_weights_note(builder.options, node, choices)}"
+
+
+def _scratch(kernel: ConvolutionKernel, work: ConvolutionWork) -> int:
+    """Return the floats of scratch memory that a chunk needs: a panel's, or those of its sums."""
+    if kernel.parts > 1:
+        tiles = -(-work.tiles * work.images // work.pixel_parts)
+        return tiles * kernel.tile.pixels * work.bias_step
+    return work.panel if kernel.converts_panels else 0
 
 
 def _weights_note(options: CompileOptions, node: Convolution, choices: Choices) -> str:

@@ -141,7 +141,8 @@ def _emit_tile(outer: Code, kernel: ProductKernel) -> ir.Function:
     arguments = [source, weights, record.pointer("zeros"), sums, sums]
     tables = ("tap", "source", "scratch", "scratch")
     arguments += [record.pointer(f"{name}_table") for name in tables]
-    ahead = next_panel(code, record, weights, code.sub(tile, first_tile))
+    panel = record.number("panel")
+    ahead = next_panel(code, record, weights, code.sub(tile, first_tile), panel)
     arguments += [int64(1), record.number("depth"), ahead]
 
     def multiply(tile: Tile) -> None:
