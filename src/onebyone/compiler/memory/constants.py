@@ -11,6 +11,7 @@ from onebyone.compiler.abi import BaseWord
 from onebyone.compiler.memory.arena import SLACK, aligned
 from onebyone.compiler.memory.buffers import Place
 from onebyone.compiler.memory.formats import FLOAT_BYTES, FP32, Format
+from onebyone.compiler.memory.pages import empty_pages
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class Constants:
 
     def block(self) -> Tensor:
         """Compute all of them and return them as one int32 tensor, with some room behind."""
-        block = torch.zeros(self.size + SLACK, dtype=torch.int32)
+        block = empty_pages(FLOAT_BYTES * (self.size + SLACK))
         for name, (size, pack) in self._packs.items():
             packed = pack().detach().flatten()
             assert packed.dtype in (torch.float32, torch.int32, torch.float16)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from onebyone.compiler.abi import INPUT_WORDS, TIMING_WORDS, BaseWord, ContextWord, counter_words
 from onebyone.compiler.jit import Loaded
+from onebyone.compiler.memory.pages import empty_pages
 from onebyone.compiler.runtime.pool import pool_of, retire, spin_count
 from onebyone.errors import ShapeError
 from onebyone.graph import Shape, View
@@ -64,8 +65,8 @@ class Memory:
     def __init__(self, binary: Binary, threads: int) -> None:
         self.binary = binary
         self.threads = threads
-        self._arena = _empty(max(program.arena_size for program in binary.programs))
-        self._scratch = _empty(threads * binary.scratch_size)
+        self._arena = empty_pages(4 * max(program.arena_size for program in binary.programs))
+        self._scratch = empty_pages(4 * threads * binary.scratch_size)
 
     def addresses(self) -> dict[BaseWord, int]:
         """Return where the parts of the memory begin."""
