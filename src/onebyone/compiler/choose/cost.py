@@ -53,6 +53,10 @@ EXPOSED = 0.65
 """Weights are read while others are multiplied. This part of the shorter one's time is added to the
 longer one's, as measured in whole networks; a loop that does nothing else hides all of it."""
 
+HANDED = 2.0
+"""A line that goes to another core is read there, and taken back by who next writes to it; layers
+whose values were handed on took so much longer than reading alone."""
+
 CONVERT_STEPS = 2.0
 """Steps to make float32 of a vector of halves, on the units that multiply."""
 
@@ -255,7 +259,7 @@ def choose_shared(target: Target, weights_bytes: float, values: float, far: floa
         values: Numbers that are read and written.
         far: Bytes of weights that arrive in a second.
     """
-    by_channels = 4 * values / target.speeds.handed_bytes_per_second
+    by_channels = HANDED * 4 * values / target.speeds.handed_bytes_per_second
     by_pixels = EXPOSED * weights_bytes / far
     return "pixels" if target.speeds.cores > 1 and by_pixels < by_channels else "channels"
 
