@@ -13,6 +13,8 @@ docs/performance.md says. The columns are GFLOP/s, two operations for each multi
              reordering of its output to NCHW
     kernel   of which the convolution alone, by the compiled network's own profile: the time that
              its threads worked, over their number; not to be compared with what a caller waits
+    registers  as many multiply-adds in registers on one thread (its share of them), as often as the
+             kernel and right after it: many processors lower their clock under such loads
 
 Calls have a price of their own, 2 to 30 microseconds, which weighs on the smallest layers. The
 last lines weigh the layers by how often they occur in each network. The peak is that of a loop of
@@ -20,9 +22,12 @@ independent multiply-adds in registers, one on each thread, the best of several 
 """
 
 import argparse
+import functools
 import json
 import math
+import statistics
 import sys
+import time
 from collections import Counter
 from functools import partial
 
@@ -38,7 +43,9 @@ from onebyone.bench.numerics import FP32, LARGEST_ERRORS
 from onebyone.bench.onnx_export import OnnxExport
 from onebyone.bench.peers import onnxruntime
 from onebyone.compiler import CompiledModel, compile_model, host_target, usable_cores
+from onebyone.compiler.machine.loops import ACCUMULATORS, Loops, load_loops
 from onebyone.compiler.machine.measure import measure_speeds
+from onebyone.compiler.memory.arena import LINE_FLOATS
 from onebyone.graph import Convolution, capture
 from onebyone.models import create_model, find_model
 
@@ -123,6 +130,7 @@ def time_layer(shape: Shape, *, threads: int, rounds: int) -> Seconds:
         "ort": min(seconds["ort nchw"], seconds["ort nchwc"]),
         "ours": seconds["ours"],
         "kernel": kernel_seconds(compiled, nhwc, rounds),
+        "registers": register_seconds(count_flops(shape) / 2 / threads, rounds),
     }
 
 
@@ -130,6 +138,23 @@ def kernel_seconds(compiled: CompiledModel, nhwc: Tensor, rounds: int) -> float:
     """Return the time of the multiply-adds alone, as if the threads had shared them evenly."""
     profile = compiled.profile(nhwc, rounds=BURST.timed * rounds)
     return sum(row.seconds for row in profile.layers if row.layer.macs) / compiled.threads
+
+
+def register_seconds(macs: float, rounds: int) -> float:
+    """Return the time of multiply-adds in registers, on one thread."""
+    target, place = host_target(), torch.ones(LINE_FLOATS * 2)
+    multiply, count = _loops().multiply, round(macs / (ACCUMULATORS * target.lanes))
+    seconds: list[float] = []
+    for _ in range(BURST.timed * rounds):
+        begin = time.perf_counter()
+        multiply(place.data_ptr(), count, 1)
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
+
+
+@functools.cache
+def _loops() -> Loops:
+    return load_loops(host_target())
 
 
 def measure_peak(threads: int) -> float:
@@ -180,6 +205,9 @@ def print_tables(
         table.add_row(name, *cells)
     console.print(table)
     console.print(f"\nmeasured peak of multiply-adds: {peak / 1e9:.0f} GFLOP/s")
+    shares = [times["registers"] / times["kernel"] for times in seconds.values()]
+    mean = statistics.geometric_mean(shares)
+    console.print(f"kernels' rate over that of registers: {mean:.0%} (geometric mean)")
 
 
 def to_json(

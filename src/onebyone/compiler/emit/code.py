@@ -294,8 +294,38 @@ class Code:
 
     def shuffle(self, vector: Any, lanes: Sequence[int]) -> Any:
         """Return the given lanes of a vector, in that order."""
+        return self._blend(vector, vector, lanes)
+
+    def transpose(self, rows: Sequence[Any]) -> list[Any]:
+        """Return the columns of a square of numbers, whose rows are vectors.
+
+        At each step, halves of rows that lie so far apart change places: first neighbours, then
+        pairs, and so on.
+        """
+        rows, apart = list(rows), 1
+        while apart < self.lanes:
+            upper = [
+                lane if not lane & apart else lane - apart + self.lanes for lane in self._lanes
+            ]
+            lower = [
+                lane + apart if not lane & apart else lane + self.lanes for lane in self._lanes
+            ]
+            for index in self._lanes:
+                if not index & apart:
+                    pair = rows[index], rows[index + apart]
+                    rows[index] = self._blend(*pair, upper)
+                    rows[index + apart] = self._blend(*pair, lower)
+            apart *= 2
+        return rows
+
+    @property
+    def _lanes(self) -> range:
+        return range(self.lanes)
+
+    def _blend(self, one: Any, other: Any, lanes: Sequence[int]) -> Any:
+        """Return lanes of two vectors; those of the second are counted on."""
         mask = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
-        return self.builder.shuffle_vector(vector, vector, mask)
+        return self.builder.shuffle_vector(one, other, mask)
 
     def first_lanes(self, count: int) -> Any:
         """Return the mask of the first `count` lanes, or None for all of them."""

@@ -78,32 +78,77 @@ class ReadWork(Work):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteKernel(Kernel):
-    """Lay an image out with channels outermost, for the caller or to be flattened."""
+    """Lay an image out with channels outermost, for the caller or to be flattened.
+
+    Args:
+        by_squares: Whether squares of pixels and channels are transposed in registers; else numbers
+            are copied one by one.
+    """
+
+    by_squares: bool
 
     def write(self, code: Code, record: Record) -> None:
-        """Write channels outermost: a chunk is some channels of all images."""
+        """Write one chunk: some rows of vectors of channels, or of channels."""
         rows, images, columns, channels = record.numbers("rows", "images", "columns", "channels")
-        begin, end = code.part(
-            record.chunk, record.number("channel_parts"), code.mul(channels, images)
-        )
+        width = code.lanes if self.by_squares else 1
+        blocks = code.div(code.add(channels, width - 1), width)
+        total = code.mul(code.mul(images, blocks), rows)
+        begin, end = code.part(record.chunk, record.number("parts"), total)
         pixels = code.mul(rows, columns)
-        source_row, source_pixel = record.numbers("source_row", "source_pixel")
-        with code.loop(begin, end, name="plane") as plane:
-            image, channel = code.div(plane, channels), code.rem(plane, channels)
+        with code.loop(begin, end, name="row") as index:
+            plane, row = code.div(index, rows), code.rem(index, rows)
+            image, channel = code.div(plane, blocks), code.mul(code.rem(plane, blocks), width)
             source = code.at(
-                record.pointer("source"), code.mul(image, record.number("source_image")), channel
+                record.pointer("source"),
+                code.mul(image, record.number("source_image")),
+                code.mul(row, record.number("source_row")),
+                channel,
             )
             target = code.at(
                 record.pointer("target"),
                 code.mul(image, record.number("target_image")),
                 code.mul(channel, pixels),
+                code.mul(row, columns),
             )
-            with code.loop(0, rows, name="row") as row:
-                line = code.at(source, code.mul(row, source_row))
-                place = code.at(target, code.mul(row, columns))
+            if self.by_squares:
+                left = code.sub(channels, channel)
+                _write_squares(code, record, source, target, pixels, columns, left)
+            else:
                 with code.loop(0, columns, name="x") as x:
-                    number = code.load_float(code.at(line, code.mul(x, source_pixel)))
-                    code.store_float(number, code.at(place, x))
+                    place = code.at(source, code.mul(x, record.number("source_pixel")))
+                    code.store_float(code.load_float(place), code.at(target, x))
+
+
+def _write_squares(
+    code: Code, record: Record, source: Any, target: Any, pixels: Any, columns: Any, channels: Any
+) -> None:
+    """Write a row of a vector of channels, of which there are so many left."""
+    b, lanes, pixel = code.builder, code.lanes, record.number("source_pixel")
+
+    def square(x: Any, count: Any = None) -> None:
+        """Write a whole square, or the `count` pixels and the channels that are left."""
+        whole = count is None
+        mask = None if whole else code.lanes_below(channels)
+        last = code.sub(columns, 1)
+        places = [code.add(x, lane) for lane in range(lanes)]
+        places = places if whole else [code.minimum(place, last) for place in places]
+        vectors = [code.load(code.at(source, code.mul(place, pixel)), mask) for place in places]
+        for number, vector in enumerate(code.transpose(vectors)):
+            place = code.at(target, code.mul(pixels, number), x)
+            if whole:
+                code.store(vector, place)
+            else:
+                with b.if_then(code.less(number, channels)):
+                    code.store(vector, place, code.lanes_below(count))
+
+    with code.loop(0, columns, lanes, name="x") as x:
+        count = code.sub(columns, x)
+        is_whole = b.and_(code.less(lanes - 1, count), code.less(lanes - 1, channels))
+        with b.if_else(is_whole) as (whole, rest):
+            with whole:
+                square(x)
+            with rest:
+                square(x, count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +162,7 @@ class WriteWork(Work):
     columns: int
     rows: int
     images: int
-    channel_parts: int
+    parts: int
 
 
 def lower_input(builder: PlanBuilder, node: Input) -> None:
@@ -152,8 +197,8 @@ def lower_reshape(builder: PlanBuilder, node: Reshape) -> None:
     """Add the operation that lays numbers out with channels outermost."""
     source, target = builder.region(node.inputs[0]), builder.region(node.name)
     work = _write_work(source, target, builder.choices[node.name])
-    chunks, note = work.channel_parts, "flattened"
-    builder.add(node, WriteKernel(), work, chunks=chunks, target=target, note=note)
+    kernel, chunks = _write_kernel(builder, source), work.parts
+    builder.add(node, kernel, work, chunks=chunks, target=target, note="flattened")
 
 
 def write_output(builder: PlanBuilder, node: Node, index: int) -> None:
@@ -169,9 +214,9 @@ def write_output(builder: PlanBuilder, node: Node, index: int) -> None:
         name=tensor.name,
         path=node.path,
         what="output",
-        kernel=WriteKernel(),
+        kernel=_write_kernel(builder, source),
         work=work,
-        chunks=work.channel_parts,
+        chunks=work.parts,
         reads=(source.buffer.name,),
         writes=tensor.name,
         note="channels outermost",
@@ -189,5 +234,10 @@ def _write_work(source: Region, target: Region, choices: Choices) -> WriteWork:
         columns=columns,
         rows=rows,
         images=images,
-        channel_parts=choices.parts[1],
+        parts=choices.parts[1],
     )
+
+
+def _write_kernel(builder: PlanBuilder, source: Region) -> WriteKernel:
+    """Return what copies a value; of a pixel or two, squares would be all but empty."""
+    return WriteKernel(by_squares=4 * source.shape[3] >= builder.target.lanes)
