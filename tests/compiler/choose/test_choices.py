@@ -107,6 +107,21 @@ def test_large_kernels_are_cut_for_the_private_cache():
     assert one.parts[0] * 4 <= 49 // one.tile.pixels + 1
 
 
+@pytest.mark.parametrize(("size", "cores"), [(58, 2), (30, 16), (114, 16)])
+def test_chunks_of_large_kernels_are_enough_for_all_cores_and_their_sums_stay_near(size, cores):
+    target = TARGETS["avx512"]
+    speeds = replace(target.speeds, cores=cores)
+    target = replace(target, level2_bytes=2 << 20, speeds=speeds)
+    net = Net()
+    graph = net.graph(net.convolution(net.input(1, 512, size, size), 512, (3, 3)))
+    name = next(node.name for node in graph if isinstance(node, Convolution))
+    one = choose(graph, target, CompileOptions(numerics="fp32-direct"))[name]
+    assert one.kernel_parts == 3
+    assert one.chunks >= cores
+    plan = plan_execution(graph, target, CompileOptions(numerics="fp32-direct"))
+    assert 4 * plan.scratch_size <= target.level2_bytes // 4 + 4 * 6000  # a tile more
+
+
 def test_what_is_chosen_is_what_runs():
     graph = rewrite_graph(capture(create_model("resnet18"), (torch.zeros(1, 3, 64, 64),)).graph)
     target = TARGETS["avx512"]

@@ -13,6 +13,7 @@ from onebyone.compiler.choose.chunks import (
     parts_of_inputs,
     parts_of_kernel,
     parts_of_patches,
+    parts_of_pixels,
     parts_of_rows,
     parts_of_tiles,
 )
@@ -238,16 +239,20 @@ def _direct(
         panel_bytes=tiling.vectors * vector_bytes * depth_of(node, unit),
         weights_bytes=_weights_bytes(node, unit) // node.groups,
     )
-    parts, inner = parts_of_tiles(
-        target,
-        batches * tiling.tiles,
-        node.groups * tiling.blocks,
-        macs=node.macs // 2 if unit == "pairs" else node.macs,
-        weights_bytes=_weights_bytes(node, unit),
-        shared=shared,
-        converts_panels=converted == "by panels",
-        kernel_parts=kernel_parts,
-    )
+    tiles, blocks = batches * tiling.tiles, node.groups * tiling.blocks
+    if kernel_parts > 1:
+        parts = parts_of_pixels(target, tiling, tiles, blocks, shared), blocks
+        inner: Way = "pixels"
+    else:
+        parts, inner = parts_of_tiles(
+            target,
+            tiles,
+            blocks,
+            macs=node.macs // 2 if unit == "pairs" else node.macs,
+            weights_bytes=_weights_bytes(node, unit),
+            shared=shared,
+            converts_panels=converted == "by panels",
+        )
     return Choices(
         unit=unit,
         tile=tiling.size,

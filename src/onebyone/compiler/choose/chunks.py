@@ -70,6 +70,19 @@ def parts_of_kernel(
     )
 
 
+def parts_of_pixels(target: Target, tiling: Tiling, tiles: int, blocks: int, shared: Way) -> int:
+    """Return into how many parts the pixels of a convolution are cut whose kernel is.
+
+    Each part reads a block's weights again; so there are as many as cores need, of several tiles
+    each, or as many as let a chunk's sums stay near.
+    """
+    tile_bytes = FLOAT_BYTES * tiling.pixels * tiling.vectors * target.lanes
+    fitting = -(-tiles * tile_bytes // max(1, int(target.level2_bytes * SUMS_SHARE)))
+    own = target.speeds.cores if shared == "pixels" else 1
+    wanted = max(own, -(-max(LEAST_CHUNKS, 2 * target.speeds.cores) // blocks))
+    return min(tiles, max(1, fitting, min(wanted, tiles // LEAST_TILES)))
+
+
 def parts_of_tiles(
     target: Target,
     tiles: int,
@@ -79,14 +92,12 @@ def parts_of_tiles(
     weights_bytes: int,
     shared: Way,
     converts_panels: bool,
-    kernel_parts: int,
 ) -> tuple[Pair, Way]:
     """Return parts of pixels and of channel blocks, and what is the inner loop.
 
     If all weights stay in the private cache, pixels go outside and are read once. Else each block's
     weights are read once for all pixels; or for each core's, where cores share pixels out. So it is
-    also where a block's weights are converted before all pixels. Where kernels are cut, a chunk has
-    several tiles.
+    also where a block's weights are converted before all pixels.
     """
     wanted = choose_chunks(macs, tiles * blocks)
     are_near = weights_bytes <= target.level2_bytes * NEAR_SHARE
@@ -99,9 +110,6 @@ def parts_of_tiles(
     if shared == "pixels":
         pixel_parts = min(tiles, target.speeds.cores)
         return (pixel_parts, min(blocks, -(-wanted // pixel_parts))), "pixels"
-    if kernel_parts > 1:
-        wanted, tiles = min(wanted, LEAST_CHUNKS), max(1, tiles // LEAST_TILES)
-        return (min(tiles, -(-wanted // blocks)), blocks), "pixels"
     block_parts = min(blocks, wanted)
     return (min(tiles, -(-wanted // block_parts)), block_parts), "pixels"
 

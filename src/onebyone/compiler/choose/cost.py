@@ -13,6 +13,7 @@ from onebyone.compiler.choose.chunks import (
     parts_of_inputs,
     parts_of_kernel,
     parts_of_patches,
+    parts_of_pixels,
 )
 from onebyone.compiler.choose.filtering import Winograd
 from onebyone.compiler.choose.tiling import Tiling, cut_evenly
@@ -144,8 +145,10 @@ def tile_seconds(
     tail = target.lanes_for(tiling.last_channels) / target.lanes
     whole = (tiling.blocks - 1) * row(tiling.vectors, tiling.vectors)
     steps = whole + row(tiling.last_vectors, tiling.last_vectors - 1 + tail)
-    idle = _unevenness(target, tiling.blocks) if parts > 1 else 1.0
-    return idle * steps / speeds.steps_per_second
+    if parts > 1:
+        pixel_parts = parts_of_pixels(target, tiling, tiling.tiles, tiling.blocks, "channels")
+        steps *= _unevenness(target, pixel_parts * tiling.blocks)
+    return steps / speeds.steps_per_second
 
 
 def direct_seconds(
