@@ -107,13 +107,15 @@ def test_large_kernels_are_cut_for_the_private_cache():
     assert one.parts[0] * 4 <= 49 // one.tile.pixels + 1
 
 
-@pytest.mark.parametrize(("size", "cores"), [(58, 2), (30, 16), (114, 16)])
-def test_chunks_of_large_kernels_are_enough_for_all_cores_and_their_sums_stay_near(size, cores):
+@pytest.mark.parametrize(
+    ("channels", "size", "cores"), [(512, 58, 2), (512, 114, 2), (64, 30, 16), (512, 114, 16)]
+)
+def test_chunks_of_large_kernels_are_enough_and_their_sums_stay_near(channels, size, cores):
     target = TARGETS["avx512"]
     speeds = replace(target.speeds, cores=cores)
     target = replace(target, level2_bytes=2 << 20, speeds=speeds)
     net = Net()
-    graph = net.graph(net.convolution(net.input(1, 512, size, size), 512, (3, 3)))
+    graph = net.graph(net.convolution(net.input(1, 512, size, size), channels, (3, 3)))
     name = next(node.name for node in graph if isinstance(node, Convolution))
     one = choose(graph, target, CompileOptions(numerics="fp32-direct"))[name]
     assert one.kernel_parts == 3

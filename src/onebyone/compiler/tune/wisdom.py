@@ -129,7 +129,8 @@ class Wisdom:
             raise CompileError(f"{path}: cannot be read ({error.strerror})") from error
         except _DAMAGED as error:
             raise CompileError(
-                f"{path}: is no file that `onebyone tune --export` has written, or another version's"
+                f"{path}: is no file that `onebyone tune --export` has written, or it is another "
+                "version's"
             ) from error
         if content["machine"] != json.loads(json.dumps(self._facts)):
             raise CompileError(
